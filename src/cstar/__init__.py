@@ -1,0 +1,75 @@
+"""A typed client of the cStar customer-support API: `Cstar`, and `AsyncCstar` for asyncio and trio."""
+
+from cstar._client import AsyncCstar, Cstar
+from cstar._pagination import AsyncPage, AsyncPaginator, Page
+from cstar._response import RawResponse
+from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
+from cstar._version import __version__
+from cstar.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    CstarError,
+    InternalServerError,
+    InvalidParameterError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+    WebhookSignatureError,
+)
+from cstar.models import (
+    Customer,
+    CustomerDetail,
+    CustomerSentiment,
+    CustomerStatus,
+    DeletedCustomer,
+    Identity,
+    RateLimit,
+    RecentTicket,
+)
+
+__all__ = [
+    "NOT_GIVEN",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AsyncCstar",
+    "AsyncPage",
+    "AsyncPaginator",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "Cstar",
+    "CstarError",
+    "Customer",
+    "CustomerDetail",
+    "CustomerSentiment",
+    "CustomerStatus",
+    "DeletedCustomer",
+    "Identity",
+    "InternalServerError",
+    "InvalidParameterError",
+    "Json",
+    "NotFoundError",
+    "NotGiven",
+    "Page",
+    "PermissionDeniedError",
+    "QueryValue",
+    "RateLimit",
+    "RateLimitError",
+    "RawResponse",
+    "RecentTicket",
+    "UnprocessableEntityError",
+    "WebhookSignatureError",
+    "__version__",
+]

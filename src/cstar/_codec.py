@@ -1,0 +1,361 @@
+"""Pure: what an HTTP answer means. Either a value of the call's type, or the right error."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from cstar.errors import (
+    APIResponseValidationError,
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+)
+from cstar.models import RateLimit
+from cstar.models._base import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+
+    from cstar._call import Call
+
+T = TypeVar("T")
+
+ERROR_BY_STATUS: Mapping[int, type[APIStatusError]] = {
+    error.status_code: error
+    for error in (
+        BadRequestError,
+        AuthenticationError,
+        PermissionDeniedError,
+        NotFoundError,
+        ConflictError,
+        UnprocessableEntityError,
+        RateLimitError,
+        InternalServerError,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, before it means anything.
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: The HTTP headers.
+        content: The body, decompressed.
+        attempts: How many times the call was sent to get it.
+        after_lost_answer: Whether an earlier attempt may have acted without our learning of it.
+    """
+
+    status_code: int
+    headers: httpx.Headers
+    content: bytes
+    attempts: int = 1
+    after_lost_answer: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status_code < 300
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for this request: a header, or in the envelope."""
+        return self.headers.get("X-Request-Id") or _request_id_in(body_of(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """One page as the server answered it."""
+
+    rows: list[T]
+    total: int
+    page: int | None
+    page_size: int | None
+    has_more: bool
+
+
+# ── Successes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Envelope(BaseModel, Generic[T]):
+    success: Literal[True] = True
+    data: T
+
+
+class _Paging(Model):
+    total: int
+    page: int | None = None
+    page_size: int | None = None
+    has_more: bool | None = None
+    total_pages: int | None = None
+
+
+class _Meta(Model):
+    pagination: _Paging | None = None
+
+
+class _ListEnvelope(BaseModel, Generic[T]):
+    success: Literal[True] = True
+    data: list[T]
+    pagination: _Paging | None = None
+    meta: _Meta | None = None
+
+
+# Schemas are built when a resource is first used, so that importing the package does not pay for them.
+@lru_cache(maxsize=256)
+def object_of(model: type[T]) -> Callable[[bytes], T]:
+    """A parser for `{"success": true, "data": <model>}`."""
+    adapter: TypeAdapter[_Envelope[T]] = TypeAdapter(_Envelope[model])  # type: ignore[valid-type]  # built at run time
+
+    def parse(content: bytes) -> T:
+        return adapter.validate_json(content).data
+
+    return parse
+
+
+@lru_cache(maxsize=256)
+def list_of(model: type[T]) -> Callable[[bytes], Slice[T]]:
+    """A parser for a list in either shape: with `pagination` beside the data, or in `meta` and without `hasMore`."""
+    adapter: TypeAdapter[_ListEnvelope[T]] = TypeAdapter(_ListEnvelope[model])  # type: ignore[valid-type]  # likewise
+
+    def parse(content: bytes) -> Slice[T]:
+        envelope = adapter.validate_json(content)
+        paging = envelope.pagination or (envelope.meta and envelope.meta.pagination)
+        if not paging:
+            # Taking this for the last page would lose the rest in silence.
+            raise ValueError("pagination: Field required")
+        return Slice(envelope.data, paging.total, paging.page, paging.page_size, _has_more(paging))
+
+    return parse
+
+
+def json_or_none(content: bytes) -> JsonValue:
+    """A parser for any JSON as it came; no content (204) is `None`."""
+    body: JsonValue = from_json(content) if content else None
+    return body
+
+
+def _has_more(paging: _Paging) -> bool:
+    if paging.has_more is not None:
+        return paging.has_more
+    if paging.page is None:
+        raise ValueError("pagination: neither hasMore nor page is there to tell whether this is the last page")
+    if paging.total_pages is not None:
+        return paging.page < paging.total_pages
+    if paging.page_size is None:
+        raise ValueError("pagination: neither hasMore, totalPages nor pageSize is there to tell the last page")
+    return paging.page * paging.page_size < paging.total
+
+
+def decode(call: Call[T], answer: Answer) -> T:
+    """The value that a successful answer carries.
+
+    Raises:
+        APIResponseValidationError: The body is not what the API documents.
+    """
+    if not answer.is_success and call.if_gone is not None:
+        return call.if_gone()
+    try:
+        return call.parse(answer.content)
+    except ValueError as invalid:
+        body = body_of(answer)
+        raise APIResponseValidationError(
+            f"{call} was answered with {_status(answer.status_code)}, but not as the API documents: "
+            f"{_why_invalid(invalid, answer, body)}{_suffix(answer.request_id)}",
+            status_code=answer.status_code,
+            body=body,
+            request_id=answer.request_id,
+            attempts=answer.attempts,
+            idempotency_key=call.idempotency_key,
+        ) from None
+
+
+def _why_invalid(invalid: ValueError, answer: Answer, body: JsonValue) -> str:
+    if not answer.content:
+        return "the body is empty" + _encoding_hint(answer)
+    if isinstance(body, str):
+        return f"the body is not JSON but begins with {_excerpt(body)!r}"
+    if isinstance(body, dict) and body.get("error"):
+        return f"it reports an error: {_error_fields(body).get('message')}"
+    if isinstance(invalid, ValidationError):
+        # Places and reasons only: the values are people's data and stay out of messages.
+        found = invalid.errors(include_url=False, include_input=False, include_context=False)
+        reasons = [".".join(map(str, each["loc"])) + ": " + each["msg"] for each in found[:3]]
+        return "; ".join(reasons) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+    return str(invalid)
+
+
+def _encoding_hint(answer: Answer) -> str:
+    encoding = answer.headers.get("Content-Encoding")
+    return f", or could not be decompressed ({encoding})" if encoding else ""
+
+
+# ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = None) -> None:
+    """Raise what an answer's status means, unless it is a success.
+
+    Raises:
+        APIStatusError: The class for this status, with what the server said.
+    """
+    if answer.is_success:
+        return
+    if call.if_gone is not None and answer.status_code == 404 and answer.after_lost_answer:
+        return
+    body = body_of(answer)
+    fields = _error_fields(body)
+    code = answer.status_code
+    message = fields.get("message") or _message_without_envelope(answer, body)
+    details = [fields.get("code"), f"param {fields['param']}" if "param" in fields else None]
+    wait = retry_after(answer, now=now)
+    request_id = answer.request_id
+    raise ERROR_BY_STATUS.get(code, InternalServerError if code >= 500 else APIStatusError)(
+        f"{call} failed with {_status(code)}: {message}"
+        + (f" Retry after {wait:g} s." if wait is not None else "")
+        + _suffix(*details, request_id, attempts=answer.attempts),
+        status_code=code,
+        type=fields.get("type"),
+        code=fields.get("code"),
+        server_message=message,
+        param=fields.get("param"),
+        doc_url=fields.get("doc_url"),
+        request_id=request_id,
+        body=body,
+        retry_after=wait,
+        attempts=answer.attempts,
+        idempotency_key=call.idempotency_key,
+    )
+
+
+def body_of(answer: Answer) -> JsonValue:
+    """The body for a person to look at: JSON where it is JSON, otherwise text, `None` where there is none."""
+    if not answer.content:
+        return None
+    try:
+        body: JsonValue = from_json(answer.content)
+    except ValueError:
+        return answer.content.decode("utf-8", "replace")
+    return body
+
+
+def _error_fields(body: JsonValue) -> dict[str, str]:
+    """The strings of the documented error object, or of the older shapes: `"error": "…"`, `"message": "…"`."""
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error")
+    source = error if isinstance(error, dict) else {"message": error or body.get("message") or body.get("detail")}
+    return {name: value for name, value in source.items() if isinstance(value, str) and value}
+
+
+def _request_id_in(body: JsonValue) -> str | None:
+    if not isinstance(body, dict):
+        return None
+    for place, name in (("error", "request_id"), ("meta", "requestId")):
+        part = body.get(place)
+        if isinstance(part, dict) and isinstance(found := part.get(name), str) and found:
+            return found
+    return None
+
+
+def _message_without_envelope(answer: Answer, body: JsonValue) -> str:
+    if 300 <= answer.status_code < 400:
+        target = answer.headers.get("Location", "nowhere")
+        return f"it redirects to {target}, and redirects are not followed. Is base_url right?"
+    if body is None:
+        return "the answer has no body" + _encoding_hint(answer) + "."
+    if isinstance(body, str):
+        return f"the answer is not JSON (perhaps a proxy's): {_excerpt(body)!r}."
+    return "the answer does not say why."
+
+
+def _excerpt(text: str) -> str:
+    title = re.search(r"<title[^>]*>([^<]{1,120})", text[:10_000], re.IGNORECASE)
+    words = " ".join((title[1] if title else text[:400]).split())
+    return words if len(words) <= 120 else words[:120] + "…"
+
+
+def _status(code: int) -> str:
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
+
+
+def _suffix(*details: str | None, attempts: int = 1) -> str:
+    given = [detail for detail in details if detail]
+    if attempts > 1:
+        given.append(f"{attempts} attempts")
+    return f" ({', '.join(given)})" if given else ""
+
+
+# ── Headers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def retry_after(answer: Answer, *, now: datetime | None = None) -> float | None:
+    """Seconds the server asks to wait: the Retry-After header (RFC 9110, section 10.2.3), or `retryAfter` in the error.
+
+    A value that is no number of seconds and no date is taken for none.
+    """
+    header = answer.headers.get("Retry-After")
+    if header is None:
+        return _retry_after_in(answer)
+    seconds = _seconds(header)
+    if seconds is not None:
+        return seconds
+    try:
+        date = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def _retry_after_in(answer: Answer) -> float | None:
+    if answer.is_success:
+        return None
+    body = body_of(answer)
+    error = body.get("error") if isinstance(body, dict) else None
+    asked = error.get("retryAfter") if isinstance(error, dict) else None
+    return _seconds(str(asked)) if isinstance(asked, (int, float, str)) and not isinstance(asked, bool) else None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def rate_limit(headers: httpx.Headers) -> RateLimit | None:
+    """Where the key stands, from the X-RateLimit-* headers; `None` where they are missing or make no sense."""
+    try:
+        window = headers.get("X-RateLimit-Window")
+        return RateLimit(
+            limit=int(headers["X-RateLimit-Limit"]),
+            remaining=int(headers["X-RateLimit-Remaining"]),
+            reset_at=datetime.fromtimestamp(float(headers["X-RateLimit-Reset"]), timezone.utc),
+            window=None if window is None else float(window),
+        )
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,25 @@
+"""The one logger, `cstar`: DEBUG for each attempt, INFO for each retry."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+logger = logging.getLogger("cstar")
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
+
+
+def configure_from_environment() -> None:
+    """Turn logging on for a script that sets `CSTAR_LOG=debug` or `CSTAR_LOG=info`; otherwise leave it alone."""
+    asked = os.environ.get("CSTAR_LOG", "").strip().lower()
+    if not asked:
+        return
+    if asked not in _LEVELS:
+        logger.warning("CSTAR_LOG must be one of 'debug', 'info', not %r: logging stays as it is", asked)
+        return
+    logger.setLevel(_LEVELS[asked])
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)

@@ -1,0 +1,185 @@
+"""What a client is built from, checked once: a client is always rebuilt from exactly this."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
+
+import httpx
+
+from cstar._types import NOT_GIVEN, NotGiven
+from cstar.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+DEFAULT_BASE_URL = "https://www.cstar.help/api/v1"
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_MAX_RETRIES = 3
+DEFAULT_MAX_RETRY_WAIT = 60.0
+API_VERSION = "2026-03-01"
+
+_KEY = re.compile(r"[!-~]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+_HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?|")
+# Each call sets these itself: one value for all calls would send a wrong key, or make every write the same write.
+_RESERVED_HEADERS = {"authorization", "idempotency-key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The checked options of a client; the meaning of each is documented at `Cstar`."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    timeout: float | httpx.Timeout
+    max_retries: int
+    max_retry_wait: float
+    api_version: str
+    default_headers: Mapping[str, str] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _check_key(self.api_key)
+        _check_base_url(self.base_url, self.api_key)
+        _check_timeout(self.timeout)
+        _check_max_retries(self.max_retries)
+        _check_max_retry_wait(self.max_retry_wait)
+        _check_header("api_version", "CStar-Version", self.api_version)
+        for name, value in self.default_headers.items():
+            _check_header("default_headers", name, value)
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        default_headers: Mapping[str, str] | None,
+        timeout: float | httpx.Timeout,
+        max_retries: int,
+        max_retry_wait: float,
+        api_version: str,
+    ) -> Options:
+        """Fill in from the environment what was not given, and check all of it."""
+        if api_key is None:
+            api_key = os.environ.get("CSTAR_API_KEY") or None
+        if api_key is None:
+            raise ConfigurationError("no API key: pass api_key=… or set the environment variable CSTAR_API_KEY")
+        if base_url is None:
+            base_url = os.environ.get("CSTAR_BASE_URL") or DEFAULT_BASE_URL
+        return cls(
+            api_key=api_key,
+            base_url=str(base_url).rstrip("/"),
+            timeout=timeout,
+            max_retries=max_retries,
+            max_retry_wait=max_retry_wait,
+            api_version=api_version,
+            default_headers={} if default_headers is None else _mapping_of_headers(default_headers),
+        )
+
+    def with_changes(
+        self,
+        *,
+        timeout: float | httpx.Timeout | NotGiven,
+        max_retries: int | NotGiven,
+        max_retry_wait: float | NotGiven,
+        default_headers: Mapping[str, str] | NotGiven,
+    ) -> Options:
+        """These options with what is given changed; headers are added to those there are."""
+        return replace(
+            self,
+            timeout=self.timeout if timeout is NOT_GIVEN else timeout,
+            max_retries=self.max_retries if max_retries is NOT_GIVEN else max_retries,
+            max_retry_wait=self.max_retry_wait if max_retry_wait is NOT_GIVEN else max_retry_wait,
+            default_headers=self.default_headers
+            if default_headers is NOT_GIVEN
+            else {**self.default_headers, **_mapping_of_headers(default_headers)},
+        )
+
+
+def _check_key(api_key: object) -> None:
+    # No message here shows the key, not even a part of it.
+    if not isinstance(api_key, str):
+        raise ConfigurationError(f"api_key must be a string, not a {type(api_key).__name__}")
+    if not api_key:
+        raise ConfigurationError("api_key must not be empty")
+    if not _KEY.fullmatch(api_key):
+        raise ConfigurationError(
+            "api_key must be printable ASCII without blanks or line breaks (the key is not shown here; "
+            "was it read from a file with a newline at its end?)"
+        )
+
+
+def _check_base_url(base_url: str, api_key: str) -> None:
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, UnicodeError) as invalid:
+        raise ConfigurationError(f"base_url is not a URL: {invalid}") from None
+    if url.scheme not in {"https", "http"} or not url.host:
+        raise ConfigurationError(f"base_url must be like {DEFAULT_BASE_URL!r}: http or https, and a host")
+    if url.userinfo:
+        # httpx would send it as Basic authentication in the place of the key.
+        raise ConfigurationError("base_url must not contain a user name or password")
+    if url.query or url.fragment:
+        raise ConfigurationError("base_url must not contain a query or a fragment")
+    if url.scheme == "http" and not _is_loopback(url.host) and not _is_test_key(api_key):
+        raise ConfigurationError(
+            f"a live key must not travel over plain http to {url.host}: use https, a test key (sk_test_…), "
+            "or a loopback address"
+        )
+
+
+def _is_test_key(api_key: str) -> bool:
+    # A key of a kind that we do not know is treated as a live one.
+    return api_key.startswith(("sk_test_", "pk_test_"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
+
+
+def _check_timeout(timeout: object) -> None:
+    if isinstance(timeout, httpx.Timeout):
+        return
+    if not _is_number(timeout) or not 0 < timeout < math.inf:
+        raise ConfigurationError(
+            f"timeout must be a positive number of seconds, or an httpx.Timeout, not {timeout!r} "
+            "(httpx.Timeout(None) waits forever)"
+        )
+
+
+def _check_max_retries(max_retries: object) -> None:
+    if not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < 0:
+        raise ConfigurationError(f"max_retries must be a whole number from 0 up, not {max_retries!r}")
+
+
+def _check_max_retry_wait(max_retry_wait: object) -> None:
+    if not _is_number(max_retry_wait) or not max_retry_wait >= 0:
+        raise ConfigurationError(f"max_retry_wait must be a number of seconds from 0 up, not {max_retry_wait!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _mapping_of_headers(headers: object) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"default_headers must be a mapping, not a {type(headers).__name__}")
+    return dict(cast("Mapping[str, str]", headers))
+
+
+def _check_header(option: str, name: object, value: object) -> None:
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise ConfigurationError(f"{option}: {name!r} is not a header name")
+    if name.lower() in _RESERVED_HEADERS:
+        raise ConfigurationError(f"{option}: {name} is set for each call; use api_key or idempotency_key")
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without blanks around it")

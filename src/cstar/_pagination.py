@@ -1,0 +1,261 @@
+"""Lists that page by themselves.
+
+`Walk` is the pure part: where a walk stands, which rows of a page are new and which page comes next. `Page` and
+`AsyncPage` drive it and differ only in that one of them awaits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from cstar.errors import CstarError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+
+    from cstar._call import Call
+    from cstar._codec import Slice
+
+
+class HasId(Protocol):
+    """A row that can be told from the others."""
+
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=HasId)
+
+# Rows that were given already fill a page when others insert as we read, so one such page does not end a walk; this
+# many in a row do, or a server that answers every page number with the same rows would be read for ever.
+MAX_PAGES_WITHOUT_NEWS = 10
+# Some servers cap the total they report, so new rows past it are believed; but not for ever.
+MAX_PAGES_PAST_TOTAL = 10_000
+
+
+class Walk(Generic[T]):
+    """Where a walk stands, from the page it begins at to the list's end. Pure: it is told what came and says what next.
+
+    Args:
+        page: The number of the page it begins at.
+
+    Attributes:
+        next_page: The number of the page to ask for next; `None` at the end.
+    """
+
+    def __init__(self, page: int) -> None:
+        self.next_page: int | None = page
+        self._seen: set[str] = set()
+        self._pages_without_news = 0
+        self._pages_past_total = 0
+
+    def take(self, part: Slice[T]) -> list[T]:
+        """The rows of the page asked for that were not given before."""
+        assert self.next_page is not None
+        news: list[T] = []
+        for row in part.rows:
+            if row.id not in self._seen:
+                self._seen.add(row.id)
+                news.append(row)
+        self._pages_without_news = 0 if news else self._pages_without_news + 1
+        self.next_page = None if self._is_end(part, self.next_page) else self.next_page + 1
+        return news
+
+    def _is_end(self, part: Slice[T], page: int) -> bool:
+        if not part.has_more or not part.rows:
+            return True
+        # From here on hasMore says true, and may be stuck on it.
+        is_past_total = part.page_size is not None and page * part.page_size >= part.total
+        self._pages_past_total = self._pages_past_total + 1 if is_past_total else 0
+        if self._pages_without_news and (is_past_total or self._pages_without_news >= MAX_PAGES_WITHOUT_NEWS):
+            return True
+        return self._pages_past_total >= MAX_PAGES_PAST_TOTAL
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """A list, and how to ask for any page of it.
+
+    Attributes:
+        call: The call for one of its pages.
+        page_size: Rows a page that it asks for.
+    """
+
+    call: Call[Slice[T]]
+    page_size: int
+
+    def page(self, number: int) -> Call[Slice[T]]:
+        """The call for one page."""
+        query = tuple((name, str(number) if name == "page" else value) for name, value in self.call.query)
+        return replace(self.call, query=query)
+
+
+class _Page(Generic[T]):
+    """What `Page` and `AsyncPage` have in common."""
+
+    def __init__(self, listing: Listing[T], number: int, part: Slice[T]) -> None:
+        self.data: list[T] = part.rows
+        self.total: int = part.total
+        self.page: int = number if part.page is None else part.page
+        self.page_size: int = listing.page_size if part.page_size is None else part.page_size
+        self.has_more: bool = part.has_more
+        # The server may not repeat the number it was asked for, or repeat a wrong one: walks go by what they asked.
+        self._listing = listing
+        self._number = number
+        self._part = part
+
+    def _next_number(self) -> int:
+        if not self.has_more:
+            raise CstarError(f"page {self.page} is the last one: ask has_more first, or iterate over the page")
+        return self._number + 1
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(page={self.page}, page_size={self.page_size}, total={self.total}, "
+            f"has_more={self.has_more}, data=[{len(self.data)} rows])"
+        )
+
+
+class Page(_Page[T]):
+    """One page of a list. Iterating it walks every row from this page to the end of the list, each row once.
+
+    Attributes:
+        data: The rows of this page.
+        total: Rows in the whole list, as the server counted them for this page.
+        page: The page's number; the first is 1.
+        page_size: Rows a page.
+        has_more: Whether the server says that another page follows.
+    """
+
+    def __init__(
+        self, fetch: Callable[[Call[Slice[T]]], Slice[T]], listing: Listing[T], number: int, part: Slice[T]
+    ) -> None:
+        super().__init__(listing, number, part)
+        self._fetch = fetch
+
+    def get_next_page(self) -> Page[T]:
+        """Fetch the page after this one.
+
+        Returns:
+            The next page, as the server has it now.
+
+        Raises:
+            CstarError: This is the last page.
+            APIError: The call failed.
+        """
+        return self._get(self._next_number())
+
+    def iter_pages(self) -> Iterator[Page[T]]:
+        """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
+
+        Returns:
+            An iterator that fetches each page when it is asked for.
+
+        Raises:
+            APIError: A call failed.
+        """
+        walk: Walk[T] = Walk(self._number)
+        page, news = self, walk.take(self._part)
+        yield page._with_rows(news)
+        while walk.next_page is not None:
+            page = self._get(walk.next_page)
+            if news := walk.take(page._part):
+                yield page._with_rows(news)
+
+    def __iter__(self) -> Iterator[T]:
+        for page in self.iter_pages():
+            yield from page.data
+
+    def _get(self, number: int) -> Page[T]:
+        return Page(self._fetch, self._listing, number, self._fetch(self._listing.page(number)))
+
+    def _with_rows(self, rows: list[T]) -> Page[T]:
+        return Page(self._fetch, self._listing, self._number, replace(self._part, rows=rows))
+
+
+class AsyncPage(_Page[T]):
+    """One page of a list. `async for` walks every row from this page to the end of the list, each row once.
+
+    Attributes:
+        data: The rows of this page.
+        total: Rows in the whole list, as the server counted them for this page.
+        page: The page's number; the first is 1.
+        page_size: Rows a page.
+        has_more: Whether the server says that another page follows.
+    """
+
+    def __init__(
+        self, fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]], listing: Listing[T], number: int, part: Slice[T]
+    ) -> None:
+        super().__init__(listing, number, part)
+        self._fetch = fetch
+
+    async def get_next_page(self) -> AsyncPage[T]:
+        """Fetch the page after this one.
+
+        Returns:
+            The next page, as the server has it now.
+
+        Raises:
+            CstarError: This is the last page.
+            APIError: The call failed.
+        """
+        return await self._get(self._next_number())
+
+    async def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
+        """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
+
+        Returns:
+            An iterator that fetches each page when it is asked for.
+
+        Raises:
+            APIError: A call failed.
+        """
+        walk: Walk[T] = Walk(self._number)
+        page, news = self, walk.take(self._part)
+        yield page._with_rows(news)
+        while walk.next_page is not None:
+            page = await self._get(walk.next_page)
+            if news := walk.take(page._part):
+                yield page._with_rows(news)
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        async for page in self.iter_pages():
+            for row in page.data:
+                yield row
+
+    async def _get(self, number: int) -> AsyncPage[T]:
+        return AsyncPage(self._fetch, self._listing, number, await self._fetch(self._listing.page(number)))
+
+    def _with_rows(self, rows: list[T]) -> AsyncPage[T]:
+        return AsyncPage(self._fetch, self._listing, self._number, replace(self._part, rows=rows))
+
+
+class AsyncPaginator(Generic[T]):
+    """What `AsyncCstar`'s lists return: `await` it for the first page, or walk it with `async for`.
+
+    Nothing is sent until one of the two happens.
+    """
+
+    def __init__(self, first: Callable[[], Awaitable[AsyncPage[T]]]) -> None:
+        self._first = first
+
+    def __await__(self) -> Generator[object, object, AsyncPage[T]]:
+        return self._first().__await__()
+
+    async def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
+        """Walk the pages from the first one asked for; a later page holds only rows that no earlier one held.
+
+        Returns:
+            An iterator that fetches each page when it is asked for.
+
+        Raises:
+            APIError: A call failed.
+        """
+        async for page in (await self._first()).iter_pages():
+            yield page
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        async for row in await self._first():
+            yield row

@@ -1,0 +1,281 @@
+"""The only room that touches httpx and sleeps: `Transport` and `AsyncTransport`, two thin twins.
+
+They differ where they wait and nowhere else. What an attempt sends, what its outcome means and whether another one
+follows is decided in the functions they share and in the pure rooms.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import httpx
+from tenacity import AsyncRetrying, Retrying
+
+from cstar._codec import Answer, raise_for_status, rate_limit
+from cstar._logging import logger
+from cstar._retry import is_lost_answer, policy
+from cstar._version import __version__
+from cstar.errors import APIConnectionError, APITimeoutError, ConfigurationError, CstarError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from cstar._call import Call
+    from cstar._options import Options
+    from cstar.models import RateLimit
+
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+T = TypeVar("T")
+
+USER_AGENT = f"cstar-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+
+
+class Pool(Generic[H]):
+    """The httpx client under one or more of ours (`with_options` shares it), and what its answers told last.
+
+    Args:
+        make: Builds a httpx client.
+        given: The caller's own, used in place of a built one and never closed here.
+
+    Attributes:
+        rate_limit: Where the key stood at the last answer.
+    """
+
+    def __init__(self, make: Callable[[], H], given: H | None) -> None:
+        self.rate_limit: RateLimit | None = None
+        self.is_own = given is None
+        self._make = make
+        self._http: H = make() if given is None else given
+        self._process = os.getpid()
+
+    @property
+    def http(self) -> H:
+        """The httpx client to send with.
+
+        Raises:
+            CstarError: It was closed.
+        """
+        if self.is_own and self._process != os.getpid():
+            # After a fork, parent and child would read each other's answers from the same sockets.
+            self._http, self._process = self._make(), os.getpid()
+        if self._http.is_closed:
+            raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
+        return self._http
+
+    @property
+    def to_close(self) -> H | None:
+        """What closing our client must close: nothing that belongs to the caller, or to the process we forked from."""
+        return self._http if self.is_own and self._process == os.getpid() else None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One call on its way: how often it was sent, and whether it may have acted without our learning of it."""
+
+    call: Call[Any]
+    attempts: int = 0
+    lost_answer: bool = False
+    started: float = 0.0
+
+    def __str__(self) -> str:
+        return str(self.call)
+
+
+class _Common(Generic[H]):
+    """What both transports do between their waits."""
+
+    def __init__(self, options: Options, pool: Pool[H], *, closes_pool: bool = True) -> None:
+        self.options = options
+        self.pool = pool
+        self._closes_pool = closes_pool
+        self._policy = policy(max_retries=options.max_retries, max_retry_wait=options.max_retry_wait)
+        self._key = options.api_key.encode()
+        # Shown as '[secure]' by httpx, should a debugger or an error reporter print it.
+        self._headers = httpx.Headers(
+            {
+                "Accept": "application/json",
+                "CStar-Version": options.api_version,
+                "User-Agent": USER_AGENT,
+                **options.default_headers,
+                "Authorization": f"Bearer {options.api_key}",
+            }
+        )
+
+    def with_options(self, options: Options) -> Self:
+        """A transport of other options over the same connections, which stay this one's to close."""
+        return type(self)(options, self.pool, closes_pool=False)
+
+    def _begin(self, exchange: Exchange, http: H) -> httpx.Request:
+        """The request of the next attempt."""
+        exchange.attempts += 1
+        exchange.started = time.perf_counter()
+        call = exchange.call
+        headers = self._headers.copy()
+        own_agent = http.headers.get("User-Agent", "")
+        if not own_agent.startswith("python-httpx/") and "User-Agent" not in self.options.default_headers:
+            headers["User-Agent"] = own_agent
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        if call.idempotency_key is not None:
+            headers["Idempotency-Key"] = call.idempotency_key
+        return http.build_request(
+            call.method,
+            self.options.base_url + call.path,
+            params=call.query or None,
+            content=call.body,
+            headers=headers,
+            timeout=self.options.timeout,
+        )
+
+    def _answered(self, exchange: Exchange, response: httpx.Response) -> Answer:
+        """An attempt got an answer, good or bad."""
+        try:
+            content = response.content
+        except httpx.ResponseNotRead:
+            content = b""
+        if not response.is_success:
+            # A server that repeats the key in its complaint must not put it into our error.
+            content = content.replace(self._key, b"[redacted]")
+        answer = Answer(response.status_code, response.headers, content, exchange.attempts, exchange.lost_answer)
+        exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
+        self.pool.rate_limit = rate_limit(response.headers) or self.pool.rate_limit
+        if logger.isEnabledFor(logging.DEBUG):
+            self._log_attempt(exchange, f"{answer.status_code}, request {answer.request_id}")
+        return answer
+
+    def _unanswered(self, exchange: Exchange, error: httpx.HTTPError, response: httpx.Response | None) -> Answer:
+        """An attempt ended in one of httpx's errors; a few of these are answers after all.
+
+        Raises:
+            APIConnectionError: It was no answer.
+        """
+        if isinstance(error, httpx.HTTPStatusError):  # a caller's own event hook called raise_for_status()
+            return self._answered(exchange, error.response)
+        if isinstance(error, httpx.DecodingError) and response is not None:  # a body that cannot be decompressed
+            return self._answered(exchange, response)
+        exchange.lost_answer = True
+        self._log_attempt(exchange, type(error).__name__)
+        raise self._connection_error(exchange, error) from error
+
+    def _connection_error(self, exchange: Exchange, error: httpx.HTTPError) -> APIConnectionError:
+        call, name = exchange.call, type(error).__name__
+        with suppress(RuntimeError):
+            # The error keeps its request, and that one's headers hold the key.
+            error.request = httpx.Request(error.request.method, error.request.url)
+        detail = f"{name}: {error}" if str(error) else name
+        attempts = f" after {exchange.attempts} attempts" if exchange.attempts > 1 else ""
+        unknown = (
+            ""
+            if call.idempotency_key is None
+            else " It is not known whether it was carried out; the same call with this error's idempotency_key is safe."
+        )
+        is_timeout = isinstance(error, httpx.TimeoutException)
+        return (APITimeoutError if is_timeout else APIConnectionError)(
+            f"{call} got no answer from {self.options.base_url}{' in time' if is_timeout else ''}{attempts} ({detail}).{unknown}",
+            attempts=exchange.attempts,
+            idempotency_key=call.idempotency_key,
+        )
+
+    @staticmethod
+    def _log_attempt(exchange: Exchange, outcome: str) -> None:
+        seconds = time.perf_counter() - exchange.started
+        logger.debug("%s: attempt %d: %s, %.3f s", exchange, exchange.attempts, outcome, seconds)
+
+
+class Transport(_Common[httpx.Client]):
+    """Sends calls and waits between attempts."""
+
+    def __init__(self, options: Options, pool: Pool[httpx.Client], *, closes_pool: bool = True) -> None:
+        super().__init__(options, pool, closes_pool=closes_pool)
+        self._retrying = Retrying(**self._policy)
+
+    def send(self, call: Call[T]) -> Answer:
+        """Send a call, again where that can help, until its outcome stands.
+
+        Raises:
+            APIConnectionError: No attempt got an answer.
+            APIStatusError: The server answered with an error.
+        """
+        answer = self._retrying(self._attempt, Exchange(call))
+        raise_for_status(call, answer)
+        return answer
+
+    def _attempt(self, exchange: Exchange) -> Answer:
+        http = self.pool.http
+        request = self._begin(exchange, http)
+        response: httpx.Response | None = None
+        try:
+            response = http.send(request, stream=True, follow_redirects=False)
+            try:
+                response.read()
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            return self._unanswered(exchange, error, response)
+        return self._answered(exchange, response)
+
+    def close(self) -> None:
+        """Close the connections, unless they are the caller's."""
+        if self._closes_pool and (http := self.pool.to_close):
+            http.close()
+
+
+class AsyncTransport(_Common[httpx.AsyncClient]):
+    """Sends calls and waits between attempts, on asyncio or trio."""
+
+    def __init__(self, options: Options, pool: Pool[httpx.AsyncClient], *, closes_pool: bool = True) -> None:
+        super().__init__(options, pool, closes_pool=closes_pool)
+        self._retrying = AsyncRetrying(**self._policy)
+
+    async def send(self, call: Call[T]) -> Answer:
+        """Send a call, again where that can help, until its outcome stands.
+
+        Raises:
+            APIConnectionError: No attempt got an answer.
+            APIStatusError: The server answered with an error.
+        """
+        answer: Answer = await self._retrying(self._attempt, Exchange(call))
+        raise_for_status(call, answer)
+        return answer
+
+    async def _attempt(self, exchange: Exchange) -> Answer:
+        http = self.pool.http
+        request = self._begin(exchange, http)
+        response: httpx.Response | None = None
+        try:
+            response = await http.send(request, stream=True, follow_redirects=False)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
+            return self._unanswered(exchange, error, response)
+        return self._answered(exchange, response)
+
+    async def close(self) -> None:
+        """Close the connections, unless they are the caller's."""
+        if self._closes_pool and (http := self.pool.to_close):
+            await http.aclose()
+
+
+def pool(given: httpx.Client | object | None) -> Pool[httpx.Client]:
+    """A pool of connections for `Cstar`."""
+    if given is not None and not isinstance(given, httpx.Client):
+        raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(given).__name__}")
+    return Pool(lambda: httpx.Client(limits=LIMITS), given)
+
+
+def async_pool(given: httpx.AsyncClient | object | None) -> Pool[httpx.AsyncClient]:
+    """A pool of connections for `AsyncCstar`."""
+    if given is not None and not isinstance(given, httpx.AsyncClient):
+        raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(given).__name__}")
+    return Pool(lambda: httpx.AsyncClient(limits=LIMITS), given)

@@ -1,0 +1,199 @@
+"""Everything this library raises, as one tree under `CstarError`.
+
+Every error survives `pickle` with its attributes (a task queue can carry it from worker to caller) and none holds the
+API key. `str(error)` is a sentence for a person; the attributes are for programs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "CstarError",
+    "InternalServerError",
+    "InvalidParameterError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "UnprocessableEntityError",
+    "WebhookSignatureError",
+]
+
+
+class CstarError(Exception):
+    """The base of every error this library raises."""
+
+
+class ConfigurationError(CstarError, ValueError):
+    """The client cannot be built from these options: no key, a malformed key, a live key over plain http."""
+
+
+class InvalidParameterError(CstarError, ValueError):
+    """A parameter was refused before anything was sent.
+
+    Attributes:
+        param: The parameter's name as you wrote it, with the place inside it where there is one
+            (`"metadata"`, `"custom_fields.plan.price"`).
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class WebhookSignatureError(CstarError):
+    """A webhook delivery is not proven to come from cStar."""
+
+
+class APIError(CstarError):
+    """A call was sent and did not succeed.
+
+    Attributes:
+        attempts: How many times the call was sent.
+        idempotency_key: The Idempotency-Key that was sent, `None` for a read. Sending the same call with it later is
+            safe: the server acts on it once at most within 24 hours.
+    """
+
+    def __init__(self, message: str, *, attempts: int = 1, idempotency_key: str | None = None) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+        self.idempotency_key = idempotency_key
+
+
+class APIConnectionError(APIError):
+    """No answer came: the server could not be reached, or the connection broke. A write may have been carried out."""
+
+
+class APITimeoutError(APIConnectionError):
+    """No answer came within the timeout. A write may have been carried out."""
+
+
+class APIResponseValidationError(APIError):
+    """An answer came that is not what the API documents. A write was probably carried out.
+
+    Attributes:
+        status_code: The HTTP status.
+        body: The answer: JSON where it was JSON, otherwise text.
+        request_id: The server's name for this request, for a support ticket.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int = 0,
+        body: JsonValue = None,
+        request_id: str | None = None,
+        attempts: int = 1,
+        idempotency_key: str | None = None,
+    ) -> None:
+        super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
+        self.status_code = status_code
+        self.body = body
+        self.request_id = request_id
+
+
+class APIStatusError(APIError):
+    """The server answered with an error status. Statuses without a class of their own raise this one.
+
+    Attributes:
+        status_code: The HTTP status.
+        type: The server's kind of error, such as `"invalid_request_error"`.
+        code: The server's code, such as `"parameter_missing"`.
+        message: What the server said (`str(error)` says what failed as well).
+        param: The parameter the server objects to, in the API's spelling (`"customFields"`).
+        doc_url: The page about this code.
+        request_id: The server's name for this request, for a support ticket.
+        body: The answer: JSON where it was JSON, otherwise text.
+        retry_after: Seconds that the server asks to wait before the next attempt.
+    """
+
+    status_code: int = 0
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        type: str | None = None,
+        code: str | None = None,
+        server_message: str | None = None,
+        param: str | None = None,
+        doc_url: str | None = None,
+        request_id: str | None = None,
+        body: JsonValue = None,
+        retry_after: float | None = None,
+        attempts: int = 1,
+        idempotency_key: str | None = None,
+    ) -> None:
+        super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
+        if status_code is not None:
+            self.status_code = status_code
+        self.type = type
+        self.code = code
+        self.message = message if server_message is None else server_message
+        self.param = param
+        self.doc_url = doc_url
+        self.request_id = request_id
+        self.body = body
+        self.retry_after = retry_after
+
+
+class BadRequestError(APIStatusError):
+    """400: the server refused a parameter; `param` says which."""
+
+    status_code = 400
+
+
+class AuthenticationError(APIStatusError):
+    """401: the API key is missing, unknown or expired."""
+
+    status_code = 401
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not do this: it is publishable (read-only), of another team, or lacks the permission."""
+
+    status_code = 403
+
+
+class NotFoundError(APIStatusError):
+    """404: there is no such customer (or no such endpoint)."""
+
+    status_code = 404
+
+
+class ConflictError(APIStatusError):
+    """409: the email belongs to another customer of the team, or the idempotency key to another call."""
+
+    status_code = 409
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the request was understood and cannot be carried out as it is."""
+
+    status_code = 422
+
+
+class RateLimitError(APIStatusError):
+    """429: the key's requests for this window are used up; `retry_after` says for how long."""
+
+    status_code = 429
+
+
+class InternalServerError(APIStatusError):
+    """5xx: the server, or a proxy before it, failed. A write may have been carried out."""
+
+    status_code = 500

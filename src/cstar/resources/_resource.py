@@ -1,0 +1,88 @@
+"""What every resource stands on: a call goes in, its value comes out, or with `raw` the answer as a `RawResponse`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+
+from cstar._codec import decode
+from cstar._pagination import AsyncPage, AsyncPaginator, HasId, Listing, Page
+from cstar._response import RawResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cstar._call import Call
+    from cstar._codec import Answer, Slice
+    from cstar._transport import AsyncTransport, Transport
+
+P = ParamSpec("P")
+T = TypeVar("T")
+RowT = TypeVar("RowT", bound=HasId)
+
+
+class Resource:
+    """The base of a resource of `Cstar`.
+
+    A raw resource has the same methods, and each of them returns the `RawResponse` of what it is declared to return.
+    `raw_method` is where that is told to the type checkers.
+    """
+
+    def __init__(self, transport: Transport, *, raw: bool = False) -> None:
+        self._transport = transport
+        self._raw = raw
+
+    def _send(self, call: Call[T]) -> T:
+        return _finish(self._transport.send(call), partial(decode, call), raw=self._raw)
+
+    def _list(self, listing: Listing[RowT], page: int) -> Page[RowT]:
+        call = listing.page(page)
+
+        def parse(answer: Answer) -> Page[RowT]:
+            return Page(self._fetch, listing, page, decode(call, answer))
+
+        return _finish(self._transport.send(call), parse, raw=self._raw)
+
+    def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
+        return decode(call, self._transport.send(call))
+
+
+class AsyncResource:
+    """The base of a resource of `AsyncCstar`; see `Resource`."""
+
+    def __init__(self, transport: AsyncTransport, *, raw: bool = False) -> None:
+        self._transport = transport
+        self._raw = raw
+
+    async def _send(self, call: Call[T]) -> T:
+        return _finish(await self._transport.send(call), partial(decode, call), raw=self._raw)
+
+    def _list(self, listing: Listing[RowT], page: int) -> AsyncPaginator[RowT]:
+        call = listing.page(page)
+
+        def parse(answer: Answer) -> AsyncPage[RowT]:
+            return AsyncPage(self._fetch, listing, page, decode(call, answer))
+
+        async def first() -> AsyncPage[RowT]:
+            return _finish(await self._transport.send(call), parse, raw=self._raw)
+
+        return AsyncPaginator(first)
+
+    async def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
+        return decode(call, await self._transport.send(call))
+
+
+def _finish(answer: Answer, parse: Callable[[Answer], T], *, raw: bool) -> T:
+    response = RawResponse(answer, parse)
+    # The one untruth, taken back by raw_method: the methods of a raw resource are not declared a second time.
+    return cast("T", response) if raw else response.parse()
+
+
+def raw_method(method: Callable[P, T]) -> Callable[P, RawResponse[T]]:
+    """A method of a raw resource, with the type of what it really returns."""
+    return cast("Callable[P, RawResponse[T]]", method)
+
+
+def async_raw_method(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[RawResponse[T]]]:
+    """A method of a raw async resource, with the type of what it really returns."""
+    return cast("Callable[P, Awaitable[RawResponse[T]]]", method)

@@ -1,0 +1,699 @@
+"""The customers of a team (API page "Customers").
+
+The functions at the top turn what a caller passes into a checked call; the classes below send it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict, get_args
+
+from cstar._call import Call, encode, merge_body, merge_query, new_key
+from cstar._check import (
+    MAX_PAGE_SIZE,
+    check_choice,
+    check_filled_text,
+    check_id,
+    check_json_object,
+    check_metadata,
+    check_tags,
+    check_text,
+    check_whole_number,
+)
+from cstar._codec import list_of, object_of
+from cstar._pagination import Listing
+from cstar._types import NOT_GIVEN
+from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
+from cstar.resources._resource import AsyncResource, Resource, async_raw_method, raw_method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic import JsonValue
+    from typing_extensions import Unpack
+
+    from cstar._pagination import AsyncPaginator, Page
+    from cstar._types import Json, NotGiven, QueryValue
+
+    _Check = Callable[[str, object], JsonValue]
+    # Not a Sequence: a str is one, and tags="vip" would pass.
+    TagsParam = list[str] | tuple[str, ...]
+
+__all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse", "Customers", "CustomersWithRawResponse"]
+
+_check_sentiment = partial(check_choice, choices=get_args(CustomerSentiment))
+_check_status = partial(check_choice, choices=get_args(CustomerStatus))
+
+# What each parameter of a write is called in the API, and how it is checked.
+_NAMES: Mapping[str, str] = {
+    "name": "name",
+    "email": "email",
+    "sentiment": "sentiment",
+    "status": "status",
+    "tags": "tags",
+    "notes": "notes",
+    "custom_fields": "customFields",
+    "metadata": "metadata",
+}
+_CHECKS: Mapping[str, _Check] = {
+    "name": check_filled_text,
+    "email": check_filled_text,
+    "sentiment": _check_sentiment,
+    "status": _check_status,
+    "tags": check_tags,
+    "notes": check_text,
+    "custom_fields": check_json_object,
+    "metadata": check_metadata,
+}
+
+
+class _Fields(TypedDict):
+    name: str | NotGiven
+    email: str | NotGiven
+    sentiment: CustomerSentiment | NotGiven | None
+    status: CustomerStatus | NotGiven | None
+    tags: TagsParam | NotGiven | None
+    notes: str | NotGiven | None
+    custom_fields: Mapping[str, Json] | NotGiven | None
+    metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
+
+
+def _customers_of(team_id: str) -> str:
+    return f"/teams/{check_id('team_id', team_id)}/customers"
+
+
+def _customer(team_id: str, customer_id: str) -> str:
+    return f"{_customers_of(team_id)}/{check_id('customer_id', customer_id)}"
+
+
+def _list(
+    team_id: str,
+    *,
+    status: CustomerStatus | None,
+    sentiment: CustomerSentiment | None,
+    search: str | None,
+    tag: str | None,
+    page: int,
+    page_size: int,
+    extra_query: Mapping[str, QueryValue] | None,
+) -> Listing[Customer]:
+    query = merge_query(
+        {
+            "page": str(check_whole_number("page", page, low=1)),
+            "pageSize": str(check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE)),
+            "status": None if status is None else _check_status("status", status),
+            "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
+            "search": None if search is None else check_text("search", search),
+            "tag": None if tag is None else check_text("tag", tag),
+        },
+        extra_query,
+    )
+    return Listing(Call("GET", _customers_of(team_id), list_of(Customer), query), page_size)
+
+
+def _create(
+    team_id: str, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
+) -> Call[Customer]:
+    # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
+    given = {param: value for param, value in fields.items() if value is not None or param in {"name", "email"}}
+    body = {_NAMES[param]: _CHECKS[param](param, value) for param, value in given.items()}
+    return Call(
+        "POST",
+        _customers_of(team_id),
+        object_of(Customer),
+        body=encode(merge_body(body, extra_body)),
+        idempotency_key=new_key(idempotency_key),
+    )
+
+
+def _get(
+    team_id: str, customer_id: str, expand: str | None, extra_query: Mapping[str, QueryValue] | None
+) -> Call[CustomerDetail]:
+    query = merge_query({"expand": None if expand is None else check_text("expand", expand)}, extra_query)
+    return Call("GET", _customer(team_id, customer_id), object_of(CustomerDetail), query)
+
+
+def _update(
+    team_id: str,
+    customer_id: str,
+    extra_body: Mapping[str, Json] | None,
+    idempotency_key: str | None,
+    **fields: Unpack[_Fields],
+) -> Call[Customer]:
+    checks = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
+    body: dict[str, JsonValue] = {
+        _NAMES[param]: None if value is None else checks[param](param, value)
+        for param, value in fields.items()
+        if value is not NOT_GIVEN
+    }
+    return Call(
+        "PATCH",
+        _customer(team_id, customer_id),
+        object_of(Customer),
+        body=encode(merge_body(body, extra_body)),
+        idempotency_key=new_key(idempotency_key),
+    )
+
+
+def _delete(team_id: str, customer_id: str, idempotency_key: str | None) -> Call[DeletedCustomer]:
+    return Call(
+        "DELETE",
+        _customer(team_id, customer_id),
+        object_of(DeletedCustomer),
+        idempotency_key=new_key(idempotency_key),
+        if_gone=lambda: DeletedCustomer(deleted=True, id=customer_id),
+    )
+
+
+class Customers(Resource):
+    """`client.customers`: list, create, get, update and delete the customers of a team."""
+
+    def list(
+        self,
+        team_id: str,
+        *,
+        status: CustomerStatus | None = None,
+        sentiment: CustomerSentiment | None = None,
+        search: str | None = None,
+        tag: str | None = None,
+        page: int = 1,
+        page_size: int = 100,
+        extra_query: Mapping[str, QueryValue] | None = None,
+    ) -> Page[Customer]:
+        """List a team's customers, newest first (API page "Customers", List Customers).
+
+        Args:
+            team_id: The team's id, a UUID.
+            status: Only customers of this status: `"active"` or `"inactive"`.
+            sentiment: Only customers of this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            search: Only customers whose name or email contains this.
+            tag: Only customers with exactly this tag.
+            page: The number of the page to begin at; the first is 1.
+            page_size: Rows a page, 1 to 100. A walk costs one request a page, so larger pages spare the rate limit.
+            extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+
+        Returns:
+            The page, with `data`, `total` and `has_more`. Iterating it walks every customer from there to the end,
+            fetching a page when it is needed.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            APIStatusError: The server answered with an error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            for customer in client.customers.list(team_id, status="active"):
+                print(customer.name, customer.email)
+            ```
+        """
+        return self._list(
+            _list(
+                team_id,
+                status=status,
+                sentiment=sentiment,
+                search=search,
+                tag=tag,
+                page=page,
+                page_size=page_size,
+                extra_query=extra_query,
+            ),
+            page,
+        )
+
+    def create(
+        self,
+        team_id: str,
+        *,
+        name: str,
+        email: str,
+        sentiment: CustomerSentiment | None = None,
+        status: CustomerStatus | None = None,
+        tags: TagsParam | None = None,
+        notes: str | None = None,
+        custom_fields: Mapping[str, Json] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Customer:
+        """Create a customer (API page "Customers", Create Customer). Needs a secret key.
+
+        Args:
+            team_id: The team's id, a UUID.
+            name: Display name.
+            email: Email address, unique in the team.
+            sentiment: `"happy"`, `"neutral"` (the server's default), `"frustrated"` or `"angry"`.
+            status: `"active"` (the server's default) or `"inactive"`.
+            tags: Tags.
+            notes: Internal notes.
+            custom_fields: Custom data: any JSON values.
+            metadata: Developer metadata: at most 50 keys of at most 40 characters, values of at most 500.
+            extra_body: Further fields, in the API's spelling.
+            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. Repeating the call with the
+                same key within 24 hours returns the first answer and creates nobody twice, also from another process.
+                By default a fresh UUID for each call, the same on all of its attempts.
+
+        Returns:
+            The customer as the server stored it.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            ConflictError: The email belongs to a customer of the team already.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came; repeat it with the error's `idempotency_key`.
+
+        Example:
+            ```python
+            jane = client.customers.create(team_id, name="Jane Doe", email="jane@example.com", tags=["vip"])
+            ```
+        """
+        return self._send(
+            _create(
+                team_id,
+                extra_body,
+                idempotency_key,
+                name=name,
+                email=email,
+                sentiment=sentiment,
+                status=status,
+                tags=tags,
+                notes=notes,
+                custom_fields=custom_fields,
+                metadata=metadata,
+            )
+        )
+
+    def get(
+        self,
+        team_id: str,
+        customer_id: str,
+        *,
+        expand: str | None = None,
+        extra_query: Mapping[str, QueryValue] | None = None,
+    ) -> CustomerDetail:
+        """Get a customer, with the 10 newest tickets (API page "Customers", Get Customer).
+
+        Args:
+            team_id: The team's id, a UUID.
+            customer_id: The customer's id: `cus_…` or a UUID.
+            expand: Any value other than `"tickets"` leaves the tickets out, such as `"customer"`.
+            extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+
+        Returns:
+            The customer. `recent_tickets` is `None` where they were left out.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            NotFoundError: The team has no such customer.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            customer = client.customers.get(team_id, "cus_x9Y8z7W6v5U4")
+            ```
+        """
+        return self._send(_get(team_id, customer_id, expand, extra_query))
+
+    def update(
+        self,
+        team_id: str,
+        customer_id: str,
+        *,
+        name: str | NotGiven = NOT_GIVEN,
+        email: str | NotGiven = NOT_GIVEN,
+        sentiment: CustomerSentiment | NotGiven = NOT_GIVEN,
+        status: CustomerStatus | NotGiven = NOT_GIVEN,
+        tags: TagsParam | NotGiven = NOT_GIVEN,
+        notes: str | NotGiven | None = NOT_GIVEN,
+        custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
+        metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
+        extra_body: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Customer:
+        """Change a customer (API page "Customers", Update Customer). Needs a secret key.
+
+        Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
+        `notes=None` clears the notes.
+
+        Args:
+            team_id: The team's id, a UUID.
+            customer_id: The customer's id: `cus_…` or a UUID.
+            name: The new display name.
+            email: The new email address, unique in the team.
+            sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            status: `"active"` or `"inactive"`.
+            tags: Replaces all tags; `[]` removes them.
+            notes: The new notes; `None` clears them.
+            custom_fields: Replaces all custom data.
+            metadata: Merged into the metadata there is: a key with `None` is removed, a key left out stays. At most
+                50 keys of at most 40 characters, values of at most 500.
+            extra_body: Further fields, in the API's spelling.
+            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. Repeating the call with the
+                same key within 24 hours returns the first answer and changes nothing again.
+                By default a fresh UUID for each call, the same on all of its attempts.
+
+        Returns:
+            The customer as it is now.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            NotFoundError: The team has no such customer.
+            ConflictError: The email belongs to another customer of the team.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came; repeat it with the error's `idempotency_key`.
+
+        Example:
+            ```python
+            client.customers.update(team_id, customer.id, status="inactive", metadata={"crm_id": "42"})
+            ```
+        """
+        return self._send(
+            _update(
+                team_id,
+                customer_id,
+                extra_body,
+                idempotency_key,
+                name=name,
+                email=email,
+                sentiment=sentiment,
+                status=status,
+                tags=tags,
+                notes=notes,
+                custom_fields=custom_fields,
+                metadata=metadata,
+            )
+        )
+
+    def delete(self, team_id: str, customer_id: str, *, idempotency_key: str | None = None) -> DeletedCustomer:
+        """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
+
+        A deletion whose answer is lost on the way, and whose repetition finds the customer gone, counts as done.
+
+        Args:
+            team_id: The team's id, a UUID.
+            customer_id: The customer's id: `cus_…` or a UUID.
+            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. By default a fresh UUID for
+                each call, the same on all of its attempts.
+
+        Returns:
+            The receipt, with the id of the customer that is gone.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            NotFoundError: The team has no such customer.
+            PermissionDeniedError: The key may not delete, is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            client.customers.delete(team_id, customer.id)
+            ```
+        """
+        return self._send(_delete(team_id, customer_id, idempotency_key))
+
+    @property
+    def with_raw_response(self) -> CustomersWithRawResponse:
+        """The same five methods, each returning the `RawResponse` with status, headers and `parse()`."""
+        return CustomersWithRawResponse(Customers(self._transport, raw=True))
+
+
+class CustomersWithRawResponse:
+    """`client.customers.with_raw_response`: the methods of `Customers`, each returning a `RawResponse`."""
+
+    def __init__(self, customers: Customers) -> None:
+        self.list = raw_method(customers.list)
+        self.create = raw_method(customers.create)
+        self.get = raw_method(customers.get)
+        self.update = raw_method(customers.update)
+        self.delete = raw_method(customers.delete)
+
+
+class AsyncCustomers(AsyncResource):
+    """`client.customers`: list, create, get, update and delete the customers of a team."""
+
+    def list(
+        self,
+        team_id: str,
+        *,
+        status: CustomerStatus | None = None,
+        sentiment: CustomerSentiment | None = None,
+        search: str | None = None,
+        tag: str | None = None,
+        page: int = 1,
+        page_size: int = 100,
+        extra_query: Mapping[str, QueryValue] | None = None,
+    ) -> AsyncPaginator[Customer]:
+        """List a team's customers, newest first (API page "Customers", List Customers).
+
+        Args:
+            team_id: The team's id, a UUID.
+            status: Only customers of this status: `"active"` or `"inactive"`.
+            sentiment: Only customers of this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            search: Only customers whose name or email contains this.
+            tag: Only customers with exactly this tag.
+            page: The number of the page to begin at; the first is 1.
+            page_size: Rows a page, 1 to 100. A walk costs one request a page, so larger pages spare the rate limit.
+            extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+
+        Returns:
+            The page, with `data`, `total` and `has_more`. Iterating it walks every customer from there to the end,
+            fetching a page when it is needed.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            APIStatusError: The server answered with an error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            async for customer in client.customers.list(team_id, status="active"):
+                print(customer.name, customer.email)
+            ```
+        """
+        return self._list(
+            _list(
+                team_id,
+                status=status,
+                sentiment=sentiment,
+                search=search,
+                tag=tag,
+                page=page,
+                page_size=page_size,
+                extra_query=extra_query,
+            ),
+            page,
+        )
+
+    async def create(
+        self,
+        team_id: str,
+        *,
+        name: str,
+        email: str,
+        sentiment: CustomerSentiment | None = None,
+        status: CustomerStatus | None = None,
+        tags: TagsParam | None = None,
+        notes: str | None = None,
+        custom_fields: Mapping[str, Json] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Customer:
+        """Create a customer (API page "Customers", Create Customer). Needs a secret key.
+
+        Args:
+            team_id: The team's id, a UUID.
+            name: Display name.
+            email: Email address, unique in the team.
+            sentiment: `"happy"`, `"neutral"` (the server's default), `"frustrated"` or `"angry"`.
+            status: `"active"` (the server's default) or `"inactive"`.
+            tags: Tags.
+            notes: Internal notes.
+            custom_fields: Custom data: any JSON values.
+            metadata: Developer metadata: at most 50 keys of at most 40 characters, values of at most 500.
+            extra_body: Further fields, in the API's spelling.
+            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. Repeating the call with the
+                same key within 24 hours returns the first answer and creates nobody twice, also from another process.
+                By default a fresh UUID for each call, the same on all of its attempts.
+
+        Returns:
+            The customer as the server stored it.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            ConflictError: The email belongs to a customer of the team already.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came; repeat it with the error's `idempotency_key`.
+
+        Example:
+            ```python
+            jane = await client.customers.create(team_id, name="Jane Doe", email="jane@example.com", tags=["vip"])
+            ```
+        """
+        return await self._send(
+            _create(
+                team_id,
+                extra_body,
+                idempotency_key,
+                name=name,
+                email=email,
+                sentiment=sentiment,
+                status=status,
+                tags=tags,
+                notes=notes,
+                custom_fields=custom_fields,
+                metadata=metadata,
+            )
+        )
+
+    async def get(
+        self,
+        team_id: str,
+        customer_id: str,
+        *,
+        expand: str | None = None,
+        extra_query: Mapping[str, QueryValue] | None = None,
+    ) -> CustomerDetail:
+        """Get a customer, with the 10 newest tickets (API page "Customers", Get Customer).
+
+        Args:
+            team_id: The team's id, a UUID.
+            customer_id: The customer's id: `cus_…` or a UUID.
+            expand: Any value other than `"tickets"` leaves the tickets out, such as `"customer"`.
+            extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+
+        Returns:
+            The customer. `recent_tickets` is `None` where they were left out.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            NotFoundError: The team has no such customer.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            customer = await client.customers.get(team_id, "cus_x9Y8z7W6v5U4")
+            ```
+        """
+        return await self._send(_get(team_id, customer_id, expand, extra_query))
+
+    async def update(
+        self,
+        team_id: str,
+        customer_id: str,
+        *,
+        name: str | NotGiven = NOT_GIVEN,
+        email: str | NotGiven = NOT_GIVEN,
+        sentiment: CustomerSentiment | NotGiven = NOT_GIVEN,
+        status: CustomerStatus | NotGiven = NOT_GIVEN,
+        tags: TagsParam | NotGiven = NOT_GIVEN,
+        notes: str | NotGiven | None = NOT_GIVEN,
+        custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
+        metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
+        extra_body: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Customer:
+        """Change a customer (API page "Customers", Update Customer). Needs a secret key.
+
+        Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
+        `notes=None` clears the notes.
+
+        Args:
+            team_id: The team's id, a UUID.
+            customer_id: The customer's id: `cus_…` or a UUID.
+            name: The new display name.
+            email: The new email address, unique in the team.
+            sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            status: `"active"` or `"inactive"`.
+            tags: Replaces all tags; `[]` removes them.
+            notes: The new notes; `None` clears them.
+            custom_fields: Replaces all custom data.
+            metadata: Merged into the metadata there is: a key with `None` is removed, a key left out stays. At most
+                50 keys of at most 40 characters, values of at most 500.
+            extra_body: Further fields, in the API's spelling.
+            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. Repeating the call with the
+                same key within 24 hours returns the first answer and changes nothing again.
+                By default a fresh UUID for each call, the same on all of its attempts.
+
+        Returns:
+            The customer as it is now.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            NotFoundError: The team has no such customer.
+            ConflictError: The email belongs to another customer of the team.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came; repeat it with the error's `idempotency_key`.
+
+        Example:
+            ```python
+            await client.customers.update(team_id, customer.id, status="inactive", metadata={"crm_id": "42"})
+            ```
+        """
+        return await self._send(
+            _update(
+                team_id,
+                customer_id,
+                extra_body,
+                idempotency_key,
+                name=name,
+                email=email,
+                sentiment=sentiment,
+                status=status,
+                tags=tags,
+                notes=notes,
+                custom_fields=custom_fields,
+                metadata=metadata,
+            )
+        )
+
+    async def delete(self, team_id: str, customer_id: str, *, idempotency_key: str | None = None) -> DeletedCustomer:
+        """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
+
+        A deletion whose answer is lost on the way, and whose repetition finds the customer gone, counts as done.
+
+        Args:
+            team_id: The team's id, a UUID.
+            customer_id: The customer's id: `cus_…` or a UUID.
+            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. By default a fresh UUID for
+                each call, the same on all of its attempts.
+
+        Returns:
+            The receipt, with the id of the customer that is gone.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            NotFoundError: The team has no such customer.
+            PermissionDeniedError: The key may not delete, is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            await client.customers.delete(team_id, customer.id)
+            ```
+        """
+        return await self._send(_delete(team_id, customer_id, idempotency_key))
+
+    @property
+    def with_raw_response(self) -> AsyncCustomersWithRawResponse:
+        """The same five methods, each returning the `RawResponse` with status, headers and `parse()`."""
+        return AsyncCustomersWithRawResponse(AsyncCustomers(self._transport, raw=True))
+
+
+class AsyncCustomersWithRawResponse:
+    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, each returning a `RawResponse`."""
+
+    def __init__(self, customers: AsyncCustomers) -> None:
+        self.list = async_raw_method(customers.list)
+        self.create = async_raw_method(customers.create)
+        self.get = async_raw_method(customers.get)
+        self.update = async_raw_method(customers.update)
+        self.delete = async_raw_method(customers.delete)
