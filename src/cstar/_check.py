@@ -28,7 +28,9 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)+/?")
 
 def refuse(param: str, allowed: str, value: object) -> NoReturn:
     """Raise the one error for a refused value: "`param` must be `allowed`, not `value`"."""
-    shown = repr(value) if isinstance(value, (str, int, float, type(None))) else f"a value of type {type(value).__name__}"
+    shown = (
+        repr(value) if isinstance(value, (str, int, float, type(None))) else f"a value of type {type(value).__name__}"
+    )
     if len(shown) > 80:
         shown = f"{shown[:60]}… ({len(shown)} characters)"
     raise InvalidParameterError(f"{param} must be {allowed}, not {shown}", param=param)

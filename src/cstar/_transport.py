@@ -36,6 +36,8 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 T = TypeVar("T")
 
 USER_AGENT = f"cstar-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+# After these no byte of the request was sent.
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
 
@@ -47,7 +49,9 @@ class Pool(Generic[H]):
         given: The caller's own, used in place of a built one and never closed here.
 
     Attributes:
+        is_own: Whether the httpx client was built here.
         rate_limit: Where the key stood at the last answer.
+        user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
     """
 
     def __init__(self, make: Callable[[], H], given: H | None) -> None:
@@ -55,6 +59,8 @@ class Pool(Generic[H]):
         self.is_own = given is None
         self._make = make
         self._http: H = make() if given is None else given
+        agent = self._http.headers.get("User-Agent", "")
+        self.user_agent = USER_AGENT if agent.startswith("python-httpx/") else agent or USER_AGENT
         self._process = os.getpid()
 
     @property
@@ -79,10 +85,11 @@ class Pool(Generic[H]):
 
 @dataclass(slots=True)
 class Exchange:
-    """One call on its way: how often it was sent, and whether it may have acted without our learning of it."""
+    """One call on its way: how often it was tried, whether it went out, and whether an answer to it was lost."""
 
     call: Call[Any]
     attempts: int = 0
+    was_sent: bool = False
     lost_answer: bool = False
     started: float = 0.0
 
@@ -99,16 +106,16 @@ class _Common(Generic[H]):
         self._closes_pool = closes_pool
         self._policy = policy(max_retries=options.max_retries, max_retry_wait=options.max_retry_wait)
         self._key = options.api_key.encode()
-        # Shown as '[secure]' by httpx, should a debugger or an error reporter print it.
         self._headers = httpx.Headers(
             {
                 "Accept": "application/json",
                 "CStar-Version": options.api_version,
-                "User-Agent": USER_AGENT,
-                **options.default_headers,
+                "User-Agent": pool.user_agent,
+                # httpx shows this one as '[secure]', should a debugger or an error reporter print the headers.
                 "Authorization": f"Bearer {options.api_key}",
             }
         )
+        self._headers.update(options.default_headers)
 
     def with_options(self, options: Options) -> Self:
         """A transport of other options over the same connections, which stay this one's to close."""
@@ -120,9 +127,6 @@ class _Common(Generic[H]):
         exchange.started = time.perf_counter()
         call = exchange.call
         headers = self._headers.copy()
-        own_agent = http.headers.get("User-Agent", "")
-        if not own_agent.startswith("python-httpx/") and "User-Agent" not in self.options.default_headers:
-            headers["User-Agent"] = own_agent
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         if call.idempotency_key is not None:
@@ -138,6 +142,7 @@ class _Common(Generic[H]):
 
     def _answered(self, exchange: Exchange, response: httpx.Response) -> Answer:
         """An attempt got an answer, good or bad."""
+        exchange.was_sent = True
         try:
             content = response.content
         except httpx.ResponseNotRead:
@@ -163,6 +168,7 @@ class _Common(Generic[H]):
         if isinstance(error, httpx.DecodingError) and response is not None:  # a body that cannot be decompressed
             return self._answered(exchange, response)
         exchange.lost_answer = True
+        exchange.was_sent = exchange.was_sent or not isinstance(error, NOT_SENT)
         self._log_attempt(exchange, type(error).__name__)
         raise self._connection_error(exchange, error) from error
 
@@ -171,16 +177,15 @@ class _Common(Generic[H]):
         with suppress(RuntimeError):
             # The error keeps its request, and that one's headers hold the key.
             error.request = httpx.Request(error.request.method, error.request.url)
-        detail = f"{name}: {error}" if str(error) else name
-        attempts = f" after {exchange.attempts} attempts" if exchange.attempts > 1 else ""
-        unknown = (
-            ""
-            if call.idempotency_key is None
-            else " It is not known whether it was carried out; the same call with this error's idempotency_key is safe."
-        )
         is_timeout = isinstance(error, httpx.TimeoutException)
+        sentence = f"{call} got no answer from {self.options.base_url}{' in time' if is_timeout else ''}"
+        if exchange.attempts > 1:
+            sentence += f" after {exchange.attempts} attempts"
+        sentence += f" ({name}: {error})." if str(error) else f" ({name})."
+        if call.idempotency_key is not None and exchange.was_sent:
+            sentence += " It may have been carried out: repeating it with this error's idempotency_key is safe."
         return (APITimeoutError if is_timeout else APIConnectionError)(
-            f"{call} got no answer from {self.options.base_url}{' in time' if is_timeout else ''}{attempts} ({detail}).{unknown}",
+            sentence,
             attempts=exchange.attempts,
             idempotency_key=call.idempotency_key,
         )

@@ -1,0 +1,28 @@
+"""A local cStar to develop and test against: a real HTTP server on loopback, with state, over SQLite.
+
+    from cstar import Cstar
+    from cstar.sandbox import Sandbox
+
+    with Sandbox() as box:
+        client = Cstar(api_key=box.api_key, base_url=box.url)
+        page = client.customers.list(box.team_id)
+
+From a shell: `python -m cstar.sandbox --port 4010 --database cstar.db --customers 500`.
+
+It knows the customers API as documented, and shares no code with the client, so that the two cannot share a mistake.
+"""
+
+from __future__ import annotations
+
+try:
+    from cstar.sandbox._sandbox import Sandbox
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
+        raise
+    raise ImportError(
+        "cstar.sandbox needs the extra 'sandbox', which brings Starlette and uvicorn. Install cstar[sandbox] from the "
+        "project's repository, as its README says: on PyPI, the name cstar belongs to another project.",
+        name=error.name,
+    ) from error
+
+__all__ = ["Sandbox"]

@@ -1,0 +1,26 @@
+"""Time as the sandbox keeps it: whole microseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def now() -> int:
+    """The time by the wall clock."""
+    return time.time_ns() // 1000
+
+
+def instant(moment: datetime) -> int:
+    """An aware datetime as an instant."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def iso(at: int) -> str:
+    """An instant as the API writes it: ISO 8601, always with microseconds, so that text sorts as time does."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")

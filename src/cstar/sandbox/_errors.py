@@ -1,0 +1,55 @@
+"""How the API says no: one table gives every error code its status and its type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ErrorCode = Literal[
+    "authentication_required",
+    "idempotency_key_reused",
+    "internal_error",
+    "invalid_api_key",
+    "invalid_key_format",
+    "method_not_allowed",
+    "parameter_invalid",
+    "parameter_missing",
+    "publishable_key_write",
+    "resource_already_exists",
+    "resource_missing",
+    "team_access_denied",
+]
+
+_ON_THE_WIRE: dict[ErrorCode, tuple[int, str]] = {
+    "authentication_required": (401, "authentication_error"),
+    "idempotency_key_reused": (409, "invalid_request_error"),
+    "internal_error": (500, "api_error"),
+    "invalid_api_key": (401, "authentication_error"),
+    "invalid_key_format": (401, "authentication_error"),
+    "method_not_allowed": (405, "invalid_request_error"),
+    "parameter_invalid": (400, "invalid_request_error"),
+    "parameter_missing": (400, "invalid_request_error"),
+    "publishable_key_write": (403, "authentication_error"),
+    "resource_already_exists": (409, "invalid_request_error"),
+    "resource_missing": (404, "not_found_error"),
+    "team_access_denied": (403, "authentication_error"),
+}
+
+_DOCUMENTATION = "https://www.cstar.help/docs/api/errors"
+
+
+class ApiError(Exception):
+    """A request refused; raised anywhere below the envelope, which turns it into an answer."""
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.headers = dict(headers or {})
+        self.status, self.type = _ON_THE_WIRE[code]
+        self.doc_url = f"{_DOCUMENTATION}#{code}"

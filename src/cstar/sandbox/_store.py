@@ -1,0 +1,323 @@
+"""What the sandbox remembers: all of its SQL, and nothing else of it.
+
+A connection is used by one thread at a time (the one that starts the sandbox, then its event loop), and each request is
+one transaction, so nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cstar.sandbox._validation import Json, JsonObject
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from cstar.sandbox._validation import ListQuery
+
+# "cstr", so that a database of another program is recognised and left alone.
+_APPLICATION_ID = 0x63737472
+_SCHEMA_VERSION = 1
+
+_SCHEMA = (
+    """CREATE TABLE sandbox (
+           team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
+           seeded INTEGER NOT NULL DEFAULT 0)""",
+    # The instant of creation, made unique, is the primary key: then "newest first" is the order in which SQLite keeps
+    # the rows, and every index gives its matches in that order without sorting.
+    """CREATE TABLE customers (
+           created INTEGER PRIMARY KEY, updated INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
+           name TEXT NOT NULL, email TEXT NOT NULL, folded_name TEXT NOT NULL, folded_email TEXT NOT NULL UNIQUE,
+           sentiment TEXT NOT NULL, status TEXT NOT NULL, tags TEXT NOT NULL, notes TEXT,
+           custom_fields TEXT NOT NULL, metadata TEXT NOT NULL)""",
+    "CREATE INDEX customers_by_status ON customers (status)",
+    "CREATE INDEX customers_by_sentiment ON customers (sentiment)",
+    "CREATE INDEX customers_by_status_and_sentiment ON customers (status, sentiment)",
+    """CREATE TABLE tags (
+           tag TEXT NOT NULL, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
+           PRIMARY KEY (tag, customer)) WITHOUT ROWID""",
+    "CREATE INDEX tags_by_customer ON tags (customer)",
+    """CREATE TABLE tickets (
+           id TEXT PRIMARY KEY, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
+           title TEXT NOT NULL, status TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX tickets_by_customer ON tickets (customer, created)",
+    """CREATE TABLE remembered (
+           api_key TEXT NOT NULL, idempotency_key TEXT NOT NULL, fingerprint TEXT NOT NULL, at INTEGER NOT NULL,
+           status INTEGER NOT NULL, body BLOB NOT NULL, request_id TEXT NOT NULL,
+           PRIMARY KEY (api_key, idempotency_key)) WITHOUT ROWID""",
+    "CREATE INDEX remembered_by_time ON remembered (at)",
+)
+
+_SELECT_CUSTOMER = (
+    "SELECT *, (SELECT count(*) FROM tickets WHERE customer = customers.created) AS ticket_count FROM customers"
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose data a database holds, and the secrets that open it."""
+
+    team_id: str
+    api_key: str
+    publishable_key: str
+    webhook_secret: str
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A customer; `created` also says where it stands in a list, and belongs to it alone."""
+
+    id: uuid.UUID
+    created: int
+    updated: int
+    name: str
+    email: str
+    sentiment: str = "neutral"
+    status: str = "active"
+    tags: list[str] = field(default_factory=list[str])
+    notes: str | None = None
+    custom_fields: JsonObject = field(default_factory=dict[str, Json])
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+    ticket_count: int = 0
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A support ticket, as a customer's page embeds it."""
+
+    id: str
+    title: str
+    status: str
+    created: int
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The first answer to an Idempotency-Key, and a fingerprint of the request that it answered."""
+
+    fingerprint: str
+    status: int
+    body: bytes
+    request_id: str
+
+
+class Store:
+    """One SQLite database, opened and ready; `close()` it."""
+
+    def __init__(self, database: str | os.PathLike[str]) -> None:
+        self._db = sqlite3.connect(
+            os.fspath(database),
+            isolation_level=None,  # transactions are begun and ended here, not by the module's guesses
+            check_same_thread=False,
+        )
+        try:
+            self._db.row_factory = sqlite3.Row
+            self._prepare(database)
+            with self.transaction(writing=True):
+                self.identity = self._identity()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self, *, writing: bool) -> Generator[None]:
+        """All of it or nothing; a reading one sees the data as of one moment."""
+        # IMMEDIATE takes the write lock first, so that what a write has checked stays true until it commits, even with
+        # another process at the same file.
+        self._db.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # some failures, such as a full disk, have rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+
+    def customers(self, query: ListQuery) -> tuple[list[Customer], int]:
+        """One page of the customers that a query describes, newest first, and how many there are in all."""
+        conditions, values = ["TRUE"], list[str | int]()
+        if query.status is not None:
+            conditions.append("status = ?")
+            values.append(query.status)
+        if query.sentiment is not None:
+            conditions.append("sentiment = ?")
+            values.append(query.sentiment)
+        if query.search is not None:
+            # instr() rather than LIKE: every character is plain. Folding is Python's, SQLite's knows ASCII only.
+            conditions.append("(instr(folded_name, ?) OR instr(folded_email, ?))")
+            values += [query.search.casefold()] * 2
+        if query.tag is not None:
+            conditions.append("created IN (SELECT customer FROM tags WHERE tag = ?)")
+            values.append(query.tag)
+        matching = " AND ".join(conditions)
+
+        total: int = self._db.execute(f"SELECT count(*) FROM customers WHERE {matching}", values).fetchone()[0]  # noqa: S608 - fixed conditions, bound values
+        rows = self._db.execute(
+            f"{_SELECT_CUSTOMER} WHERE {matching} ORDER BY created DESC LIMIT ? OFFSET ?",
+            [*values, query.page_size, (query.page - 1) * query.page_size],
+        )
+        return [_customer(row) for row in rows], total
+
+    def customer(self, id: uuid.UUID) -> Customer | None:
+        row = self._db.execute(f"{_SELECT_CUSTOMER} WHERE id = ?", (id.hex,)).fetchone()
+        return row and _customer(row)
+
+    def customer_with_email(self, email: str) -> Customer | None:
+        row = self._db.execute(f"{_SELECT_CUSTOMER} WHERE folded_email = ?", (email.casefold(),)).fetchone()
+        return row and _customer(row)
+
+    def free_instant(self, at: int) -> int:
+        """The first instant, from `at` on, at which no customer was created."""
+        while self._db.execute("SELECT 1 FROM customers WHERE created = ?", (at,)).fetchone():
+            at += 1
+        return at
+
+    def add(self, customer: Customer) -> None:
+        self._db.execute(
+            """INSERT INTO customers (created, updated, id, name, email, folded_name, folded_email, sentiment, status,
+                                      tags, notes, custom_fields, metadata)
+               VALUES (:created, :updated, :id, :name, :email, :folded_name, :folded_email, :sentiment, :status,
+                       :tags, :notes, :custom_fields, :metadata)""",
+            _row(customer),
+        )
+        self._tag(customer)
+
+    def replace(self, customer: Customer) -> None:
+        """Put a customer in the place of the one that has its `created`."""
+        self._db.execute(
+            """UPDATE customers SET updated = :updated, name = :name, email = :email, folded_name = :folded_name,
+                   folded_email = :folded_email, sentiment = :sentiment, status = :status, tags = :tags,
+                   notes = :notes, custom_fields = :custom_fields, metadata = :metadata
+               WHERE created = :created""",
+            _row(customer),
+        )
+        self._db.execute("DELETE FROM tags WHERE customer = ?", (customer.created,))
+        self._tag(customer)
+
+    def remove(self, customer: Customer) -> None:
+        self._db.execute("DELETE FROM customers WHERE created = ?", (customer.created,))
+
+    def add_ticket(self, customer: Customer, ticket: Ticket) -> None:
+        self._db.execute(
+            "INSERT INTO tickets (id, customer, title, status, created) VALUES (?, ?, ?, ?, ?)",
+            (ticket.id, customer.created, ticket.title, ticket.status, ticket.created),
+        )
+
+    def recent_tickets(self, customer: Customer, limit: int) -> list[Ticket]:
+        """A customer's newest tickets, newest first."""
+        rows = self._db.execute(
+            "SELECT * FROM tickets WHERE customer = ? ORDER BY created DESC, id LIMIT ?", (customer.created, limit)
+        )
+        return [Ticket(row["id"], row["title"], row["status"], row["created"]) for row in rows]
+
+    def recall(self, api_key: str, idempotency_key: str, *, since: int) -> Remembered | None:
+        """What was answered to a key at or after an instant."""
+        row = self._db.execute(
+            "SELECT * FROM remembered WHERE api_key = ? AND idempotency_key = ? AND at >= ?",
+            (api_key, idempotency_key, since),
+        ).fetchone()
+        return row and Remembered(row["fingerprint"], row["status"], row["body"], row["request_id"])
+
+    def remember(self, api_key: str, idempotency_key: str, answer: Remembered, *, at: int) -> None:
+        self._db.execute(
+            """INSERT OR REPLACE INTO remembered (api_key, idempotency_key, fingerprint, at, status, body, request_id)
+               VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            (api_key, idempotency_key, answer.fingerprint, at, answer.status, answer.body, answer.request_id),
+        )
+
+    def forget(self, *, before: int) -> None:
+        """Drop the answers remembered before an instant."""
+        self._db.execute("DELETE FROM remembered WHERE at < ?", (before,))
+
+    @property
+    def seeded(self) -> int:
+        """How many demo customers were ever put in, including those that were deleted since."""
+        count: int = self._db.execute("SELECT seeded FROM sandbox").fetchone()[0]
+        return count
+
+    @seeded.setter
+    def seeded(self, count: int) -> None:
+        self._db.execute("UPDATE sandbox SET seeded = ?", (count,))
+
+    def _prepare(self, database: str | os.PathLike[str]) -> None:
+        with self.transaction(writing=True):
+            found = (self._pragma("application_id"), self._pragma("user_version"))
+            if self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+                for statement in _SCHEMA:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            elif found != (_APPLICATION_ID, _SCHEMA_VERSION):
+                raise ValueError(f"{os.fspath(database)!r} is not a database of this version of the cStar sandbox.")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode the default would not sync at every commit; an answer must mean that its write is on disk.
+        self._db.execute("PRAGMA synchronous = FULL")
+
+    def _pragma(self, name: str) -> int:
+        value: int = self._db.execute(f"PRAGMA {name}").fetchone()[0]
+        return value
+
+    def _identity(self) -> Identity:
+        row = self._db.execute("SELECT team_id, api_key, publishable_key, webhook_secret FROM sandbox").fetchone()
+        if row is None:
+            row = (
+                str(uuid.uuid4()),
+                f"sk_test_{secrets.token_urlsafe(24)}",
+                f"pk_test_{secrets.token_urlsafe(24)}",
+                f"whsec_{secrets.token_urlsafe(24)}",
+            )
+            self._db.execute(
+                "INSERT INTO sandbox (team_id, api_key, publishable_key, webhook_secret) VALUES (?, ?, ?, ?)", row
+            )
+        return Identity(*row)
+
+    def _tag(self, customer: Customer) -> None:
+        self._db.executemany(
+            "INSERT INTO tags (tag, customer) VALUES (?, ?)", [(tag, customer.created) for tag in set(customer.tags)]
+        )
+
+
+def _row(customer: Customer) -> dict[str, object]:
+    return {
+        "created": customer.created,
+        "updated": customer.updated,
+        "id": customer.id.hex,
+        "name": customer.name,
+        "email": customer.email,
+        "folded_name": customer.name.casefold(),
+        "folded_email": customer.email.casefold(),
+        "sentiment": customer.sentiment,
+        "status": customer.status,
+        "tags": json.dumps(customer.tags),
+        "notes": customer.notes,
+        "custom_fields": json.dumps(customer.custom_fields),
+        "metadata": json.dumps(customer.metadata),
+    }
+
+
+def _customer(row: sqlite3.Row) -> Customer:
+    return Customer(
+        id=uuid.UUID(row["id"]),
+        created=row["created"],
+        updated=row["updated"],
+        name=row["name"],
+        email=row["email"],
+        sentiment=row["sentiment"],
+        status=row["status"],
+        tags=json.loads(row["tags"]),
+        notes=row["notes"],
+        custom_fields=json.loads(row["custom_fields"]),
+        metadata=json.loads(row["metadata"]),
+        ticket_count=row["ticket_count"],
+    )

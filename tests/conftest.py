@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+
+import pytest
+import respx
+import tenacity
+
+from cstar.sandbox import Sandbox
+from support import URL, Speaker
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CSTAR_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def wire() -> Iterator[respx.Router]:
+    """The API's place on the wire: what is not mocked there is an error, and nothing reaches a network."""
+    with respx.mock(base_url=URL, assert_all_called=False) as router:
+        yield router
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Takes the sleep out of retries and tells how long it would have been."""
+    slept: list[float] = []
+
+    async def async_sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("cstar._transport.Retrying", functools.partial(tenacity.Retrying, sleep=slept.append))
+    monkeypatch.setattr("cstar._transport.AsyncRetrying", functools.partial(tenacity.AsyncRetrying, sleep=async_sleep))
+    return slept
+
+
+@pytest.fixture(params=["sync", "asyncio", "trio"])
+def say(request: pytest.FixtureRequest, waits: list[float]) -> Speaker:
+    """Says one thing to `Cstar`, to `AsyncCstar` on asyncio and to `AsyncCstar` on trio."""
+    return Speaker(request.param, waits)
+
+
+@pytest.fixture(scope="session")
+def session_box() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        yield box

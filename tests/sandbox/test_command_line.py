@@ -1,0 +1,97 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from cstar.sandbox import Sandbox
+from cstar.sandbox.__main__ import main
+
+
+@contextmanager
+def running(*options):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cstar.sandbox", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_lines(process, count):
+    watchdog = threading.Timer(20, process.kill)
+    watchdog.start()
+    try:
+        return [process.stdout.readline() for _ in range(count)]
+    finally:
+        watchdog.cancel()
+        watchdog.join()
+
+
+def test_json_is_one_line_that_says_everything_about_a_running_server(tmp_path):
+    with running("--json", "--port", "0", "--customers", "3", "--database", str(tmp_path / "cstar.db")) as process:
+        told = json.loads(first_lines(process, 1)[0])
+        assert list(told) == ["url", "api_key", "publishable_key", "team_id", "webhook_secret"]
+        answer = httpx.get(
+            f"{told['url']}/teams/{told['team_id']}/customers", headers={"Authorization": f"Bearer {told['api_key']}"}
+        )
+        assert answer.json()["pagination"]["total"] == 3
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=5)[0] == ""
+        assert process.returncode == 0
+    with Sandbox(database=tmp_path / "cstar.db") as box:
+        assert (box.api_key, box.team_id) == (told["api_key"], told["team_id"])
+
+
+def test_it_prints_what_to_export_logs_each_request_in_a_line_and_ends_at_ctrl_c():
+    with running("--port", "0") as process:
+        exported = dict(re.findall(r"export (\w+)=(\S+)\n", "".join(first_lines(process, 7))))
+        assert list(exported) == [
+            "CSTAR_BASE_URL",
+            "CSTAR_API_KEY",
+            "CSTAR_TEAM_ID",
+            "CSTAR_PUBLISHABLE_KEY",
+            "CSTAR_WEBHOOK_SECRET",
+        ]
+        key = exported["CSTAR_PUBLISHABLE_KEY"]
+        with httpx.Client(headers={"Authorization": f"Bearer {key}"}) as idle:
+            identity = idle.get(f"{exported['CSTAR_BASE_URL']}/auth/whoami").json()["data"]
+            assert identity["teamId"] == exported["CSTAR_TEAM_ID"]
+            idle.get(f"{exported['CSTAR_BASE_URL']}/nowhere")
+            process.send_signal(signal.SIGINT)
+            _, log = process.communicate(timeout=2)
+    assert process.returncode == 0
+    first, second = log.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 200 GET    /api/v1/auth/whoami \d+\.\d ms", first)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 404 GET    /api/v1/nowhere \d+\.\d ms, resource_missing", second)
+
+
+@pytest.fixture
+def signals_untouched(monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+
+def test_a_busy_port_is_one_line_and_exit_code_2(box, signals_untouched, capsys):
+    assert main(["--port", str(httpx.URL(box.url).port)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(r"cstar\.sandbox: cannot listen on 127\.0\.0\.1:\d+: .*in use.*\n", told.err)
+
+
+def test_an_unusable_database_is_one_line_and_exit_code_2(tmp_path, signals_untouched, capsys):
+    assert main(["--port", "0", "--database", str(tmp_path / "no" / "such" / "folder.db")]) == 2
+    assert re.fullmatch(r"cstar\.sandbox: cannot use the database .*folder\.db: .*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("option", [["--port", "65536"], ["--port", "http"], ["--customers", "-1"], ["--nonsense"]])
+def test_an_option_that_makes_no_sense_is_refused(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(option)
+    assert option[0] in capsys.readouterr().err

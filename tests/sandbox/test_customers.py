@@ -1,0 +1,196 @@
+import uuid
+
+import pytest
+
+FIELDS = [
+    "id",
+    "object",
+    "name",
+    "email",
+    "sentiment",
+    "status",
+    "tags",
+    "notes",
+    "customFields",
+    "ticketCount",
+    "metadata",
+    "createdAt",
+    "updatedAt",
+]
+
+
+def plain_uuid(prefixed):
+    return str(uuid.UUID(prefixed.removeprefix("cus_")))
+
+
+def refusal(answer):
+    error = answer.json()["error"]
+    return answer.status_code, error["type"], error["code"], error["param"]
+
+
+def test_a_customer_needs_only_a_name_and_an_email(api, new_email):
+    email = new_email()
+    answer = api.post("/customers", json={"name": "Jane Doe", "email": email})
+    assert answer.status_code == 201
+    customer = answer.json()["data"]
+    assert list(customer) == FIELDS
+    assert customer["id"].startswith("cus_")
+    assert customer["createdAt"] == customer["updatedAt"]
+    assert customer == {
+        **customer,
+        "object": "customer",
+        "name": "Jane Doe",
+        "email": email,
+        "sentiment": "neutral",
+        "status": "active",
+        "tags": [],
+        "notes": None,
+        "customFields": {},
+        "ticketCount": 0,
+        "metadata": {},
+    }
+
+
+def test_everything_given_comes_back_as_it_was_given(api, create):
+    given = {
+        "name": "  Žofia 🦊 O'Brien \u0000\n",
+        "sentiment": "angry",
+        "status": "inactive",
+        "tags": ["vip", "vip", "", "größer"],
+        "notes": "Line one\nline two",
+        "customFields": {"plan": "pro", "seats": 3, "ratio": 0.5, "nested": {"list": [1, None, True]}, "": ""},
+        "metadata": {"crm": "42", "": ""},
+    }
+    customer = create(**given)
+    assert {name: customer[name] for name in given} == given
+    assert api.get(f"/customers/{customer['id']}").json()["data"] == {**customer, "recentTickets": []}
+
+
+def test_a_duplicate_email_is_a_conflict(api, create):
+    customer = create()
+    answer = api.post("/customers", json={"name": "Another", "email": customer["email"]})
+    assert refusal(answer) == (409, "invalid_request_error", "resource_already_exists", "email")
+
+
+def test_an_email_in_other_letter_case_is_the_same_email(api, create):
+    customer = create(email="Case.Test@example.com")
+    assert customer["email"] == "Case.Test@example.com"
+    answer = api.post("/customers", json={"name": "Another", "email": "case.test@EXAMPLE.com"})
+    assert answer.status_code == 409
+
+
+def test_an_email_is_free_again_once_its_customer_is_deleted(api, create):
+    customer = create()
+    api.delete(f"/customers/{customer['id']}")
+    create(email=customer["email"])
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_a_customer_is_addressed_by_its_prefixed_id_or_its_uuid(api, create, method):
+    for address in (str, plain_uuid, lambda prefixed: plain_uuid(prefixed).upper()):
+        customer = create()
+        body = {"json": {}} if method == "PATCH" else {}
+        answer = api.request(method, f"/customers/{address(customer['id'])}", **body)
+        assert answer.status_code == 200
+        assert answer.json()["data"]["id"] == customer["id"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+@pytest.mark.parametrize("id", ["cus_nobody", f"cus_{'0' * 32}", "00000000-0000-4000-8000-000000000000", "%00", "jane"])
+def test_an_unknown_customer_is_missing(api, method, id):
+    body = {"json": {}} if method == "PATCH" else {}
+    answer = api.request(method, f"/customers/{id}", **body)
+    assert refusal(answer) == (404, "not_found_error", "resource_missing", None)
+
+
+def test_an_update_changes_only_what_it_names(api, create):
+    customer = create(notes="Old", tags=["a"], metadata={"k": "v"})
+    answer = api.patch(f"/customers/{customer['id']}", json={"name": "Janet", "status": "inactive"})
+    updated = answer.json()["data"]
+    assert answer.status_code == 200
+    assert updated["updatedAt"] > customer["updatedAt"]
+    assert updated == {**customer, "name": "Janet", "status": "inactive", "updatedAt": updated["updatedAt"]}
+    assert api.get(f"/customers/{customer['id']}").json()["data"] == {**updated, "recentTickets": []}
+
+
+@pytest.mark.parametrize("body", [{}, {"name": "Jane Doe"}, {"metadata": {}}, {"metadata": {"absent": None}}])
+def test_an_update_that_says_nothing_new_changes_nothing(api, create, body):
+    customer = create(metadata={"k": "v"})
+    assert api.patch(f"/customers/{customer['id']}", json=body).json()["data"] == customer
+
+
+def test_tags_and_custom_fields_are_replaced(api, create):
+    customer = create(tags=["a", "b"], customFields={"a": 1, "b": 2})
+    change = {"tags": ["c"], "customFields": {"c": 3}}
+    updated = api.patch(f"/customers/{customer['id']}", json=change).json()["data"]
+    assert (updated["tags"], updated["customFields"]) == (["c"], {"c": 3})
+
+
+def test_metadata_is_merged_and_null_removes_a_key(api, create):
+    customer = create(metadata={"keep": "1", "change": "2", "remove": "3"})
+    change = {"metadata": {"change": "two", "remove": None, "absent": None, "add": "4"}}
+    updated = api.patch(f"/customers/{customer['id']}", json=change).json()["data"]
+    assert updated["metadata"] == {"keep": "1", "change": "two", "add": "4"}
+
+
+def test_notes_can_be_set_to_null(api, create):
+    customer = create(notes="Something")
+    assert api.patch(f"/customers/{customer['id']}", json={"notes": None}).json()["data"]["notes"] is None
+
+
+def test_an_update_to_the_email_of_another_customer_is_a_conflict(api, create):
+    customer, other = create(), create()
+    answer = api.patch(f"/customers/{customer['id']}", json={"email": other["email"], "name": "Changed"})
+    assert refusal(answer) == (409, "invalid_request_error", "resource_already_exists", "email")
+    assert api.get(f"/customers/{customer['id']}").json()["data"]["name"] == "Jane Doe"
+
+
+def test_an_update_may_repeat_or_respell_its_own_email(api, create):
+    customer = create()
+    respelled = customer["email"].upper()
+    assert api.patch(f"/customers/{customer['id']}", json={"email": customer["email"]}).status_code == 200
+    updated = api.patch(f"/customers/{customer['id']}", json={"email": respelled}).json()["data"]
+    assert updated["email"] == respelled
+
+
+def test_a_delete_says_which_customer_is_gone_and_it_is(api, create):
+    customer = create(tags=["gone"])
+    answer = api.delete(f"/customers/{customer['id']}")
+    assert answer.status_code == 200
+    assert answer.json()["data"] == {"deleted": True, "id": customer["id"]}
+    assert api.get(f"/customers/{customer['id']}").status_code == 404
+    assert api.delete(f"/customers/{customer['id']}").status_code == 404
+    assert api.get("/customers", params={"tag": "gone"}).json()["data"] == []
+
+
+def test_a_customer_comes_with_its_ten_newest_tickets_newest_first(seeded):
+    customers = seeded.get("/customers", params={"pageSize": 100}).json()["data"]
+    assert {0, 14} <= {customer["ticketCount"] for customer in customers}
+    for customer in customers:
+        tickets = seeded.get(f"/customers/{customer['id']}").json()["data"]["recentTickets"]
+        assert len(tickets) == min(10, customer["ticketCount"])
+        assert all(list(ticket) == ["id", "title", "status", "createdAt"] for ticket in tickets)
+        assert tickets == sorted(tickets, key=lambda ticket: ticket["createdAt"], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "embedded"), [("", True), ("?expand=tickets", True), ("?expand=customer", False), ("?expand=", False)]
+)
+def test_tickets_are_left_out_when_expand_names_something_else(seeded, query, embedded):
+    customer = seeded.get("/customers").json()["data"][0]
+    data = seeded.get(f"/customers/{customer['id']}{query}").json()["data"]
+    assert ("recentTickets" in data) is embedded
+    assert {name: data[name] for name in FIELDS} == customer
+
+
+def test_demo_customers_are_the_same_in_every_sandbox_and_look_like_people(seeded):
+    from cstar.sandbox import Sandbox
+
+    with Sandbox(customers=20) as box:
+        answer = seeded.get(
+            f"{box.url}/teams/{box.team_id}/customers", headers={"Authorization": f"Bearer {box.api_key}"}
+        )
+    customers = answer.json()["data"]
+    assert customers == seeded.get("/customers").json()["data"]
+    assert all(" " in customer["name"] and customer["email"].isascii() for customer in customers)
+    assert len({customer["sentiment"] for customer in customers}) > 2

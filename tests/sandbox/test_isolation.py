@@ -1,0 +1,48 @@
+"""The sandbox and the client must not be able to share a mistake."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cstar.sandbox
+
+SOURCES = sorted(Path(cstar.sandbox.__file__).parent.rglob("*.py"))
+
+
+def imported_by(source):
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_no_module_of_the_sandbox_imports_the_client(source):
+    ours = [name for name in imported_by(source) if name.startswith((".", "cstar"))]
+    assert all(name == "cstar.sandbox" or name.startswith("cstar.sandbox.") for name in ours)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_no_module_of_the_sandbox_imports_what_the_client_is_built_on(source):
+    assert not {name.partition(".")[0] for name in imported_by(source)} & {"httpx", "pydantic", "tenacity"}
+
+
+def test_without_the_extra_the_import_says_what_to_install():
+    program = """if True:
+        import sys
+        for missing in ("starlette", "uvicorn"):
+            sys.modules[missing] = None
+            try:
+                import cstar.sandbox
+            except ImportError as error:
+                print(error)
+            del sys.modules[missing]
+        """
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.count("cstar.sandbox needs the extra 'sandbox'") == 2
+    assert told.count("Install cstar[sandbox] from the project's repository") == 2
+    assert told.count("another project") == 2

@@ -1,0 +1,155 @@
+"""What the tests share: the API page's samples, and one way to say a thing to both clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpx
+
+from cstar import AsyncCstar, Cstar
+
+KEY = "sk_test_" + "k3Y_" * 8
+URL = "https://api.cstar.test/api/v1"
+TEAM = "3f2b8c1e-5d4a-4e6f-9a7b-1c2d3e4f5a6b"
+CUSTOMERS = f"/teams/{TEAM}/customers"
+
+# Verbatim from the API's Customers page.
+LIST_SAMPLE = """{
+  "success": true,
+  "data": [
+    {
+      "id": "cus_x9Y8z7W6v5U4",
+      "object": "customer",
+      "name": "Jane Doe",
+      "email": "jane@example.com",
+      "sentiment": "happy",
+      "status": "active",
+      "tags": ["vip", "enterprise"],
+      "notes": "Enterprise customer since 2024",
+      "customFields": {
+        "company": "Acme Corp",
+        "plan": "enterprise"
+      },
+      "ticketCount": 5,
+      "metadata": {},
+      "createdAt": "2025-01-15T10:00:00Z",
+      "updatedAt": "2026-03-30T10:30:00Z"
+    }
+  ],
+  "pagination": {
+    "total": 156,
+    "page": 1,
+    "pageSize": 20,
+    "hasMore": true
+  }
+}"""
+GET_SAMPLE = """{
+  "success": true,
+  "data": {
+    "id": "cus_x9Y8z7W6v5U4",
+    "object": "customer",
+    "name": "Jane Doe",
+    "email": "jane@example.com",
+    "sentiment": "happy",
+    "status": "active",
+    "tags": ["vip"],
+    "ticketCount": 5,
+    "recentTickets": [
+      {
+        "id": "tkt_abc123",
+        "title": "Login issue",
+        "status": "resolved",
+        "createdAt": "2026-03-29T14:00:00Z"
+      }
+    ],
+    "createdAt": "2025-01-15T10:00:00Z",
+    "updatedAt": "2026-03-30T10:30:00Z"
+  }
+}"""
+DELETE_SAMPLE = """{
+  "success": true,
+  "data": { "deleted": true, "id": "cus_x9Y8z7W6v5U4" }
+}"""
+CUSTOMER: dict[str, Any] = json.loads(LIST_SAMPLE)["data"][0]
+DETAIL: dict[str, Any] = json.loads(GET_SAMPLE)["data"]
+ID: str = CUSTOMER["id"]
+
+
+def ok(data: object, **beside: object) -> dict[str, object]:
+    return {"success": True, "data": data, **beside}
+
+
+def error(code: str = "api_error", message: str = "Something failed.", **more: object) -> dict[str, object]:
+    return {"success": False, "error": {"type": "api_error", "code": code, "message": message, **more}}
+
+
+def customer(number: int, **changes: object) -> dict[str, Any]:
+    return {**CUSTOMER, "id": f"cus_{number}", "email": f"{number}@example.com", **changes}
+
+
+def page_of(rows: list[dict[str, Any]], number: int = 1, *, size: int = 100, total: int | None = None, has_more: bool):
+    paging = {"total": len(rows) if total is None else total, "page": number, "pageSize": size, "hasMore": has_more}
+    return ok(rows, pagination=paging)
+
+
+@dataclass
+class Speaker:
+    """Says one thing to a client of one kind, so that a behaviour is specified once for all of them.
+
+    Attributes:
+        kind: `"sync"`, or the event loop that `AsyncCstar` runs on.
+        waits: The seconds slept between attempts; nothing really sleeps.
+    """
+
+    kind: str
+    waits: list[float] = field(default_factory=list)
+
+    def __call__(self, action: Callable[[Any], Any], **options: Any) -> Any:
+        """Build a client, do the action with it, close it, return what the action (or its awaitable) returned."""
+        options = {"api_key": KEY, "base_url": URL, **options}
+        if self.kind == "sync":
+            with Cstar(**options) as client:
+                return action(client)
+
+        async def act() -> Any:
+            async with AsyncCstar(**options) as client:
+                result = action(client)
+                return await result if isinstance(result, Awaitable) else result
+
+        return anyio.run(act, backend=self.kind)
+
+    def collect(self, action: Callable[[Any], Any], **options: Any) -> list[Any]:
+        """Do an action that gives something to iterate over, and return all that it yields."""
+        if self.kind == "sync":
+            return self(lambda client: list(as_iterable(action(client))), **options)
+
+        async def gather(client: AsyncCstar) -> list[Any]:
+            return [item async for item in as_async_iterable(action(client))]
+
+        return self(gather, **options)
+
+    def http_client(self, **options: Any) -> httpx.Client | httpx.AsyncClient:
+        """An httpx client of the right kind."""
+        return httpx.Client(**options) if self.kind == "sync" else httpx.AsyncClient(**options)
+
+    def hook(self, hook: Callable[[Any], None]) -> Callable[[Any], Any]:
+        """An event hook of the right kind."""
+        if self.kind == "sync":
+            return hook
+
+        async def async_hook(event: Any) -> None:
+            hook(event)
+
+        return async_hook
+
+
+def as_iterable(thing: Any) -> Iterable[Any]:
+    return thing
+
+
+def as_async_iterable(thing: Any) -> AsyncIterable[Any]:
+    return thing

@@ -1,0 +1,302 @@
+"""What each call puts on the wire, and what it makes of the documented answer."""
+
+from __future__ import annotations
+
+import json
+import platform
+import uuid
+from datetime import datetime, timezone
+
+import httpx
+import pytest
+import respx
+
+import cstar
+from cstar import Customer, CustomerDetail, DeletedCustomer, Identity
+from support import CUSTOMER, CUSTOMERS, DELETE_SAMPLE, DETAIL, GET_SAMPLE, ID, KEY, LIST_SAMPLE, TEAM, URL, Speaker, ok
+
+
+def sent(route: respx.Route) -> httpx.Request:
+    assert route.call_count == 1
+    return route.calls.last.request
+
+
+def body(request: httpx.Request) -> object:
+    return json.loads(request.content)
+
+
+def test_every_request_carries_key_version_and_user_agent(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID))
+    headers = sent(route).headers
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert headers["CStar-Version"] == "2026-03-01"
+    assert headers["Accept"] == "application/json"
+    assert headers["User-Agent"].startswith(
+        f"cstar-python/{cstar.__version__} python/{platform.python_version()} httpx/"
+    )
+
+
+def test_list_asks_for_the_first_page_of_100(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).respond(text=LIST_SAMPLE)
+    page = say(lambda client: client.customers.list(TEAM))
+    request = sent(route)
+    assert str(request.url) == f"{URL}{CUSTOMERS}?page=1&pageSize=100"
+    assert request.content == b""
+    assert "Idempotency-Key" not in request.headers
+    assert "Content-Type" not in request.headers
+    assert [type(row) for row in page.data] == [Customer]
+    assert (page.total, page.page, page.page_size, page.has_more) == (156, 1, 20, True)
+
+
+def test_list_sends_every_filter_in_the_apis_spelling(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).respond(text=LIST_SAMPLE)
+    say(
+        lambda client: client.customers.list(
+            TEAM,
+            status="active",
+            sentiment="happy",
+            search="jané & co",
+            tag="v i p",
+            page=3,
+            page_size=20,
+            extra_query={"createdAfter": "2026", "flag": True, "n": [1, 2], "none": None},
+        )
+    )
+    assert sent(route).url.params.multi_items() == [
+        ("page", "3"),
+        ("pageSize", "20"),
+        ("status", "active"),
+        ("sentiment", "happy"),
+        ("search", "jané & co"),
+        ("tag", "v i p"),
+        ("createdAfter", "2026"),
+        ("flag", "true"),
+        ("n", "1"),
+        ("n", "2"),
+    ]
+
+
+def test_create_posts_only_what_was_given(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    created = say(lambda client: client.customers.create(TEAM, name="Jane Doe", email="jane@example.com"))
+    request = sent(route)
+    assert body(request) == {"name": "Jane Doe", "email": "jane@example.com"}
+    assert request.headers["Content-Type"] == "application/json"
+    assert isinstance(created, Customer)
+    assert created.id == ID
+
+
+def test_create_posts_every_field_in_the_apis_spelling(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    say(
+        lambda client: client.customers.create(
+            TEAM,
+            name="Zoë",
+            email="zoe@example.com",
+            sentiment="angry",
+            status="inactive",
+            tags=("a", "b"),
+            notes="",
+            custom_fields={"plan": {"seats": [1, 2.5, None, True]}},
+            metadata={"crm": "42"},
+            extra_body={"preferredLanguage": "fr"},
+        )
+    )
+    assert body(sent(route)) == {
+        "name": "Zoë",
+        "email": "zoe@example.com",
+        "sentiment": "angry",
+        "status": "inactive",
+        "tags": ["a", "b"],
+        "notes": "",
+        "customFields": {"plan": {"seats": [1, 2.5, None, True]}},
+        "metadata": {"crm": "42"},
+        "preferredLanguage": "fr",
+    }
+
+
+def test_create_leaves_out_what_is_none(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", notes=None, tags=None, status=None))
+    assert body(sent(route)) == {"name": "J", "email": "j@x.io"}
+
+
+def test_get_asks_for_one_customer_and_returns_the_tickets(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(f"{CUSTOMERS}/{ID}").respond(text=GET_SAMPLE)
+    found = say(lambda client: client.customers.get(TEAM, ID))
+    assert str(sent(route).url) == f"{URL}{CUSTOMERS}/{ID}"
+    assert isinstance(found, CustomerDetail)
+    assert found.recent_tickets is not None
+    assert [ticket.title for ticket in found.recent_tickets] == ["Login issue"]
+
+
+def test_get_sends_expand_and_extra_query(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    found = say(lambda client: client.customers.get(TEAM, ID, expand="customer", extra_query={"locale": "fr"}))
+    assert sent(route).url.params.multi_items() == [("expand", "customer"), ("locale", "fr")]
+    assert found.recent_tickets is None
+
+
+def test_update_patches_only_what_was_given(wire: respx.Router, say: Speaker) -> None:
+    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    say(lambda client: client.customers.update(TEAM, ID, custom_fields={"a": 1}, extra_body={"x": None}))
+    assert body(sent(route)) == {"customFields": {"a": 1}, "x": None}
+
+
+@pytest.mark.parametrize(
+    ("param", "name"),
+    [
+        ("name", "name"),
+        ("email", "email"),
+        ("sentiment", "sentiment"),
+        ("status", "status"),
+        ("tags", "tags"),
+        ("notes", "notes"),
+        ("custom_fields", "customFields"),
+        ("metadata", "metadata"),
+    ],
+)
+def test_update_sends_none_as_null(wire: respx.Router, say: Speaker, param: str, name: str) -> None:
+    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    say(lambda client: client.customers.update(TEAM, ID, **{param: None}))
+    assert body(sent(route)) == {name: None}
+
+
+def test_update_sends_a_removed_metadata_key_as_null(wire: respx.Router, say: Speaker) -> None:
+    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    say(lambda client: client.customers.update(TEAM, ID, metadata={"keep": "1", "drop": None}))
+    assert body(sent(route)) == {"metadata": {"keep": "1", "drop": None}}
+
+
+def test_update_of_nothing_sends_an_empty_object(wire: respx.Router, say: Speaker) -> None:
+    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    say(lambda client: client.customers.update(TEAM, ID))
+    assert body(sent(route)) == {}
+
+
+def test_delete_sends_no_body_and_returns_the_receipt(wire: respx.Router, say: Speaker) -> None:
+    route = wire.delete(f"{CUSTOMERS}/{ID}").respond(text=DELETE_SAMPLE)
+    assert say(lambda client: client.customers.delete(TEAM, ID)) == DeletedCustomer(deleted=True, id=ID)
+    request = sent(route)
+    assert request.content == b""
+    assert "Content-Type" not in request.headers
+
+
+WRITES = {
+    "POST": lambda client, **key: client.customers.create(TEAM, name="J", email="j@x.io", **key),
+    "PATCH": lambda client, **key: client.customers.update(TEAM, ID, name="J", **key),
+    "DELETE": lambda client, **key: client.customers.delete(TEAM, ID, **key),
+}
+
+
+@pytest.mark.parametrize("method", WRITES)
+def test_a_write_carries_a_fresh_uuid_as_idempotency_key(wire: respx.Router, say: Speaker, method: str) -> None:
+    answer = DELETE_SAMPLE if method == "DELETE" else json.dumps(ok(CUSTOMER))
+    route = wire.route(method=method).respond(text=answer)
+    for _ in range(2):
+        say(WRITES[method])
+    keys = [uuid.UUID(call.request.headers["Idempotency-Key"]) for call in route.calls]
+    assert [key.version for key in keys] == [4, 4]
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("method", WRITES)
+def test_a_write_carries_the_callers_idempotency_key(wire: respx.Router, say: Speaker, method: str) -> None:
+    answer = DELETE_SAMPLE if method == "DELETE" else json.dumps(ok(CUSTOMER))
+    route = wire.route(method=method).respond(text=answer)
+    say(lambda client: WRITES[method](client, idempotency_key="order 7 / jane"))
+    assert sent(route).headers["Idempotency-Key"] == "order 7 / jane"
+
+
+def test_whoami_returns_the_keys_identity(wire: respx.Router, say: Speaker) -> None:
+    answer = {
+        "teamId": TEAM,
+        "teamName": "Acme",
+        "teamSlug": "acme",
+        "keyType": "secret",
+        "environment": "test",
+    }
+    route = wire.get("/auth/whoami").respond(json=ok(answer))
+    identity = say(lambda client: client.whoami())
+    assert str(sent(route).url) == f"{URL}/auth/whoami"
+    assert identity == Identity(team_id=TEAM, team_name="Acme", team_slug="acme", key_type="secret", environment="test")
+
+
+def test_request_returns_the_json_as_it_came(wire: respx.Router, say: Speaker) -> None:
+    answer = ok([{"id": "tkt_1"}], pagination={"total": 1})
+    route = wire.get(f"/teams/{TEAM}/tickets").respond(json=answer)
+    assert say(lambda client: client.request("GET", f"/teams/{TEAM}/tickets", params={"status": "open"})) == answer
+    request = sent(route)
+    assert request.url.params.multi_items() == [("status", "open")]
+    assert "Idempotency-Key" not in request.headers
+
+
+def test_request_casts_the_data(wire: respx.Router, say: Speaker) -> None:
+    wire.get("/things").respond(json=ok([CUSTOMER]))
+    things = say(lambda client: client.request("GET", "/things", cast_to=list[Customer]))
+    assert [type(thing) for thing in things] == [Customer]
+
+
+def test_request_sends_json_with_an_idempotency_key(wire: respx.Router, say: Speaker) -> None:
+    route = wire.put("/things/1").respond(json=ok({}))
+    say(lambda client: client.request("put", "/things/1", json={"a": [1]}, idempotency_key="k1"))
+    request = sent(route)
+    assert body(request) == {"a": [1]}
+    assert request.headers["Idempotency-Key"] == "k1"
+
+
+def test_request_returns_none_for_no_content(wire: respx.Router, say: Speaker) -> None:
+    wire.delete("/things/1").respond(204)
+    assert say(lambda client: client.request("DELETE", "/things/1")) is None
+
+
+def test_the_rate_limit_is_that_of_the_last_answer(wire: respx.Router, say: Speaker) -> None:
+    headers = {
+        "X-RateLimit-Limit": "1000",
+        "X-RateLimit-Remaining": "998",
+        "X-RateLimit-Reset": "1774864800",
+        "X-RateLimit-Window": "3600",
+    }
+    wire.get(f"{CUSTOMERS}/{ID}").mock(
+        side_effect=[
+            httpx.Response(200, json=ok(DETAIL), headers=headers),
+            httpx.Response(200, json=ok(DETAIL)),
+        ]
+    )
+    if say.kind == "sync":
+
+        def look(client: cstar.Cstar) -> list[cstar.RateLimit | None]:
+            seen = [client.rate_limit]
+            for _ in range(2):
+                client.customers.get(TEAM, ID)
+                seen.append(client.with_options(timeout=1).rate_limit)
+            return seen
+
+        before, first, second = say(look)
+    else:
+
+        async def look_async(client: cstar.AsyncCstar) -> list[cstar.RateLimit | None]:
+            seen = [client.rate_limit]
+            for _ in range(2):
+                await client.customers.get(TEAM, ID)
+                seen.append(client.with_options(timeout=1).rate_limit)
+            return seen
+
+        before, first, second = say(look_async)
+    assert before is None
+    assert (
+        first
+        == second
+        == cstar.RateLimit(
+            limit=1000, remaining=998, reset_at=datetime(2026, 3, 30, 10, tzinfo=timezone.utc), window=3600.0
+        )
+    )
+
+
+@pytest.mark.parametrize("wrong", ["", "many", "1e999", "-", "99999999999999999999"])
+def test_rate_limit_headers_that_make_no_sense_are_taken_for_none(wire: respx.Router, say: Speaker, wrong: str) -> None:
+    headers = {"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": wrong}
+    wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL), headers=headers)
+    raw = say(lambda client: client.customers.with_raw_response.get(TEAM, ID))
+    assert raw.rate_limit is None
