@@ -179,7 +179,7 @@ def decode(call: Call[T], answer: Answer) -> T:
         body = body_of(answer)
         raise APIResponseValidationError(
             f"{call} was answered with {_status(answer.status_code)}, but not as the API documents: "
-            f"{_why_invalid(invalid, answer, body)}{_suffix(answer.request_id)}",
+            f"{_why_invalid(invalid, answer, body)}{_suffix(request_id=answer.request_id, attempts=answer.attempts)}",
             status_code=answer.status_code,
             body=body,
             request_id=answer.request_id,
@@ -231,7 +231,7 @@ def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = No
     raise ERROR_BY_STATUS.get(code, InternalServerError if code >= 500 else APIStatusError)(
         f"{call} failed with {_status(code)}: {message}"
         + (f" Retry after {wait:g} s." if wait is not None else "")
-        + _suffix(*details, request_id, attempts=answer.attempts),
+        + _suffix(*details, request_id=request_id, attempts=answer.attempts),
         status_code=code,
         type=fields.get("type"),
         code=fields.get("code"),
@@ -300,8 +300,10 @@ def _status(code: int) -> str:
         return str(code)
 
 
-def _suffix(*details: str | None, attempts: int = 1) -> str:
+def _suffix(*details: str | None, request_id: str | None, attempts: int) -> str:
     given = [detail for detail in details if detail]
+    if request_id:
+        given.append(f"request {request_id}")
     if attempts > 1:
         given.append(f"{attempts} attempts")
     return f" ({', '.join(given)})" if given else ""

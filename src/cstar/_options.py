@@ -120,7 +120,7 @@ def _check_base_url(base_url: str, api_key: str) -> None:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, UnicodeError) as invalid:
         raise ConfigurationError(f"base_url is not a URL: {invalid}") from None
-    if url.scheme not in {"https", "http"} or not url.host:
+    if url.scheme not in {"https", "http"} or not url.host or re.search(r"\s", base_url):
         raise ConfigurationError(f"base_url must be like {DEFAULT_BASE_URL!r}: http or https, and a host")
     if url.userinfo:
         # httpx would send it as Basic authentication in the place of the key.

@@ -14,6 +14,8 @@ from cstar.errors import CstarError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 
+    from typing_extensions import Self
+
     from cstar._call import Call
     from cstar._codec import Slice
 
@@ -144,7 +146,8 @@ class Page(_Page[T]):
             CstarError: This is the last page.
             APIError: The call failed.
         """
-        return self._get(self._next_number())
+        number = self._next_number()
+        return Page(self._fetch, self._listing, number, self._fetch(self._listing.page(number)))
 
     def iter_pages(self) -> Iterator[Page[T]]:
         """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
@@ -156,22 +159,16 @@ class Page(_Page[T]):
             APIError: A call failed.
         """
         walk: Walk[T] = Walk(self._number)
-        page, news = self, walk.take(self._part)
-        yield page._with_rows(news)
-        while walk.next_page is not None:
-            page = self._get(walk.next_page)
-            if news := walk.take(page._part):
-                yield page._with_rows(news)
+        part, news = self._part, walk.take(self._part)
+        yield Page(self._fetch, self._listing, self._number, replace(part, rows=news))
+        while (number := walk.next_page) is not None:
+            part = self._fetch(self._listing.page(number))
+            if news := walk.take(part):
+                yield Page(self._fetch, self._listing, number, replace(part, rows=news))
 
     def __iter__(self) -> Iterator[T]:
         for page in self.iter_pages():
             yield from page.data
-
-    def _get(self, number: int) -> Page[T]:
-        return Page(self._fetch, self._listing, number, self._fetch(self._listing.page(number)))
-
-    def _with_rows(self, rows: list[T]) -> Page[T]:
-        return Page(self._fetch, self._listing, self._number, replace(self._part, rows=rows))
 
 
 class AsyncPage(_Page[T]):
@@ -201,9 +198,10 @@ class AsyncPage(_Page[T]):
             CstarError: This is the last page.
             APIError: The call failed.
         """
-        return await self._get(self._next_number())
+        number = self._next_number()
+        return AsyncPage(self._fetch, self._listing, number, await self._fetch(self._listing.page(number)))
 
-    async def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
+    def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
         """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
 
         Returns:
@@ -212,24 +210,10 @@ class AsyncPage(_Page[T]):
         Raises:
             APIError: A call failed.
         """
-        walk: Walk[T] = Walk(self._number)
-        page, news = self, walk.take(self._part)
-        yield page._with_rows(news)
-        while walk.next_page is not None:
-            page = await self._get(walk.next_page)
-            if news := walk.take(page._part):
-                yield page._with_rows(news)
+        return _AsyncPages(self._fetch, self._listing, self._number, self._part)
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        async for page in self.iter_pages():
-            for row in page.data:
-                yield row
-
-    async def _get(self, number: int) -> AsyncPage[T]:
-        return AsyncPage(self._fetch, self._listing, number, await self._fetch(self._listing.page(number)))
-
-    def _with_rows(self, rows: list[T]) -> AsyncPage[T]:
-        return AsyncPage(self._fetch, self._listing, self._number, replace(self._part, rows=rows))
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _AsyncRows(self.iter_pages())
 
 
 class AsyncPaginator(Generic[T]):
@@ -238,13 +222,22 @@ class AsyncPaginator(Generic[T]):
     Nothing is sent until one of the two happens.
     """
 
-    def __init__(self, first: Callable[[], Awaitable[AsyncPage[T]]]) -> None:
+    def __init__(
+        self,
+        first: Callable[[], Awaitable[AsyncPage[T]]],
+        fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]],
+        listing: Listing[T],
+        number: int,
+    ) -> None:
         self._first = first
+        self._fetch = fetch
+        self._listing = listing
+        self._number = number
 
     def __await__(self) -> Generator[object, object, AsyncPage[T]]:
         return self._first().__await__()
 
-    async def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
+    def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
         """Walk the pages from the first one asked for; a later page holds only rows that no earlier one held.
 
         Returns:
@@ -253,9 +246,54 @@ class AsyncPaginator(Generic[T]):
         Raises:
             APIError: A call failed.
         """
-        async for page in (await self._first()).iter_pages():
-            yield page
+        return _AsyncPages(self._fetch, self._listing, self._number, None)
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        async for row in await self._first():
-            yield row
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _AsyncRows(self.iter_pages())
+
+
+# Classes, not async generators: one of those that is not read to its end must be closed by somebody, and a `break`
+# closes nothing. These hold nothing open between two steps.
+class _AsyncPages(Generic[T]):
+    """The pages of a walk, from one that is there already or is still to be fetched."""
+
+    def __init__(
+        self,
+        fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]],
+        listing: Listing[T],
+        number: int,
+        part: Slice[T] | None,
+    ) -> None:
+        self._fetch = fetch
+        self._listing = listing
+        self._part = part
+        self._walk: Walk[T] = Walk(number)
+        self._is_first = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AsyncPage[T]:
+        while (number := self._walk.next_page) is not None:
+            part, self._part = self._part or await self._fetch(self._listing.page(number)), None
+            news, is_first, self._is_first = self._walk.take(part), self._is_first, False
+            if news or is_first:
+                return AsyncPage(self._fetch, self._listing, number, replace(part, rows=news))
+        raise StopAsyncIteration
+
+
+class _AsyncRows(Generic[T]):
+    """The rows of pages."""
+
+    def __init__(self, pages: AsyncIterator[AsyncPage[T]]) -> None:
+        self._pages = pages
+        self._rows: Iterator[T] = iter(())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            for row in self._rows:
+                return row
+            self._rows = iter((await self._pages.__anext__()).data)

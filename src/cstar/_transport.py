@@ -12,6 +12,7 @@ import platform
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
@@ -24,6 +25,7 @@ from cstar._version import __version__
 from cstar.errors import APIConnectionError, APITimeoutError, ConfigurationError, CstarError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from typing_extensions import Self
@@ -272,15 +274,21 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
             await http.aclose()
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    # Loading the certificates is nearly all that a httpx client costs to build, so our own ones share them.
+    return httpx.create_ssl_context()
+
+
 def pool(given: httpx.Client | object | None) -> Pool[httpx.Client]:
     """A pool of connections for `Cstar`."""
     if given is not None and not isinstance(given, httpx.Client):
         raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(given).__name__}")
-    return Pool(lambda: httpx.Client(limits=LIMITS), given)
+    return Pool(lambda: httpx.Client(limits=LIMITS, verify=_ssl_context()), given)
 
 
 def async_pool(given: httpx.AsyncClient | object | None) -> Pool[httpx.AsyncClient]:
     """A pool of connections for `AsyncCstar`."""
     if given is not None and not isinstance(given, httpx.AsyncClient):
         raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(given).__name__}")
-    return Pool(lambda: httpx.AsyncClient(limits=LIMITS), given)
+    return Pool(lambda: httpx.AsyncClient(limits=LIMITS, verify=_ssl_context()), given)

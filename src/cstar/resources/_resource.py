@@ -66,7 +66,7 @@ class AsyncResource:
         async def first() -> AsyncPage[RowT]:
             return _finish(await self._transport.send(call), parse, raw=self._raw)
 
-        return AsyncPaginator(first)
+        return AsyncPaginator(first, self._fetch, listing, page)
 
     async def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
         return decode(call, await self._transport.send(call))

@@ -1,0 +1,189 @@
+"""What a client may be built from, and what is refused before it exists."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from cstar import AsyncCstar, ConfigurationError, Cstar
+from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
+
+if TYPE_CHECKING:
+    import respx
+
+BOTH = pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+LIVE = "sk_live_" + "k3Y_" * 8
+GET = f"{CUSTOMERS}/{ID}"
+
+
+@BOTH
+def test_no_key_says_where_one_can_come_from(build: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"api_key=.*CSTAR_API_KEY"):
+        build()
+
+
+@BOTH
+def test_an_empty_environment_variable_is_no_key(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CSTAR_API_KEY", "")
+    with pytest.raises(ConfigurationError, match="no API key"):
+        build()
+
+
+def test_the_key_and_the_url_come_from_the_environment(
+    say: Speaker, wire: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CSTAR_API_KEY", "sk_test_from_environment")
+    monkeypatch.setenv("CSTAR_BASE_URL", "https://environment.test/v9/")
+    route = wire.get(f"https://environment.test/v9{GET}").respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID), api_key=None, base_url=None)
+    assert route.calls.last.request.headers["Authorization"] == "Bearer sk_test_from_environment"
+
+
+def test_an_argument_wins_over_the_environment(
+    say: Speaker, wire: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CSTAR_API_KEY", "sk_test_from_environment")
+    monkeypatch.setenv("CSTAR_BASE_URL", "https://environment.test")
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID))
+    assert route.calls.last.request.headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_without_anything_the_url_is_the_apis(say: Speaker, wire: respx.Router) -> None:
+    route = wire.get(f"https://www.cstar.help/api/v1{GET}").respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID), base_url=None)
+    assert route.called
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "key",
+    ["", " ", LIVE + "\n", "\n" + LIVE, LIVE + "\r\nX-Evil: 1", f"{LIVE} ", LIVE.replace("k", "к"), f"{LIVE}\0", 7],
+)
+def test_a_malformed_key_is_refused_and_not_shown(build: Any, key: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build(key)
+    assert "api_key must" in str(caught.value)
+    assert str(key).strip() not in str(caught.value) or not str(key).strip()
+    assert "3Y_" not in str(caught.value)
+
+
+@BOTH
+@pytest.mark.parametrize("key", [LIVE, "pk_live_x", "rk_new_kind_x"])
+@pytest.mark.parametrize(
+    "url", ["http://api.cstar.test", "http://10.0.0.1", "http://localhost.evil.test", "http://[::2]"]
+)
+def test_a_live_key_never_goes_over_plain_http_to_another_machine(build: Any, key: str, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="plain http") as caught:
+        build(key, base_url=url)
+    assert key not in str(caught.value)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:4010", "http://127.0.0.1", "http://127.8.9.1:1/api", "http://[::1]:4010", "http://a.localhost"],
+)
+def test_a_live_key_may_go_over_plain_http_to_this_machine(build: Any, url: str) -> None:
+    assert repr(build(LIVE, base_url=url)) == f"{build.__name__}(base_url={url!r})"
+
+
+@BOTH
+def test_a_test_key_may_go_over_plain_http_anywhere(build: Any) -> None:
+    build(KEY, base_url="http://sandbox:4010/api/v1")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "url",
+    ["", "api.cstar.test", "ftp://api.cstar.test", "https://", "https://u:p@api.cstar.test", "https://a.test?x=1",
+     "https://a.test#x", "https://a.test:port", "https://a b.test", 7],
+)  # fmt: skip
+def test_a_base_url_that_cannot_be_right_is_refused(build: Any, url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        build(KEY, base_url=url)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("timeout", value) for value in [0, -1, math.nan, math.inf, None, "30", True]),
+        *(("max_retries", value) for value in [-1, 1.5, None, "3", True]),
+        *(("max_retry_wait", value) for value in [-1, math.nan, None, "60", True]),
+        *(("api_version", value) for value in ["2026\n", "é", None]),
+    ],
+)
+def test_an_option_out_of_range_is_refused_by_name(build: Any, option: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=option):
+        build(KEY, **{option: value})
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "headers", [{"X Y": "1"}, {"": "1"}, {"X": "1\r\nY: 2"}, {"X": "é"}, {"X": 1}, {1: "x"}, ["X"], "X: 1"]
+)
+def test_malformed_default_headers_are_refused(build: Any, headers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="default_headers"):
+        build(KEY, default_headers=headers)
+    with pytest.raises(ConfigurationError, match="default_headers"):
+        build(KEY).with_options(default_headers=headers)
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["authorization", "Idempotency-Key"])
+def test_headers_that_each_call_sets_itself_cannot_be_defaults(build: Any, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="api_key or idempotency_key"):
+        build(KEY, default_headers={name: "x"})
+
+
+@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+def test_an_http_client_of_the_other_kind_is_refused(build: Any) -> None:
+    other = httpx.AsyncClient() if build is Cstar else httpx.Client()
+    with pytest.raises(ConfigurationError, match="http_client must be an httpx"):
+        build(KEY, http_client=other)
+
+
+def test_default_headers_are_sent_and_win_over_ours(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    say(
+        lambda client: client.customers.get(TEAM, ID),
+        default_headers={"X-App": "crm", "user-agent": "crm/1", "cstar-version": "2027-01-01"},
+    )
+    headers = route.calls.last.request.headers
+    assert headers["X-App"] == "crm"
+    assert headers.get_list("User-Agent") == ["crm/1"]
+    assert headers.get_list("CStar-Version") == ["2027-01-01"]
+
+
+def test_api_version_is_sent(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID), api_version="2025-01-01")
+    assert route.calls.last.request.headers["CStar-Version"] == "2025-01-01"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "parts"),
+    [
+        (30.0, {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}),
+        (2, {"connect": 2, "read": 2, "write": 2, "pool": 2}),
+        (httpx.Timeout(5, connect=1), {"connect": 1, "read": 5, "write": 5, "pool": 5}),
+        (httpx.Timeout(None), {"connect": None, "read": None, "write": None, "pool": None}),
+    ],
+)
+def test_the_timeout_is_given_to_every_attempt(
+    wire: respx.Router, say: Speaker, timeout: float | httpx.Timeout, parts: dict[str, float | None]
+) -> None:
+    route = wire.get(GET).mock(side_effect=[httpx.Response(500), httpx.Response(200, json=ok(DETAIL))])
+    options = {} if timeout == 30.0 else {"timeout": timeout}
+    say(lambda client: client.customers.get(TEAM, ID), **options)
+    assert [call.request.extensions["timeout"] for call in route.calls] == [parts, parts]
+
+
+def test_a_trailing_slash_of_the_base_url_does_not_matter(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID), base_url=f"{URL}/")
+    assert str(route.calls.last.request.url) == f"{URL}{GET}"

@@ -1,0 +1,113 @@
+"""What an answer becomes: typed models that take what the server sends today, and what it adds tomorrow."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from pydantic import ValidationError
+
+from cstar import Customer, CustomerDetail, DeletedCustomer, Identity, RateLimit, RecentTicket
+from support import CUSTOMER, DELETE_SAMPLE, DETAIL, LIST_SAMPLE
+
+
+def test_the_list_sample_parses() -> None:
+    [row] = [Customer.model_validate(each) for each in json.loads(LIST_SAMPLE)["data"]]
+    assert row.id == "cus_x9Y8z7W6v5U4"
+    assert row.object == "customer"
+    assert row.name == "Jane Doe"
+    assert row.email == "jane@example.com"
+    assert row.sentiment == "happy"
+    assert row.status == "active"
+    assert row.tags == ["vip", "enterprise"]
+    assert row.notes == "Enterprise customer since 2024"
+    assert row.custom_fields == {"company": "Acme Corp", "plan": "enterprise"}
+    assert row.ticket_count == 5
+    assert row.metadata == {}
+    assert row.created_at == datetime(2025, 1, 15, 10, tzinfo=timezone.utc)
+    assert row.updated_at == datetime(2026, 3, 30, 10, 30, tzinfo=timezone.utc)
+
+
+def test_the_single_sample_parses_with_what_it_leaves_out() -> None:
+    found = CustomerDetail.model_validate(DETAIL)
+    assert found.recent_tickets == [
+        RecentTicket(
+            id="tkt_abc123",
+            title="Login issue",
+            status="resolved",
+            created_at=datetime(2026, 3, 29, 14, tzinfo=timezone.utc),
+        )
+    ]
+    assert (found.notes, found.custom_fields, found.metadata) == (None, {}, {})
+
+
+def test_the_deletion_sample_parses() -> None:
+    assert DeletedCustomer.model_validate(json.loads(DELETE_SAMPLE)["data"]).deleted is True
+
+
+def test_dumping_by_alias_gives_back_what_came() -> None:
+    assert Customer.model_validate(CUSTOMER).model_dump(mode="json", by_alias=True) == CUSTOMER
+    detail = CustomerDetail.model_validate(DETAIL)
+    assert detail.model_dump(mode="json", by_alias=True, exclude_unset=True) == DETAIL
+
+
+def test_an_unknown_field_is_kept_and_dumped_back() -> None:
+    came = {**CUSTOMER, "loyaltyTier": {"name": "gold", "since": 2024}}
+    row = Customer.model_validate(came)
+    assert row.model_extra == {"loyaltyTier": {"name": "gold", "since": 2024}}
+    assert row.model_dump(mode="json", by_alias=True) == came
+
+
+def test_an_enum_value_the_server_invents_parses() -> None:
+    row = Customer.model_validate({**CUSTOMER, "sentiment": "positive", "status": "archived"})
+    assert (row.sentiment, row.status) == ("positive", "archived")
+
+
+@pytest.mark.parametrize("missing", ["object", "tags", "notes", "customFields", "ticketCount", "metadata"])
+def test_an_optional_field_may_be_missing(missing: str) -> None:
+    Customer.model_validate({name: value for name, value in CUSTOMER.items() if name != missing})
+
+
+@pytest.mark.parametrize("missing", ["id", "name", "email", "sentiment", "status", "createdAt", "updatedAt"])
+def test_a_field_the_contract_always_has_must_be_there(missing: str) -> None:
+    with pytest.raises(ValidationError):
+        Customer.model_validate({name: value for name, value in CUSTOMER.items() if name != missing})
+
+
+def test_attributes_and_aliases_are_both_accepted_on_input() -> None:
+    now = datetime.now(timezone.utc)
+    named = Customer(id="c", name="J", email="e", sentiment="happy", status="active", created_at=now, updated_at=now)
+    assert named == Customer.model_validate({**named.model_dump(by_alias=True)})
+
+
+def test_two_models_do_not_share_their_defaults() -> None:
+    bare = {name: CUSTOMER[name] for name in ["id", "name", "email", "sentiment", "status", "createdAt", "updatedAt"]}
+    one, other = Customer.model_validate(bare), Customer.model_validate(bare)
+    one.tags.append("vip")
+    assert other.tags == []
+
+
+def test_datetimes_keep_their_zone_and_need_one() -> None:
+    row = Customer.model_validate({**CUSTOMER, "createdAt": "2025-01-15T10:00:00.123+02:00"})
+    assert row.created_at.utcoffset() == timedelta(hours=2)
+    with pytest.raises(ValidationError):
+        Customer.model_validate({**CUSTOMER, "createdAt": "2025-01-15T10:00:00"})
+
+
+def test_custom_fields_keep_any_json() -> None:
+    fields = {"a": [1, 2.5, None, True, {"b": "c"}], "d": {}, "e": 10**20}
+    row = Customer.model_validate_json(json.dumps({**CUSTOMER, "customFields": fields}))
+    assert row.custom_fields == fields
+
+
+def test_an_identity_of_a_kind_not_known_yet_parses() -> None:
+    came = {"teamId": "t", "teamName": "n", "teamSlug": "s", "keyType": "restricted", "environment": "staging"}
+    assert Identity.model_validate(came).key_type == "restricted"
+
+
+def test_models_and_the_rate_limit_pickle() -> None:
+    limit = RateLimit(limit=1, remaining=0, reset_at=datetime.now(timezone.utc))
+    for value in (Customer.model_validate({**CUSTOMER, "new": 1}), limit):
+        assert pickle.loads(pickle.dumps(value)) == value

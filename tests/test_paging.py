@@ -1,0 +1,333 @@
+"""Lists page by themselves, in scripts and in async apps, and every walk ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
+from cstar._codec import Slice
+from cstar._pagination import MAX_PAGES_PAST_TOTAL, MAX_PAGES_WITHOUT_NEWS, Walk
+from support import CUSTOMERS, TEAM, Speaker, customer, error, ok, page_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import respx
+
+ROWS = [customer(number) for number in range(1, 8)]
+IDS = [row["id"] for row in ROWS]
+
+
+def serve(
+    rows: list[dict[str, Any]], shape: Callable[..., dict[str, object]]
+) -> Callable[[httpx.Request], httpx.Response]:
+    """A server of these rows that answers in this shape."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        number, size = int(request.url.params["page"]), int(request.url.params["pageSize"])
+        start = (number - 1) * size
+        return httpx.Response(200, json=shape(rows[start : start + size], number, size, len(rows)))
+
+    return answer
+
+
+def current(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
+    return page_of(rows, number, size=size, total=total, has_more=number * size < total)
+
+
+def in_meta(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
+    pages = -(-total // size)
+    return ok(rows, meta={"pagination": {"page": number, "pageSize": size, "total": total, "totalPages": pages}})
+
+
+def in_meta_without_pages(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
+    return ok(rows, meta={"pagination": {"page": number, "pageSize": size, "total": total}})
+
+
+def without_numbers(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
+    return ok(rows, pagination={"total": total, "hasMore": number * size < total})
+
+
+SHAPES = pytest.mark.parametrize("shape", [current, in_meta, in_meta_without_pages, without_numbers])
+
+
+def pages_asked(route: respx.Route) -> list[str]:
+    return [call.request.url.params["page"] for call in route.calls]
+
+
+@SHAPES
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 8, 100])
+def test_iterating_a_list_walks_to_its_end_in_the_conventional_requests(
+    wire: respx.Router, say: Speaker, shape: Any, size: int
+) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
+    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=size))
+    assert [row.id for row in rows] == IDS
+    assert all(type(row) is Customer for row in rows)
+    assert pages_asked(route) == [str(number) for number in range(1, -(-7 // size) + 1)]
+    assert {call.request.url.params["pageSize"] for call in route.calls} == {str(size)}
+
+
+@SHAPES
+def test_an_empty_list_costs_one_request(wire: respx.Router, say: Speaker, shape: Any) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve([], shape))
+    assert say.collect(lambda client: client.customers.list(TEAM)) == []
+    assert route.call_count == 1
+
+
+@SHAPES
+def test_a_page_tells_where_it_stands(wire: respx.Router, say: Speaker, shape: Any) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
+    page = say(lambda client: client.customers.list(TEAM, page=2, page_size=3))
+    assert isinstance(page, Page if say.kind == "sync" else AsyncPage)
+    assert (page.page, page.page_size, page.total, page.has_more) == (2, 3, 7, True)
+    assert [row.id for row in page.data] == IDS[3:6]
+    assert repr(page) == f"{type(page).__name__}(page=2, page_size=3, total=7, has_more=True, data=[3 rows])"
+
+
+def test_every_page_is_asked_for_with_the_same_filters(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    say.collect(lambda client: client.customers.list(TEAM, status="active", page_size=4, extra_query={"x": [1, 2]}))
+    assert [call.request.url.params.multi_items() for call in route.calls] == [
+        [("page", number), ("pageSize", "4"), ("status", "active"), ("x", "1"), ("x", "2")] for number in ("1", "2")
+    ]
+
+
+def test_a_walk_may_begin_at_any_page(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    rows = say.collect(lambda client: client.customers.list(TEAM, page=2, page_size=3))
+    assert [row.id for row in rows] == IDS[3:]
+    assert pages_asked(route) == ["2", "3"]
+
+
+def test_iter_pages_gives_whole_pages(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    pages = say.collect(lambda client: client.customers.list(TEAM, page_size=3).iter_pages())
+    assert [[row.id for row in page.data] for page in pages] == [IDS[:3], IDS[3:6], IDS[6:]]
+    assert [page.has_more for page in pages] == [True, True, False]
+
+
+def test_get_next_page_fetches_the_next_one(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def turn(client: Any) -> Any:
+        return client.customers.list(TEAM, page_size=5).get_next_page()
+
+    async def turn_async(client: Any) -> Any:
+        return await (await client.customers.list(TEAM, page_size=5)).get_next_page()
+
+    page = say(turn if say.kind == "sync" else turn_async)
+    assert [row.id for row in page.data] == IDS[5:]
+    assert pages_asked(route) == ["1", "2"]
+
+
+def test_there_is_no_page_after_the_last(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def turn(client: Any) -> Any:
+        return client.customers.list(TEAM).get_next_page()
+
+    async def turn_async(client: Any) -> Any:
+        return await (await client.customers.list(TEAM)).get_next_page()
+
+    with pytest.raises(CstarError, match="page 1 is the last one: ask has_more first"):
+        say(turn if say.kind == "sync" else turn_async)
+
+
+def test_nothing_is_fetched_ahead_of_need(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    asked: list[int] = []
+
+    def read(client: Any) -> None:
+        for _ in client.customers.list(TEAM, page_size=3):
+            asked.append(route.call_count)
+
+    async def read_async(client: Any) -> None:
+        async for _ in client.customers.list(TEAM, page_size=3):
+            asked.append(route.call_count)
+
+    say(read if say.kind == "sync" else read_async)
+    assert asked == [1, 1, 1, 2, 2, 2, 3]
+
+
+def test_breaking_out_of_a_walk_sends_nothing_more(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> None:
+        for _ in client.customers.list(TEAM, page_size=3):
+            break
+
+    async def read_async(client: Any) -> None:
+        async for _ in client.customers.list(TEAM, page_size=3):
+            break
+
+    say(read if say.kind == "sync" else read_async)
+    assert route.call_count == 1
+
+
+def test_an_exception_of_the_loops_body_reaches_the_caller(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> None:
+        for _ in client.customers.list(TEAM, page_size=3):
+            raise ZeroDivisionError
+
+    async def read_async(client: Any) -> None:
+        async for _ in client.customers.list(TEAM, page_size=3):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        say(read if say.kind == "sync" else read_async)
+
+
+def test_a_page_that_fails_is_retried_and_then_raises_where_it_was_needed(wire: respx.Router, say: Speaker) -> None:
+    first = page_of(ROWS[:3], size=3, total=7, has_more=True)
+    wire.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
+    failing = wire.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
+    seen: list[str] = []
+
+    def read(client: Any) -> None:
+        for row in client.customers.list(TEAM, page_size=3):
+            seen.append(row.id)
+
+    async def read_async(client: Any) -> None:
+        async for row in client.customers.list(TEAM, page_size=3):
+            seen.append(row.id)
+
+    with pytest.raises(InternalServerError):
+        say(read if say.kind == "sync" else read_async, max_retries=1)
+    assert seen == IDS[:3]
+    assert failing.call_count == 2
+
+
+def test_an_async_list_sends_nothing_before_it_is_awaited(wire: respx.Router) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    Speaker("asyncio")(lambda client: [client.customers.list(TEAM)][1:])
+    assert route.call_count == 0
+
+
+@pytest.mark.parametrize("answer", [ok(ROWS), ok(ROWS, meta={}), ok(ROWS, pagination=None)])
+def test_a_list_without_paging_is_not_taken_for_the_whole(wire: respx.Router, say: Speaker, answer: object) -> None:
+    wire.get(CUSTOMERS).respond(json=answer)
+    with pytest.raises(APIResponseValidationError, match="pagination: Field required"):
+        say(lambda client: client.customers.list(TEAM))
+
+
+@pytest.mark.parametrize("paging", [{"total": 7}, {"total": 7, "page": 1}])
+def test_paging_that_cannot_tell_the_last_page_is_refused(
+    wire: respx.Router, say: Speaker, paging: dict[str, int]
+) -> None:
+    wire.get(CUSTOMERS).respond(json=ok(ROWS, pagination=paging))
+    with pytest.raises(APIResponseValidationError, match="to tell"):
+        say(lambda client: client.customers.list(TEAM))
+
+
+# ── Every walk ends, and gives each row once ─────────────────────────────────────────────────────────────────────────
+
+
+def always_more(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
+    return page_of(rows, number, size=size, total=total, has_more=True)
+
+
+def test_a_stuck_has_more_ends_at_the_first_empty_page(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
+    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    assert [row.id for row in rows] == IDS
+    assert pages_asked(route) == ["1", "2", "3", "4"]
+
+
+def test_a_server_that_repeats_its_last_page_for_ever_is_read_once(wire: respx.Router, say: Speaker) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        number = min(int(request.url.params["page"]), 3)
+        return httpx.Response(200, json=always_more(ROWS[(number - 1) * 3 : number * 3], number, 3, 7))
+
+    route = wire.get(CUSTOMERS).mock(side_effect=answer)
+    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    assert [row.id for row in rows] == IDS
+    assert route.call_count == 4
+
+
+@pytest.mark.parametrize("total", [0, 7, 10**9])
+def test_a_server_that_ignores_the_page_number_is_read_once(wire: respx.Router, say: Speaker, total: int) -> None:
+    route = wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
+    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=7))
+    assert [row.id for row in rows] == IDS
+    assert route.call_count <= MAX_PAGES_WITHOUT_NEWS + 1
+
+
+def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, say: Speaker) -> None:
+    """Somebody inserts in front while we read."""
+    rows = list(ROWS)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = serve(rows, current)(request)
+        rows.insert(0, customer(100 + len(rows)))
+        return response
+
+    wire.get(CUSTOMERS).mock(side_effect=answer)
+    given = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    assert [row.id for row in given] == IDS
+
+
+def test_a_whole_page_of_known_rows_does_not_end_a_walk(wire: respx.Router, say: Speaker) -> None:
+    """Somebody inserts a page's worth in front while we read."""
+    rows = list(ROWS)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = serve(rows, current)(request)
+        if len(rows) == 7:
+            rows[:0] = [customer(100 + number) for number in range(3)]
+        return response
+
+    wire.get(CUSTOMERS).mock(side_effect=answer)
+    given = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    assert [row.id for row in given] == IDS
+
+
+def test_a_total_that_the_server_caps_does_not_end_a_walk(wire: respx.Router, say: Speaker) -> None:
+    def capped(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
+        return page_of(rows, number, size=size, total=2, has_more=number * size < total)
+
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, capped))
+    assert len(say.collect(lambda client: client.customers.list(TEAM, page_size=1))) == 7
+
+
+class Row:
+    def __init__(self, number: int) -> None:
+        self.id = str(number)
+
+
+def test_even_a_server_that_makes_up_rows_for_ever_is_left_at_last() -> None:
+    walk: Walk[Row] = Walk(1)
+    pages = 0
+    while walk.next_page is not None:
+        walk.take(Slice([Row(pages)], total=1, page=walk.next_page, page_size=1, has_more=True))
+        pages += 1
+    assert pages == MAX_PAGES_PAST_TOTAL
+
+
+@given(
+    answers=st.lists(
+        st.tuples(st.lists(st.integers(0, 20), max_size=5), st.integers(0, 50), st.integers(1, 5)),
+        min_size=1,
+        max_size=5,
+    ),
+    start=st.integers(1, 3),
+)
+def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_no_row_twice(
+    answers: list[tuple[list[int], int, int]], start: int
+) -> None:
+    walk: Walk[Row] = Walk(start)
+    given: list[str] = []
+    pages = 0
+    while walk.next_page is not None:
+        rows, total, size = answers[pages % len(answers)]
+        given += [row.id for row in walk.take(Slice([Row(n) for n in rows], total, None, size, has_more=True))]
+        pages += 1
+        assert pages <= 21 * (MAX_PAGES_WITHOUT_NEWS + 1)
+    assert len(given) == len(set(given))

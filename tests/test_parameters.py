@@ -1,0 +1,251 @@
+"""A parameter that cannot be right is refused with what is allowed, and nothing is sent."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cstar import InvalidParameterError
+from cstar._check import check_id, check_path
+from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, ok
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import respx
+
+
+def refused(wire: respx.Router, say: Speaker, action: Callable[[Any], Any]) -> InvalidParameterError:
+    everything = wire.route().respond(json=ok(CUSTOMER))
+    with pytest.raises(InvalidParameterError) as caught:
+        say(action)
+    assert not everything.called
+    assert isinstance(caught.value, ValueError)
+    return caught.value
+
+
+BAD_IDS = ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", "%2e%2e", "a?b", "a#b", "a\\b", "a:b", "\0", None, 7, b"a"]
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda client, team, customer: client.customers.list(team),
+        lambda client, team, customer: client.customers.create(team, name="J", email="j@x.io"),
+        lambda client, team, customer: client.customers.get(team, customer),
+        lambda client, team, customer: client.customers.update(team, customer),
+        lambda client, team, customer: client.customers.delete(team, customer),
+    ],
+    ids=["list", "create", "get", "update", "delete"],
+)
+def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(wire: respx.Router, action: Any, bad: Any) -> None:
+    say = Speaker("sync")
+    caught = refused(wire, say, lambda client: action(client, bad, ID))
+    assert caught.param == "team_id"
+    assert "an id made of A-Z a-z 0-9 _ -" in str(caught)
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+@pytest.mark.parametrize("method", ["get", "update", "delete"])
+def test_a_customer_id_is_checked_as_well(wire: respx.Router, say: Speaker, method: str, bad: Any) -> None:
+    caught = refused(wire, say, lambda client: getattr(client.customers, method)(TEAM, bad))
+    assert caught.param == "customer_id"
+
+
+@given(st.text())
+@example("cus_x9Y8z7W6v5U4")
+@example("3f2b8c1e-5d4a-4e6f-9a7b-1c2d3e4f5a6b")
+def test_an_accepted_id_is_one_plain_path_segment(text: str) -> None:
+    try:
+        accepted = check_id("customer_id", text)
+    except InvalidParameterError:
+        return
+    assert accepted == text
+    assert accepted.isascii()
+    assert not set(accepted) & set("/.%?#\\ \n")
+
+
+CREATE = {"name": "J", "email": "j@x.io"}
+CIRCULAR: dict[str, Any] = {}
+CIRCULAR["self"] = CIRCULAR
+BAD_FIELDS = [
+    ("name", "", "not blank"),
+    ("name", "  ", "not blank"),
+    ("name", 7, "a string"),
+    ("name", "\ud800", "surrogates"),
+    ("email", "", "not blank"),
+    ("email", b"j@x.io", "a string"),
+    ("sentiment", "positive", "'happy', 'neutral', 'frustrated', 'angry'"),
+    ("status", "archived", "'active', 'inactive', not 'archived'"),
+    ("status", ["active"], "'active', 'inactive'"),
+    ("tags", "vip", "a list or tuple of strings, not 'vip'"),
+    ("tags", [1], "tags[0] must be a string"),
+    ("tags", {"vip"}, "a list or tuple"),
+    ("notes", 7, "a string"),
+    ("custom_fields", "x", "a mapping"),
+    ("custom_fields", {1: "x"}, "a key of custom_fields must be a string"),
+    ("custom_fields", {"a": {"b": [datetime.date(2026, 1, 1)]}}, "custom_fields.a.b[0] must be JSON"),
+    ("custom_fields", {"a": decimal.Decimal(1)}, "not a value of type Decimal"),
+    ("custom_fields", {"a": math.nan}, "a finite number"),
+    ("custom_fields", {"a": math.inf}, "a finite number"),
+    ("custom_fields", {"a": "\ud800"}, "surrogates"),
+    ("custom_fields", CIRCULAR, "contains itself"),
+    ("metadata", ["x"], "a mapping of strings"),
+    ("metadata", {"k": 1}, "metadata['k'] must be a string"),
+    ("metadata", {1: "v"}, "a key of metadata must be a string"),
+    ("metadata", {"k" * 41: "v"}, "at most 40 characters"),
+    ("metadata", {"k": "v" * 501}, "at most 500 characters"),
+    ("metadata", {str(n): "v" for n in range(51)}, "at most 50 keys, not 51"),
+    ("extra_body", ["x"], "a mapping"),
+    ("extra_body", {"x": object()}, "extra_body.x must be JSON"),
+    ("extra_body", {"name": "K"}, "may not repeat 'name'"),
+    ("idempotency_key", "", "1 to 255 printable ASCII"),
+    ("idempotency_key", " a", "1 to 255 printable ASCII"),
+    ("idempotency_key", "a\r\nX: 1", "1 to 255 printable ASCII"),
+    ("idempotency_key", "é", "1 to 255 printable ASCII"),
+    ("idempotency_key", "k" * 256, "1 to 255 printable ASCII"),
+    ("idempotency_key", 7, "1 to 255 printable ASCII"),
+]
+
+
+@pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
+def test_create_refuses(wire: respx.Router, say: Speaker, param: str, bad: Any, allowed: str) -> None:
+    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **{**CREATE, param: bad}))
+    assert allowed in str(caught)
+    assert param in str(caught)
+
+
+@pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
+def test_update_refuses(wire: respx.Router, say: Speaker, param: str, bad: Any, allowed: str) -> None:
+    caught = refused(wire, say, lambda client: client.customers.update(TEAM, ID, **{**CREATE, param: bad}))
+    assert allowed in str(caught)
+    assert param in str(caught)
+
+
+@pytest.mark.parametrize("param", ["name", "email"])
+def test_create_refuses_none_where_something_is_required(wire: respx.Router, say: Speaker, param: str) -> None:
+    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
+    assert str(caught) == f"{param} must be a string, not None"
+
+
+def test_create_refuses_to_remove_metadata(wire: respx.Router, say: Speaker) -> None:
+    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
+    assert str(caught) == "metadata['k'] must be a string, not None"
+
+
+def test_removed_keys_do_not_count_towards_the_50(wire: respx.Router, say: Speaker) -> None:
+    wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    metadata = {**{f"set{n}": "v" for n in range(50)}, **{f"removed{n}": None for n in range(50)}}
+    say(lambda client: client.customers.update(TEAM, ID, metadata=metadata))
+
+
+def test_metadata_at_its_limits_is_sent(wire: respx.Router, say: Speaker) -> None:
+    wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    metadata = {f"{n:040}": "v" * 500 for n in range(50)}
+    say(lambda client: client.customers.create(TEAM, **CREATE, metadata=metadata))
+
+
+@pytest.mark.parametrize(
+    ("param", "bad", "allowed"),
+    [
+        *(("page", bad, "a whole number from 1 up") for bad in [0, -1, 1.0, "1", None, True]),
+        *(("page_size", bad, "a whole number from 1 to 100") for bad in [0, 101, 20.0, "20", None, True]),
+        ("status", "archived", "one of 'active', 'inactive'"),
+        ("sentiment", "", "one of 'happy'"),
+        ("search", 7, "a string"),
+        ("search", "\ud800", "surrogates"),
+        ("tag", ["vip"], "a string"),
+        ("extra_query", "x=1", "a mapping"),
+        ("extra_query", {"x": object()}, "a string"),
+        ("extra_query", {"x": [{}]}, "a string"),
+        ("extra_query", {1: "x"}, "a key of extra_query must be a string"),
+        ("extra_query", {"page": 2}, "may not repeat 'page'"),
+        ("extra_query", {"pageSize": 2}, "may not repeat 'pageSize'"),
+    ],
+)
+def test_list_refuses(wire: respx.Router, say: Speaker, param: str, bad: Any, allowed: str) -> None:
+    caught = refused(wire, say, lambda client: client.customers.list(TEAM, **{param: bad}))
+    assert allowed in str(caught)
+    assert param in str(caught)
+
+
+def test_get_refuses_an_expand_that_is_no_text(wire: respx.Router, say: Speaker) -> None:
+    caught = refused(wire, say, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
+    assert caught.param == "expand"
+
+
+@pytest.mark.parametrize("bad", ["", "tickets", "//evil.test/x", "https://evil.test", "/a/../b", "/./a", "/a//b",
+                                 "/%2e%2E/x", "/a?b=1", "/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb", None, 7])  # fmt: skip
+def test_request_refuses_a_path_that_leaves_the_api(wire: respx.Router, say: Speaker, bad: Any) -> None:
+    assert refused(wire, say, lambda client: client.request("GET", bad)).param == "path"
+
+
+@given(st.text(alphabet=st.sampled_from("/.%2eEfF5cC\\ab?#@:")))
+def test_an_accepted_path_stays_below_the_base_url(text: str) -> None:
+    try:
+        accepted = check_path("path", "/" + text)
+    except InvalidParameterError:
+        return
+    assert accepted == "/" + text
+    assert ".." not in unquote(accepted).replace("\\", "/").split("/")
+    assert not accepted.startswith("//")
+
+
+@pytest.mark.parametrize("bad", ["", "HEAD", "GET /x", "get\n", None])
+def test_request_refuses_other_methods(wire: respx.Router, say: Speaker, bad: Any) -> None:
+    caught = refused(wire, say, lambda client: client.request(bad, "/x"))
+    assert "'GET', 'POST', 'PUT', 'PATCH', 'DELETE'" in str(caught)
+
+
+def test_request_refuses_an_idempotency_key_for_a_read(wire: respx.Router, say: Speaker) -> None:
+    assert (
+        refused(wire, say, lambda client: client.request("GET", "/x", idempotency_key="k")).param == "idempotency_key"
+    )
+
+
+def test_request_refuses_a_cast_that_pydantic_cannot_do(wire: respx.Router, say: Speaker) -> None:
+    class Opaque: ...
+
+    assert refused(wire, say, lambda client: client.request("GET", "/x", cast_to=Opaque)).param == "cast_to"
+
+
+def test_request_refuses_a_body_that_is_no_json(wire: respx.Router, say: Speaker) -> None:
+    caught = refused(wire, say, lambda client: client.request("POST", "/x", json={"when": datetime.date(2026, 1, 1)}))
+    assert str(caught).startswith("json.when must be JSON")
+
+
+def test_a_long_value_is_shown_shortened(wire: respx.Router, say: Speaker) -> None:
+    caught = refused(wire, say, lambda client: client.customers.get(TEAM, "x/" * 5000))
+    assert len(str(caught)) < 200
+
+
+def test_a_misspelt_parameter_is_a_type_error_naming_it(wire: respx.Router, say: Speaker) -> None:
+    with pytest.raises(TypeError, match="staus"):
+        say(lambda client: client.customers.list(TEAM, staus="active"))
+
+
+def test_no_parameter_can_be_given_by_position_where_it_would_be_a_riddle(say: Speaker) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        say(lambda client: client.customers.create(TEAM, "Jane", "jane@example.com"))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    )
+)
+def test_any_json_a_caller_passes_arrives_as_it_was(value: Any) -> None:
+    import json
+
+    from cstar._call import encode, merge_body
+
+    assert json.loads(encode(merge_body({"x": 1}, {"value": value}))) == {"x": 1, "value": value}
