@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Pool(Generic[H]):
     Args:
         make: Builds a httpx client.
         given: The caller's own, used in place of a built one and never closed here.
+        home: Tells where we are: connections opened in one place are of no use in another.
 
     Attributes:
         is_own: Whether the httpx client was built here.
@@ -56,14 +58,16 @@ class Pool(Generic[H]):
         user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
     """
 
-    def __init__(self, make: Callable[[], H], given: H | None) -> None:
+    def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
         self.rate_limit: RateLimit | None = None
         self.is_own = given is None
         self._make = make
         self._http: H = make() if given is None else given
+        self._where_we_are = home
+        self._home = home()
+        self._is_closed = False
         agent = self._http.headers.get("User-Agent", "")
         self.user_agent = USER_AGENT if agent.startswith("python-httpx/") else agent or USER_AGENT
-        self._process = os.getpid()
 
     @property
     def http(self) -> H:
@@ -72,17 +76,43 @@ class Pool(Generic[H]):
         Raises:
             CstarError: It was closed.
         """
-        if self.is_own and self._process != os.getpid():
-            # After a fork, parent and child would read each other's answers from the same sockets.
-            self._http, self._process = self._make(), os.getpid()
-        if self._http.is_closed:
+        if self._is_closed or self._http.is_closed:
             raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
+        if self.is_own and (here := self._where_we_are()) != self._home:
+            self._http, self._home = self._make(), here
         return self._http
 
-    @property
-    def to_close(self) -> H | None:
-        """What closing our client must close: nothing that belongs to the caller, or to the process we forked from."""
-        return self._http if self.is_own and self._process == os.getpid() else None
+    def release(self) -> H | None:
+        """Let go of the connections for good, and tell what the transport has to close for that."""
+        if not self.is_own or self._is_closed:
+            return None
+        self._is_closed = True
+        return self._http if self._where_we_are() == self._home else None
+
+
+def _process() -> object:
+    # After a fork, parent and child would read each other's answers from the same sockets.
+    return os.getpid()
+
+
+def _process_and_event_loop() -> object:
+    # A program that calls asyncio.run() several times has a new event loop each time; the old one's sockets are dead.
+    return os.getpid(), _event_loop()
+
+
+def _event_loop() -> object:
+    # What was not imported is not running, and too much to import for asking.
+    if "trio" in sys.modules:
+        import trio
+
+        with suppress(RuntimeError):
+            return trio.lowlevel.current_trio_token()
+    if "asyncio" in sys.modules:
+        import asyncio
+
+        with suppress(RuntimeError):
+            return asyncio.get_running_loop()
+    return None
 
 
 @dataclass(slots=True)
@@ -107,7 +137,6 @@ class _Common(Generic[H]):
         self.pool = pool
         self._closes_pool = closes_pool
         self._policy = policy(max_retries=options.max_retries, max_retry_wait=options.max_retry_wait)
-        self._key = options.api_key.encode()
         self._headers = httpx.Headers(
             {
                 "Accept": "application/json",
@@ -151,7 +180,7 @@ class _Common(Generic[H]):
             content = b""
         if not response.is_success:
             # A server that repeats the key in its complaint must not put it into our error.
-            content = content.replace(self._key, b"[redacted]")
+            content = content.replace(self.options.api_key.encode(), b"[redacted]")
         answer = Answer(response.status_code, response.headers, content, exchange.attempts, exchange.lost_answer)
         exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
         self.pool.rate_limit = rate_limit(response.headers) or self.pool.rate_limit
@@ -232,7 +261,7 @@ class Transport(_Common[httpx.Client]):
 
     def close(self) -> None:
         """Close the connections, unless they are the caller's."""
-        if self._closes_pool and (http := self.pool.to_close):
+        if self._closes_pool and (http := self.pool.release()):
             http.close()
 
 
@@ -270,7 +299,7 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
 
     async def close(self) -> None:
         """Close the connections, unless they are the caller's."""
-        if self._closes_pool and (http := self.pool.to_close):
+        if self._closes_pool and (http := self.pool.release()):
             await http.aclose()
 
 
@@ -284,11 +313,11 @@ def pool(given: httpx.Client | object | None) -> Pool[httpx.Client]:
     """A pool of connections for `Cstar`."""
     if given is not None and not isinstance(given, httpx.Client):
         raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(given).__name__}")
-    return Pool(lambda: httpx.Client(limits=LIMITS, verify=_ssl_context()), given)
+    return Pool(lambda: httpx.Client(limits=LIMITS, verify=_ssl_context()), given, _process)
 
 
 def async_pool(given: httpx.AsyncClient | object | None) -> Pool[httpx.AsyncClient]:
     """A pool of connections for `AsyncCstar`."""
     if given is not None and not isinstance(given, httpx.AsyncClient):
         raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(given).__name__}")
-    return Pool(lambda: httpx.AsyncClient(limits=LIMITS, verify=_ssl_context()), given)
+    return Pool(lambda: httpx.AsyncClient(limits=LIMITS, verify=_ssl_context()), given, _process_and_event_loop)

@@ -1,0 +1,416 @@
+"""A client's life: shared, derived, pickled, forked, closed, and built on an httpx client of your own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from cstar import AsyncCstar, Cstar, CstarError, CustomerDetail, RawResponse
+from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
+
+if TYPE_CHECKING:
+    import respx
+
+    from cstar.sandbox import Sandbox
+
+GET = f"{CUSTOMERS}/{ID}"
+BOTH = pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+
+
+# ── Raw responses ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_raw_response_has_the_answer_and_the_model(wire: respx.Router, say: Speaker) -> None:
+    headers = {
+        "X-Request-Id": "req_1",
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Remaining": "99",
+        "X-RateLimit-Reset": "1774864800",
+    }
+    answer = httpx.Response(200, json=ok(DETAIL), headers=headers)
+    wire.get(GET).mock(side_effect=[httpx.Response(500), answer])
+    raw = say(lambda client: client.customers.with_raw_response.get(TEAM, ID))
+    assert isinstance(raw, RawResponse)
+    assert (raw.status_code, raw.request_id, raw.attempts) == (200, "req_1", 2)
+    assert raw.headers["x-request-id"] == "req_1"
+    assert raw.rate_limit.remaining == 99
+    assert json.loads(raw.content) == ok(DETAIL)
+    assert raw.parse() == CustomerDetail.model_validate(DETAIL)
+    assert repr(raw) == "<RawResponse 200, request req_1, attempts 2>"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "verb", "status"),
+    [
+        ("create", {"name": "J", "email": "j@x.io"}, "POST", 201),
+        ("update", {"customer_id": ID, "name": "J"}, "PATCH", 200),
+    ],
+)
+def test_every_write_has_a_raw_form(
+    wire: respx.Router, say: Speaker, method: str, arguments: dict[str, str], verb: str, status: int
+) -> None:
+    wire.route(method=verb).respond(status, json=ok(CUSTOMER))
+    raw = say(lambda client: getattr(client.customers.with_raw_response, method)(TEAM, **arguments))
+    assert (raw.status_code, raw.parse().id) == (status, ID)
+
+
+def test_a_raw_list_parses_to_a_page_that_walks_on(wire: respx.Router, say: Speaker) -> None:
+    rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(3)]
+    for number, row in enumerate(rows, start=1):
+        paging = {"total": 3, "page": number, "pageSize": 1, "hasMore": number < 3}
+        wire.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
+
+    def walk(client: Any) -> list[str]:
+        return [row.id for row in client.customers.with_raw_response.list(TEAM, page_size=1).parse()]
+
+    async def walk_async(client: Any) -> list[str]:
+        raw = await client.customers.with_raw_response.list(TEAM, page_size=1)
+        return [row.id async for row in raw.parse()]
+
+    assert say(walk if say.kind == "sync" else walk_async) == ["cus_0", "cus_1", "cus_2"]
+
+
+# ── with_options ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_with_options_changes_what_is_given_and_keeps_the_rest(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(500, headers={"Retry-After": "5"})
+    with suppress(CstarError):
+        say(
+            lambda client: (
+                client.with_options(default_headers={"X-B": "2"})
+                .with_options(timeout=1, max_retries=1)
+                .customers.get(TEAM, ID)
+            ),
+            default_headers={"X-A": "1", "X-B": "1"},
+            max_retry_wait=9,
+        )
+    assert route.call_count == 2
+    request = route.calls.last.request
+    assert (request.headers["X-A"], request.headers["X-B"]) == ("1", "2")
+    assert request.extensions["timeout"]["read"] == 1
+    assert say.waits == [5.0]
+
+
+def test_with_options_leaves_the_client_it_came_from_alone(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+
+    def derive(client: Any) -> Any:
+        client.with_options(default_headers={"X-B": "2"}, timeout=1)
+        return client.customers.get(TEAM, ID)
+
+    say(derive)
+    assert "X-B" not in route.calls.last.request.headers
+    assert route.calls.last.request.extensions["timeout"]["read"] == 30.0
+
+
+def test_with_options_shares_the_connections(session_box: Sandbox) -> None:
+    with Cstar(session_box.api_key, base_url=session_box.url) as client:
+        ports: set[object] = set()
+        for each in [client, client.with_options(timeout=5), client.with_options(max_retries=0)]:
+            raw = each.customers.with_raw_response.list(session_box.team_id)
+            ports.add(raw.headers["X-Request-Id"])
+        [connection] = client._transport.pool.http._transport._pool.connections
+        assert len(ports) == 3
+        assert connection.is_idle()
+
+
+def test_closing_a_derived_client_leaves_the_connections_open(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(json=ok(DETAIL))
+
+    def derive(client: Any) -> Any:
+        with client.with_options(timeout=1):
+            pass
+        return client.customers.get(TEAM, ID)
+
+    async def derive_async(client: Any) -> Any:
+        async with client.with_options(timeout=1):
+            pass
+        return await client.customers.get(TEAM, ID)
+
+    assert say(derive if say.kind == "sync" else derive_async).id == ID
+
+
+@BOTH
+def test_with_options_keeps_the_class_and_attributes_of_a_subclass(build: Any) -> None:
+    class Ours(build):  # type: ignore[misc,valid-type]
+        pass
+
+    client = Ours(KEY)
+    client.label = "crm"
+    assert type(client.with_options(timeout=1)) is Ours
+    assert client.with_options(timeout=1).label == "crm"
+
+
+# ── An httpx client of your own ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_your_own_httpx_client_keeps_what_you_gave_it(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    seen: list[str] = []
+    own = say.http_client(
+        headers={"X-Gateway": "g", "User-Agent": "acme/1"},
+        cookies={"session": "s"},
+        params={"tenant": "t"},
+        event_hooks={
+            "request": [say.hook(lambda request: seen.append(request.method))],
+            "response": [say.hook(lambda response: seen.append(response.status_code))],
+        },
+    )
+    say(lambda client: client.customers.get(TEAM, ID), http_client=own)
+    request = route.calls.last.request
+    assert request.headers["X-Gateway"] == "g"
+    assert request.headers["User-Agent"] == "acme/1"
+    assert request.headers["Cookie"] == "session=s"
+    assert request.url.params["tenant"] == "t"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert seen == ["GET", 200]
+
+
+def test_your_own_auth_is_honoured(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    say(lambda client: client.customers.get(TEAM, ID), http_client=say.http_client(auth=("gateway", "secret")))
+    assert route.calls.last.request.headers["Authorization"].startswith("Basic ")
+
+
+def test_your_own_transport_is_used(say: Speaker) -> None:
+    own = say.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=ok(DETAIL))))
+    assert say(lambda client: client.customers.get(TEAM, ID), http_client=own).id == ID
+
+
+def test_your_own_httpx_client_is_not_closed(wire: respx.Router, say: Speaker) -> None:
+    own = say.http_client()
+    say(lambda client: client.rate_limit, http_client=own)
+    assert not own.is_closed
+
+
+def test_an_exception_of_your_own_hook_is_yours(wire: respx.Router, say: Speaker) -> None:
+    def hook(request: httpx.Request) -> None:
+        raise ZeroDivisionError
+
+    own = say.http_client(event_hooks={"request": [say.hook(hook)]})
+    with pytest.raises(ZeroDivisionError):
+        say(lambda client: client.customers.get(TEAM, ID), http_client=own)
+
+
+# ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_closed_client_says_so(say: Speaker) -> None:
+    def use(client: Any) -> Any:
+        client.close()
+        client.close()
+        return client.customers.get(TEAM, ID)
+
+    async def use_async(client: Any) -> Any:
+        await client.close()
+        await client.close()
+        return await client.customers.get(TEAM, ID)
+
+    with pytest.raises(CstarError, match="the client is closed"):
+        say(use if say.kind == "sync" else use_async)
+
+
+# ── Pickling, copying, showing ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@BOTH
+@pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
+def test_a_client_is_rebuilt_from_its_options(build: Any, copied: Any) -> None:
+    timeout = httpx.Timeout(5, connect=1)
+    client = build(
+        KEY, base_url=URL, timeout=timeout, max_retries=7, max_retry_wait=8, api_version="x", default_headers={"A": "b"}
+    )
+    twin = copied(client)
+    assert type(twin) is build
+    assert twin._transport.options == client._transport.options
+    assert twin._transport.pool is not client._transport.pool
+
+
+def test_a_pickled_client_works(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(json=ok(DETAIL))
+
+    def travel(client: Any) -> Any:
+        with pickle.loads(pickle.dumps(client.with_options(timeout=3))) as twin:
+            return twin.customers.get(TEAM, ID)
+
+    async def travel_async(client: Any) -> Any:
+        async with pickle.loads(pickle.dumps(client.with_options(timeout=3))) as twin:
+            return await twin.customers.get(TEAM, ID)
+
+    assert say(travel if say.kind == "sync" else travel_async).id == ID
+
+
+def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(say: Speaker) -> None:
+    with pytest.raises(TypeError, match="http_client of your own cannot be pickled"):
+        say(pickle.dumps, http_client=say.http_client())
+
+
+@BOTH
+def test_the_key_is_in_no_repr(build: Any) -> None:
+    client = build(KEY, default_headers={"X-Secret": "hush"})
+    shown = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
+    shown += [repr(client._transport._headers), repr(client.customers), str(client)]
+    assert KEY not in "".join(shown)
+
+
+# ── Many at once ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_threads_share_a_client(session_box: Sandbox) -> None:
+    team = session_box.team_id
+    with Cstar(session_box.api_key, base_url=session_box.url) as client, ThreadPoolExecutor(16) as threads:
+        created = list(
+            threads.map(lambda n: client.customers.create(team, name=f"T{n}", email=f"t{n}@threads.test"), range(100))
+        )
+        found = list(threads.map(lambda one: client.customers.get(team, one.id).email, created))
+    assert found == [f"t{n}@threads.test" for n in range(100)]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
+    team = session_box.team_id
+
+    async def work() -> None:
+        async with AsyncCstar(session_box.api_key, base_url=session_box.url) as client:
+
+            async def one(number: int) -> None:
+                email = f"t{number}@{backend}.test"
+                created = await client.customers.create(team, name=f"T{number}", email=email)
+                assert (await client.customers.get(team, created.id)).email == email
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(100):
+                    tasks.start_soon(one, number)
+
+    anyio.run(work, backend=backend)
+
+
+def _ask(client: Cstar, team: str, answers: Any) -> None:
+    answers.put([client.customers.list(team, search=f"{n}@").total for n in range(20)])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_forked_process_does_not_read_its_parents_answers(session_box: Sandbox) -> None:
+    fork = multiprocessing.get_context("fork")
+    answers: Any = fork.Queue()
+    with Cstar(session_box.api_key, base_url=session_box.url) as client:
+        client.customers.list(session_box.team_id)
+        connections = client._transport.pool.http
+        child = fork.Process(target=_ask, args=(client, session_box.team_id, answers))
+        child.start()
+        ours = [client.customers.list(session_box.team_id, search=f"{n}@").total for n in range(20)]
+        assert answers.get(timeout=20) == ours
+        child.join()
+        assert client._transport.pool.http is connections
+
+
+def test_one_async_client_serves_several_event_loops_one_after_the_other(session_box: Sandbox) -> None:
+    # A program of its own, because what a loop leaves open when it ends is reported whenever it is noticed.
+    script = f"""
+import asyncio, trio
+from cstar import AsyncCstar
+client = AsyncCstar({session_box.api_key!r}, base_url={session_box.url!r})
+async def ask():
+    return (await client.whoami()).team_id
+asyncio.run(ask())
+asyncio.run(ask())
+trio.run(ask)
+trio.run(ask)
+print(asyncio.run(ask()))
+asyncio.run(client.close())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    assert (done.stdout.strip(), done.stderr) == (session_box.team_id, "")
+
+
+# ── Interrupted ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("moment", ["request", "wait"])
+def test_a_cancelled_task_stops_at_once_and_is_not_retried(backend: str, moment: str) -> None:
+    requests: list[httpx.Request] = []
+
+    async def act() -> None:
+        async def answer(request: httpx.Request) -> httpx.Response:
+            requests.append(request)
+            if moment == "request":
+                scope.cancel()
+                await anyio.sleep_forever()
+            return httpx.Response(500)
+
+        class CancelDuringWait(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if moment == "wait":
+                    scope.cancel()
+
+        logger, handler = logging.getLogger("cstar"), CancelDuringWait(logging.INFO)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            own = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+            async with own, AsyncCstar(KEY, http_client=own) as client:
+                with anyio.CancelScope() as scope:
+                    await client.customers.get(TEAM, ID)
+                assert scope.cancelled_caught
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(logging.NOTSET)
+
+    anyio.run(act, backend=backend)
+    assert len(requests) == 1
+
+
+def test_ctrl_c_ends_a_script_that_waits_for_a_retry(session_box: Sandbox) -> None:
+    script = f"""
+import logging, os, signal
+from cstar import Cstar
+class Interrupt(logging.Handler):
+    def emit(self, record):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+logger = logging.getLogger("cstar")
+logger.setLevel(logging.INFO)
+logger.addHandler(Interrupt())
+Cstar({KEY!r}, base_url="http://127.0.0.1:9", max_retries=50).whoami()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    assert done.stderr.strip().endswith("KeyboardInterrupt")
+    assert KEY not in done.stderr
+
+
+def test_a_walk_in_a_thread_leaves_no_thread_behind(session_box: Sandbox) -> None:
+    before = set(threading.enumerate())
+    with Cstar(session_box.api_key, base_url=session_box.url) as client:
+        for _ in client.customers.list(session_box.team_id, page_size=1):
+            break
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_walk_can_be_read_partly_and_read_on(session_box: Sandbox, backend: str) -> None:
+    async def act() -> None:
+        async with AsyncCstar(session_box.api_key, base_url=session_box.url) as client:
+            for number in range(3):
+                await client.customers.create(session_box.team_id, name="W", email=f"{number}@{backend}.walk.test")
+            rows = aiter(client.customers.list(session_box.team_id, search=f"@{backend}.walk.test", page_size=1))
+            first = await anext(rows)
+            rest = [row async for row in rows]
+            assert [row.email[0] for row in [first, *rest]] == ["2", "1", "0"]
+
+    anyio.run(act, backend=backend)
