@@ -19,7 +19,7 @@ from cstar.errors import APIConnectionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tenacity import RetryCallState
+    from tenacity import Future, RetryCallState
 
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
@@ -65,8 +65,8 @@ class wait_as_asked(wait_base):  # noqa: N801
         self.otherwise = otherwise
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        answer = _answer(retry_state)
-        asked = retry_after(answer) if answer is not None else None
+        outcome = _outcome(retry_state)
+        asked = None if outcome.failed else retry_after(outcome.result())
         return self.otherwise(retry_state) if asked is None else asked
 
 
@@ -108,21 +108,23 @@ def policy(*, max_retries: int, max_retry_wait: float) -> Policy:
     }
 
 
-def _answer(retry_state: RetryCallState) -> Answer | None:
-    outcome = retry_state.outcome
-    return None if outcome is None or outcome.failed else outcome.result()
+def _outcome(retry_state: RetryCallState) -> Future:
+    assert retry_state.outcome is not None  # tenacity asks the strategies after an attempt
+    return retry_state.outcome
 
 
 def _last_outcome(retry_state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's own type
     """When attempts run out, what the last one said stands: its answer is returned, its error raised."""
-    assert retry_state.outcome is not None
-    return retry_state.outcome.result()
+    return _outcome(retry_state).result()
 
 
 def _log_retry(retry_state: RetryCallState) -> None:
-    answer = _answer(retry_state)
-    assert retry_state.outcome is not None
-    reason = retry_state.outcome.exception() if answer is None else f"was answered with {answer.status_code}"
+    outcome = _outcome(retry_state)
+    if error := outcome.exception():
+        cause = error.__cause__
+        reason = f"got no answer ({type(cause).__name__}: {cause})"
+    else:
+        reason = f"was answered with {outcome.result().status_code}"
     logger.info(
         "%s: attempt %d %s; retrying in %.2f s",
         retry_state.args[0],

@@ -185,7 +185,8 @@ class _Common(Generic[H]):
         exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
         self.pool.rate_limit = rate_limit(response.headers) or self.pool.rate_limit
         if logger.isEnabledFor(logging.DEBUG):
-            self._log_attempt(exchange, f"{answer.status_code}, request {answer.request_id}")
+            name = answer.request_id
+            self._log_attempt(exchange, f"{answer.status_code}, request {name}" if name else f"{answer.status_code}")
         return answer
 
     def _unanswered(self, exchange: Exchange, error: httpx.HTTPError, response: httpx.Response | None) -> Answer:

@@ -1,0 +1,102 @@
+"""What the `cstar` logger tells: a line for each attempt, a line for each retry, and nothing that is private."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, ok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import respx
+
+GET = f"{CUSTOMERS}/{ID}"
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.DEBUG, logger="cstar"):
+        yield caplog
+
+
+def test_each_attempt_is_a_debug_line_and_each_retry_an_info_line(
+    wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
+) -> None:
+    answer = httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_2"})
+    wire.get(GET).mock(side_effect=[httpx.ReadTimeout("slow"), httpx.Response(503), answer])
+    say(lambda client: client.customers.get(TEAM, ID))
+    told = [(record.levelname, record.getMessage()) for record in lines.records if record.name == "cstar"]
+    assert [level for level, _ in told] == ["DEBUG", "INFO", "DEBUG", "INFO", "DEBUG"]
+    assert told[0][1].startswith(f"GET {GET}: attempt 1: ReadTimeout")
+    assert told[1][1].startswith(f"GET {GET}: attempt 1 got no answer (ReadTimeout: slow); retrying in 0.")
+    assert told[2][1].startswith(f"GET {GET}: attempt 2: 503")
+    assert told[3][1].startswith(f"GET {GET}: attempt 2 was answered with 503; retrying in 1.")
+    assert told[4][1].startswith(f"GET {GET}: attempt 3: 200, request req_2, ")
+
+
+def test_what_is_searched_for_and_sent_is_not_logged(
+    wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
+) -> None:
+    wire.get(CUSTOMERS).respond(500)
+    wire.post(CUSTOMERS).respond(500)
+    for action in (
+        lambda client: client.customers.list(TEAM, search="private"),
+        lambda client: client.customers.create(TEAM, name="private", email="private@x.io"),
+    ):
+        with pytest.raises(Exception, match="500"):
+            say(action)
+    assert "private" not in "".join(record.getMessage() for record in lines.records if record.name == "cstar")
+    assert KEY not in lines.text
+
+
+SCRIPT = f"""
+import logging
+{{before}}
+from cstar import Cstar, APIConnectionError
+for _ in range(2):
+    client = Cstar({KEY!r}, base_url="http://127.0.0.1:9", max_retries=1, max_retry_wait=0)
+try:
+    client.whoami()
+except APIConnectionError:
+    pass
+"""
+
+
+def run(setting: str | None, before: str = "") -> list[str]:
+    environment = {} if setting is None else {"CSTAR_LOG": setting}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(before=before)],
+        env=environment, capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    return [line for line in done.stderr.splitlines() if "cstar" in line.lower()]
+
+
+def test_a_script_is_silent_by_default() -> None:
+    assert run(None) == []
+
+
+def test_cstar_log_debug_turns_on_everything_once() -> None:
+    told = run("debug")
+    assert len(told) == 3
+    assert "DEBUG GET /auth/whoami: attempt 1: ConnectError" in told[0]
+    assert "INFO GET /auth/whoami: attempt 1 got no answer" in told[1]
+
+
+def test_cstar_log_info_turns_on_the_retries() -> None:
+    [told] = run("INFO")
+    assert "cstar INFO GET /auth/whoami: attempt 1 got no answer" in told
+
+
+def test_cstar_log_does_not_double_a_logging_setup_of_your_own() -> None:
+    assert len(run("info", before="logging.basicConfig()")) == 1
+
+
+def test_a_wrong_cstar_log_says_what_is_allowed() -> None:
+    assert "CSTAR_LOG must be one of 'debug', 'info', not 'loud'" in run("loud")[0]

@@ -1,0 +1,153 @@
+"""The public surface: complete, documented, and the same in the sync and the async client."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import cstar
+from cstar import AsyncCstar, AsyncPage, Cstar, CstarError, Page
+from cstar._client import _Client
+from cstar.resources.customers import AsyncCustomers, Customers
+from support import KEY
+
+TWINS = [(Cstar, AsyncCstar), (Customers, AsyncCustomers), (Page, AsyncPage)]
+RENAMED = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
+
+
+def public(cls: type) -> dict[str, Any]:
+    return {
+        name: member
+        for name, member in inspect.getmembers(cls)
+        if (not name.startswith("_") or name in {*RENAMED, *RENAMED.values(), "__init__"}) and callable(member)
+    }
+
+
+def parameters(method: Any) -> list[tuple[str, Any, Any, str]]:
+    signature = inspect.signature(method)
+    return [
+        (each.name, each.kind, each.default, str(each.annotation).replace("Async", ""))
+        for each in signature.parameters.values()
+    ]
+
+
+def without_async(text: str | None) -> str:
+    words = re.sub(r"\(?\bawait ([^)\n]*\))\)?", r"\1", text or "")
+    return re.sub(r"\s+", " ", re.sub(r"\basync |Async", "", words))
+
+
+@pytest.mark.parametrize(("sync", "async_"), TWINS, ids=lambda cls: cls.__name__)
+def test_both_twins_have_the_same_methods(sync: type, async_: type) -> None:
+    assert {RENAMED.get(name, name) for name in public(sync)} == set(public(async_))
+
+
+@pytest.mark.parametrize(
+    ("sync", "async_", "name"),
+    [
+        (sync, async_, name)
+        for sync, async_ in TWINS
+        for name in public(sync)
+        if not (sync is Page and name == "__init__")
+    ],
+)
+def test_both_twins_methods_agree_in_parameters_defaults_and_docstring(sync: type, async_: type, name: str) -> None:
+    ours, theirs = getattr(sync, name), getattr(async_, RENAMED.get(name, name))
+    assert parameters(ours) == parameters(theirs)
+    assert without_async(ours.__doc__) == without_async(theirs.__doc__)
+
+
+def test_the_raw_forms_have_the_methods_and_signatures_of_the_plain_ones() -> None:
+    for client in (Cstar(KEY), AsyncCstar(KEY)):
+        raw = client.customers.with_raw_response
+        for name in ("list", "create", "get", "update", "delete"):
+            plain = getattr(client.customers, name)
+            assert inspect.signature(getattr(raw, name)) == inspect.signature(plain)
+            assert getattr(raw, name).__doc__ == plain.__doc__
+
+
+def test_the_fixed_signatures_are_as_designed() -> None:
+    def shown(method: Any) -> str:
+        return ", ".join(
+            each.name if each.default is each.empty else f"{each.name}={each.default!r}"
+            for each in inspect.signature(method).parameters.values()
+            if each.name != "self"
+        )
+
+    assert shown(Cstar.__init__) == (
+        "api_key=None, base_url=None, timeout=30.0, max_retries=3, max_retry_wait=60.0, api_version='2026-03-01', "
+        "default_headers=None, http_client=None"
+    )
+    assert shown(Customers.list) == (
+        "team_id, status=None, sentiment=None, search=None, tag=None, page=1, page_size=100, extra_query=None"
+    )
+    assert shown(Customers.create) == (
+        "team_id, name, email, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
+        "extra_body=None, idempotency_key=None"
+    )
+    assert shown(Customers.get) == "team_id, customer_id, expand=None, extra_query=None"
+    assert shown(Customers.update) == (
+        "team_id, customer_id, name=NOT_GIVEN, email=NOT_GIVEN, sentiment=NOT_GIVEN, status=NOT_GIVEN, tags=NOT_GIVEN, "
+        "notes=NOT_GIVEN, custom_fields=NOT_GIVEN, metadata=NOT_GIVEN, extra_body=None, idempotency_key=None"
+    )
+    assert shown(Customers.delete) == "team_id, customer_id, idempotency_key=None"
+    assert shown(Cstar.with_options) == (
+        "timeout=NOT_GIVEN, max_retries=NOT_GIVEN, max_retry_wait=NOT_GIVEN, default_headers=NOT_GIVEN"
+    )
+    assert shown(Cstar.request) == "method, path, params=None, json=None, cast_to=None, idempotency_key=None"
+
+
+def test_all_lists_exactly_what_is_public() -> None:
+    names = {name for name, value in vars(cstar).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert names | {"__version__"} == set(cstar.__all__)
+    assert sorted(cstar.__all__) == sorted(set(cstar.__all__))
+
+
+def test_every_public_class_and_method_has_a_docstring() -> None:
+    missing = []
+    for name in cstar.__all__:
+        thing = getattr(cstar, name)
+        if inspect.isclass(thing):
+            if not thing.__dict__.get("__doc__"):
+                missing.append(name)
+            own = {key: each for key, each in vars(thing).items() if not key.startswith("_")}
+            missing += [
+                f"{name}.{key}"
+                for key, each in own.items()
+                if (inspect.isfunction(each) or isinstance(each, property)) and not each.__doc__
+            ]
+    assert missing == []
+    assert all(member.__doc__ for name, member in vars(_Client).items() if not name.startswith("_"))
+
+
+def test_not_given_is_falsy_and_one_of_a_kind() -> None:
+    import copy
+    import pickle
+
+    assert not cstar.NOT_GIVEN
+    assert repr(cstar.NOT_GIVEN) == "NOT_GIVEN"
+    assert pickle.loads(pickle.dumps(cstar.NOT_GIVEN)) is copy.deepcopy(cstar.NOT_GIVEN) is cstar.NOT_GIVEN
+
+
+def test_importing_the_client_imports_nothing_it_may_never_use() -> None:
+    script = "import sys, cstar; print(*sorted(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    alone = """
+import sys, httpx, pydantic, tenacity
+class Model(pydantic.BaseModel):
+    x: pydantic.AwareDatetime
+print(*sorted(sys.modules))
+"""
+    libraries = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True).stdout.split()
+    added = {name for name in set(modules) - set(libraries) if not name.startswith(("cstar", "tenacity", "pydantic"))}
+    assert added <= {"platform", "email.utils", "uuid", "_uuid", "http", "ipaddress", "random"}
+    assert not {"cstar.sandbox", "cstar.webhooks", "asyncio", "trio", "starlette", "uvicorn"} & set(modules)
+
+
+def test_an_error_can_be_caught_by_the_base_of_the_tree() -> None:
+    with pytest.raises(CstarError):
+        Cstar("not a key")
