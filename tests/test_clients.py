@@ -319,6 +319,27 @@ def test_a_forked_process_does_not_read_its_parents_answers(session_box: Sandbox
         assert client._transport.pool.http is connections
 
 
+def _ask_once(client: Cstar, answers: Any) -> None:
+    try:
+        answers.put(client.whoami().team_id)
+    except CstarError as error:
+        answers.put(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_an_httpx_client_of_your_own_is_not_used_across_a_fork(session_box: Sandbox) -> None:
+    fork = multiprocessing.get_context("fork")
+    answers: Any = fork.Queue()
+    with httpx.Client() as own:
+        client = Cstar(session_box.api_key, base_url=session_box.url, http_client=own)
+        client.whoami()
+        child = fork.Process(target=_ask_once, args=(client, answers))
+        child.start()
+        assert "build it in the process that uses it" in answers.get(timeout=20)
+        child.join()
+
+
 def test_one_async_client_serves_several_event_loops_one_after_the_other(session_box: Sandbox) -> None:
     # A program of its own, because what a loop leaves open when it ends is reported whenever it is noticed.
     script = f"""

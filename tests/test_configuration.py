@@ -100,7 +100,7 @@ def test_a_test_key_may_go_over_plain_http_anywhere(build: Any) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "api.cstar.test", "ftp://api.cstar.test", "https://", "https://u:p@api.cstar.test", "https://a.test?x=1",
-     "https://a.test#x", "https://a.test:port", "https://a b.test", 7],
+     "https://a.test#x", "https://a.test:port", "https://a b.test", "https://a..test", "https://.", f"https://{'a' * 64}.test", 7],
 )  # fmt: skip
 def test_a_base_url_that_cannot_be_right_is_refused(build: Any, url: Any) -> None:
     with pytest.raises(ConfigurationError, match="base_url"):
@@ -111,10 +111,11 @@ def test_a_base_url_that_cannot_be_right_is_refused(build: Any, url: Any) -> Non
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *(("timeout", value) for value in [0, -1, math.nan, math.inf, None, "30", True]),
+        *(("timeout", value) for value in [0, -1, math.nan, math.inf, 1e10, None, "30", True]),
+        *(("timeout", value) for value in [httpx.Timeout(-1), httpx.Timeout(5, read=1e10)]),
         *(("max_retries", value) for value in [-1, 1.5, None, "3", True]),
         *(("max_retry_wait", value) for value in [-1, math.nan, None, "60", True]),
-        *(("api_version", value) for value in ["2026\n", "é", None]),
+        *(("api_version", value) for value in ["2026\n", "é", "", None]),
     ],
 )
 def test_an_option_out_of_range_is_refused_by_name(build: Any, option: str, value: Any) -> None:
@@ -134,9 +135,11 @@ def test_malformed_default_headers_are_refused(build: Any, headers: Any) -> None
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["authorization", "Idempotency-Key"])
+@pytest.mark.parametrize(
+    "name", ["authorization", "Idempotency-Key", "Content-Length", "TRANSFER-ENCODING", "Content-Type"]
+)
 def test_headers_that_each_call_sets_itself_cannot_be_defaults(build: Any, name: str) -> None:
-    with pytest.raises(ConfigurationError, match="api_key or idempotency_key"):
+    with pytest.raises(ConfigurationError, match="is set for each call"):
         build(KEY, default_headers={name: "x"})
 
 
@@ -187,3 +190,22 @@ def test_a_trailing_slash_of_the_base_url_does_not_matter(wire: respx.Router, sa
     route = wire.get(GET).respond(json=ok(DETAIL))
     say(lambda client: client.customers.get(TEAM, ID), base_url=f"{URL}/")
     assert str(route.calls.last.request.url) == f"{URL}{GET}"
+
+
+def test_a_default_header_is_sent_once_however_it_is_written(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).respond(json=ok(DETAIL))
+    say(
+        lambda client: client.with_options(default_headers={"x-APP": "3"}).customers.get(TEAM, ID),
+        default_headers={"X-App": "1", "x-app": "2"},
+    )
+    assert route.calls.last.request.headers.get_list("X-App") == ["3"]
+
+
+def test_a_proxy_of_the_environment_does_not_see_what_goes_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
+    for build in (Cstar, AsyncCstar):
+        local = build(LIVE, base_url="http://localhost:4010")._transport.pool.http
+        remote = build(LIVE, base_url="https://api.cstar.test")._transport.pool.http
+        assert not any(local._mounts.values())
+        assert any(remote._mounts.values())

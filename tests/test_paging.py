@@ -331,3 +331,47 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
         pages += 1
         assert pages <= 21 * (MAX_PAGES_WITHOUT_NEWS + 1)
     assert len(given) == len(set(given))
+
+
+def test_a_walk_that_was_broken_by_an_error_can_be_read_on(wire: respx.Router, say: Speaker) -> None:
+    answers = serve(ROWS, current)
+    failures = [httpx.Response(500)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return failures.pop() if request.url.params["page"] == "2" and failures else answers(request)
+
+    wire.get(CUSTOMERS).mock(side_effect=answer)
+    given: list[str] = []
+
+    def read(client: Any) -> None:
+        rows = iter(client.customers.list(TEAM, page_size=3))
+        with pytest.raises(InternalServerError):
+            for row in rows:
+                given.append(row.id)
+        given.extend(row.id for row in rows)
+
+    async def read_async(client: Any) -> None:
+        rows = aiter(client.customers.list(TEAM, page_size=3))
+        with pytest.raises(InternalServerError):
+            async for row in rows:
+                given.append(row.id)
+        given.extend([row.id async for row in rows])
+
+    say(read if say.kind == "sync" else read_async, max_retries=0)
+    assert given == IDS
+
+
+def test_a_walk_that_ends_short_of_the_total_says_so(
+    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=45, has_more=True))
+    say.collect(lambda client: client.customers.list(TEAM, page_size=7))
+    assert "ended after 7 of 45 rows: the server repeats rows and still says hasMore" in caplog.text
+
+
+def test_a_walk_that_is_complete_says_nothing(
+    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
+    say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []

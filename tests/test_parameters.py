@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
+import json
 import math
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from cstar import InvalidParameterError
+from cstar._call import encode, merge_body
 from cstar._check import check_id, check_path
 from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, ok
 
@@ -92,13 +96,13 @@ BAD_FIELDS = [
     ("notes", 7, "a string"),
     ("custom_fields", "x", "a mapping"),
     ("custom_fields", {1: "x"}, "a key of custom_fields must be a string"),
-    ("custom_fields", {"a": {"b": [datetime.date(2026, 1, 1)]}}, "custom_fields.a.b[0] must be JSON"),
+    ("custom_fields", {"a": {"b": [dt.date(2026, 1, 1)]}}, "custom_fields.a.b[0] must be JSON"),
     ("custom_fields", {"a": decimal.Decimal(1)}, "not a value of type Decimal"),
-    ("custom_fields", {"a": math.nan}, "a finite number"),
-    ("custom_fields", {"a": math.inf}, "a finite number"),
+    ("custom_fields", {"a": math.nan}, "a number that JSON can carry: finite"),
+    ("custom_fields", {"a": math.inf}, "finite"),
     ("custom_fields", {"a": "\ud800"}, "surrogates"),
     ("custom_fields", CIRCULAR, "contains itself"),
-    ("metadata", ["x"], "a mapping of strings"),
+    ("metadata", ["x"], "a mapping"),
     ("metadata", {"k": 1}, "metadata['k'] must be a string"),
     ("metadata", {1: "v"}, "a key of metadata must be a string"),
     ("metadata", {"k" * 41: "v"}, "at most 40 characters"),
@@ -156,7 +160,7 @@ def test_metadata_at_its_limits_is_sent(wire: respx.Router, say: Speaker) -> Non
 @pytest.mark.parametrize(
     ("param", "bad", "allowed"),
     [
-        *(("page", bad, "a whole number from 1 up") for bad in [0, -1, 1.0, "1", None, True]),
+        *(("page", bad, "a whole number from 1 to 1000000000") for bad in [0, -1, 1.0, "1", None, True]),
         *(("page_size", bad, "a whole number from 1 to 100") for bad in [0, 101, 20.0, "20", None, True]),
         ("status", "archived", "one of 'active', 'inactive'"),
         ("sentiment", "", "one of 'happy'"),
@@ -218,7 +222,7 @@ def test_request_refuses_a_cast_that_pydantic_cannot_do(wire: respx.Router, say:
 
 
 def test_request_refuses_a_body_that_is_no_json(wire: respx.Router, say: Speaker) -> None:
-    caught = refused(wire, say, lambda client: client.request("POST", "/x", json={"when": datetime.date(2026, 1, 1)}))
+    caught = refused(wire, say, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
     assert str(caught).startswith("json.when must be JSON")
 
 
@@ -244,8 +248,133 @@ def test_no_parameter_can_be_given_by_position_where_it_would_be_a_riddle(say: S
     )
 )
 def test_any_json_a_caller_passes_arrives_as_it_was(value: Any) -> None:
-    import json
-
-    from cstar._call import encode, merge_body
-
     assert json.loads(encode(merge_body({"x": 1}, {"value": value}))) == {"x": 1, "value": value}
+
+
+class Word(str):
+    """A string that is shown as another one than it is, as an enum's members are."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "../../elsewhere"
+
+    def __format__(self, spec: str) -> str:
+        return "../../elsewhere"
+
+
+class Choice(str, Enum):
+    ACTIVE = "active"
+    KEY = "order-7"
+    TEAM = TEAM
+    TEXT = "some text"
+
+
+@pytest.mark.parametrize("text", [Choice.TEAM, Word(TEAM)])
+def test_a_string_is_sent_by_its_value_and_not_by_how_it_is_shown(wire: respx.Router, say: Speaker, text: str) -> None:
+    route = wire.get(f"{CUSTOMERS}/{TEAM}").respond(json=ok(CUSTOMER))
+    say(lambda client: client.customers.get(text, text, expand=text, extra_query={text: text}))
+    request = route.calls.last.request
+    assert request.url.path == f"/api/v1{CUSTOMERS}/{TEAM}"
+    assert request.url.params.multi_items() == [("expand", TEAM), (TEAM, TEAM)]
+
+
+def test_an_enum_of_your_own_is_sent_by_its_values(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    say(
+        lambda client: client.customers.create(
+            TEAM,
+            name=Choice.TEXT,
+            email=Choice.TEXT,
+            status=Choice.ACTIVE,
+            tags=[Choice.TEXT],
+            custom_fields={Choice.KEY: Choice.TEXT, "number": Number.SEVEN},
+            metadata={Choice.KEY: Choice.TEXT},
+            idempotency_key=Choice.KEY,
+        )
+    )
+    request = route.calls.last.request
+    assert request.headers["Idempotency-Key"] == "order-7"
+    assert json.loads(request.content) == {
+        "name": "some text",
+        "email": "some text",
+        "status": "active",
+        "tags": ["some text"],
+        "customFields": {"order-7": "some text", "number": 7},
+        "metadata": {"order-7": "some text"},
+    }
+
+
+class Number(IntEnum):
+    SEVEN = 7
+
+
+@pytest.mark.parametrize("depth", [101, 300, 5000])
+def test_json_nested_too_deeply_is_refused(wire: respx.Router, say: Speaker, depth: int) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(depth):
+        deep = {"x": deep}
+    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
+    assert "nested more than 100 levels" in str(caught)
+
+
+def test_json_nested_to_the_limit_is_sent(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    deep: dict[str, Any] = {}
+    for _ in range(98):
+        deep = {"x": deep}
+    say(lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
+    assert json.loads(route.calls.last.request.content)["customFields"] == deep
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda client: client.customers.list(TEAM, search="x" * 70_000),
+        lambda client: client.customers.get(TEAM, "a" * 70_000),
+        lambda client: client.request("GET", "/" + "a" * 70_000),
+    ],
+)
+def test_what_is_too_long_for_a_url_is_refused(wire: respx.Router, say: Speaker, action: Any) -> None:
+    caught = refused(wire, say, action)
+    assert "URL" in str(caught)
+    assert len(str(caught)) < 300
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda client: client.customers.list(TEAM, page=10**5000),
+        lambda client: client.customers.list(TEAM, extra_query={"n": 10**5000}),
+        lambda client: client.customers.create(TEAM, **CREATE, custom_fields={"n": 10**5000}),
+        lambda client: client.customers.get(TEAM, 10**5000),
+    ],
+)
+def test_a_number_too_long_to_write_down_is_refused(wire: respx.Router, say: Speaker, action: Any) -> None:
+    refused(wire, say, action)
+
+
+@pytest.mark.parametrize("key", ["sk_test_abc", "pk_live_abc"])
+def test_an_api_key_in_the_place_of_an_id_is_refused_and_not_shown(wire: respx.Router, say: Speaker, key: str) -> None:
+    caught = refused(wire, say, lambda client: client.customers.list(key))
+    assert str(caught) == "team_id must be an id, not an API key"
+
+
+@pytest.mark.parametrize("bad", ["/a/%252e%252e/b", "/a/..;/b", "/a/.;x=1/b"])
+def test_request_refuses_paths_that_a_proxy_may_read_differently(wire: respx.Router, say: Speaker, bad: str) -> None:
+    assert refused(wire, say, lambda client: client.request("GET", bad)).param == "path"
+
+
+@pytest.mark.parametrize("cast_to", ["Nope", list["Nope"], Unfinished := type("Unfinished", (BaseModel,), {"__annotations__": {"x": "Nope"}})])  # fmt: skip
+def test_request_refuses_an_unfinished_type_before_it_sends(wire: respx.Router, say: Speaker, cast_to: Any) -> None:
+    caught = refused(wire, say, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
+    assert caught.param == "cast_to"
+
+
+def test_request_refuses_a_body_for_a_read(wire: respx.Router, say: Speaker) -> None:
+    assert refused(wire, say, lambda client: client.request("GET", "/x", json={})).param == "json"
+
+
+def test_a_query_number_that_is_none_is_refused(wire: respx.Router, say: Speaker) -> None:
+    caught = refused(wire, say, lambda client: client.customers.list(TEAM, extra_query={"x": math.nan}))
+    assert "extra_query['x'] must be a string, a finite number" in str(caught)

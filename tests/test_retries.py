@@ -155,7 +155,7 @@ def test_a_retry_after_that_makes_no_sense_falls_back_to_the_backoff(
 
 @given(st.text())
 def test_no_retry_after_ever_breaks_or_asks_for_a_negative_wait(text: str) -> None:
-    wait = retry_after(Answer(429, httpx.Headers({"Retry-After": text}, encoding="utf-8"), b""))
+    wait = retry_after(Answer(429, httpx.Headers({"Retry-After": text}, encoding="utf-8"), b"", "key"))
     assert wait is None or wait >= 0
 
 
@@ -286,3 +286,17 @@ def test_an_interrupt_passes_straight_through(
     with pytest.raises(stop):
         Speaker("sync")(lambda client: client.customers.get(TEAM, ID))
     assert (len(requests), waits) == (1, [])
+
+
+def test_a_nonsensical_header_does_not_hide_what_the_body_asks(wire: respx.Router, say: Speaker) -> None:
+    limited = {"error": {"message": "Slow down.", "retryAfter": 12}}
+    wire.get(GET).mock(side_effect=[httpx.Response(429, json=limited, headers={"Retry-After": "soon"}), FINE])
+    say(lambda client: client.customers.get(TEAM, ID))
+    assert say.waits == [12.0]
+
+
+def test_no_wait_is_longer_than_a_computer_can_sleep(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(429, headers={"Retry-After": "1e20"})
+    with pytest.raises(RateLimitError):
+        say(lambda client: client.customers.get(TEAM, ID), max_retry_wait=float("inf"))
+    assert say.waits == []

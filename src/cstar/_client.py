@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from pydantic import PydanticUserError
+from pydantic import ValidationError
 
 from cstar._call import Call, encode, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
@@ -56,8 +57,9 @@ def _request(
     query = () if params is None else tuple(check_query("params", params))
     body = None if json is None else encode(check_json("json", json))
     if method == "GET":
-        if idempotency_key is not None:
-            raise InvalidParameterError("idempotency_key must be left out of a GET", param="idempotency_key")
+        for param, value in (("json", json), ("idempotency_key", idempotency_key)):
+            if value is not None:
+                raise InvalidParameterError(f"{param} must be left out of a GET", param=param)
     else:
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
@@ -68,12 +70,16 @@ def _request(
 
 def _model(cast_to: type[T]) -> Callable[[bytes], T]:
     try:
-        return object_of(cast_to)
-    except PydanticUserError as error:
+        parse = object_of(cast_to)
+        # Some types turn out to be unfinished only when they are used: not after something was sent.
+        with suppress(ValidationError):
+            parse(b"null")
+    except Exception as error:  # whatever pydantic and the type itself come up with
         reason = str(error).partition("\n")[0]
         raise InvalidParameterError(
             f"cast_to must be a type that pydantic can validate: {reason}", param="cast_to"
         ) from None
+    return parse
 
 
 class _Client(Generic[TransportT]):
@@ -193,7 +199,7 @@ class Cstar(_Client[Transport]):
             default_headers=default_headers,
         )
         configure_from_environment()
-        self._set_up(Transport(options, pool(http_client)))
+        self._set_up(Transport(options, pool(options, http_client)))
 
     def _set_up(self, transport: Transport) -> None:
         self._transport = transport
@@ -202,7 +208,7 @@ class Cstar(_Client[Transport]):
     @classmethod
     def _rebuild(cls, options: Options) -> Self:
         client = cls.__new__(cls)
-        client._set_up(Transport(options, pool(None)))
+        client._set_up(Transport(options, pool(options, None)))
         return client
 
     @overload
@@ -262,7 +268,8 @@ class Cstar(_Client[Transport]):
             tickets = client.request("GET", f"/teams/{team_id}/tickets", params={"status": "open"})
             ```
         """
-        return self._send(_request(method, path, params, json, cast_to, idempotency_key))
+        call: Call[T] = _request(method, path, params, json, cast_to, idempotency_key)
+        return self._send(call)
 
     def whoami(self) -> Identity:
         """Ask whose key this is (API page "Authentication").
@@ -355,7 +362,7 @@ class AsyncCstar(_Client[AsyncTransport]):
             default_headers=default_headers,
         )
         configure_from_environment()
-        self._set_up(AsyncTransport(options, async_pool(http_client)))
+        self._set_up(AsyncTransport(options, async_pool(options, http_client)))
 
     def _set_up(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -364,7 +371,7 @@ class AsyncCstar(_Client[AsyncTransport]):
     @classmethod
     def _rebuild(cls, options: Options) -> Self:
         client = cls.__new__(cls)
-        client._set_up(AsyncTransport(options, async_pool(None)))
+        client._set_up(AsyncTransport(options, async_pool(options, None)))
         return client
 
     @overload
@@ -424,7 +431,8 @@ class AsyncCstar(_Client[AsyncTransport]):
             tickets = await client.request("GET", f"/teams/{team_id}/tickets", params={"status": "open"})
             ```
         """
-        return await self._send(_request(method, path, params, json, cast_to, idempotency_key))
+        call: Call[T] = _request(method, path, params, json, cast_to, idempotency_key)
+        return await self._send(call)
 
     async def whoami(self) -> Identity:
         """Ask whose key this is (API page "Authentication").

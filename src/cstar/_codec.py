@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -53,6 +53,10 @@ ERROR_BY_STATUS: Mapping[int, type[APIStatusError]] = {
 }
 
 
+# Stands in what a server says where it repeats the API key.
+HIDDEN = "[hidden]"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back, before it means anything.
@@ -61,13 +65,15 @@ class Answer:
         status_code: The HTTP status.
         headers: The HTTP headers.
         content: The body, decompressed.
+        secret: The API key, which a server may repeat in what it says, and which nothing that is shown may hold.
         attempts: How many times the call was sent to get it.
-        after_lost_answer: Whether an earlier attempt may have acted without our learning of it.
+        after_lost_answer: Whether an earlier attempt got no answer, and so may have acted without our learning of it.
     """
 
     status_code: int
     headers: httpx.Headers
     content: bytes
+    secret: str = field(repr=False)
     attempts: int = 1
     after_lost_answer: bool = False
 
@@ -78,7 +84,31 @@ class Answer:
     @property
     def request_id(self) -> str | None:
         """The server's name for this request: a header, or in the envelope."""
-        return self.headers.get("X-Request-Id") or _request_id_in(body_of(self))
+        return self.header("X-Request-Id") or _request_id_in(self.body())
+
+    def header(self, name: str) -> str | None:
+        """A header, for a person to look at."""
+        value = self.headers.get(name)
+        return None if value is None else value.replace(self.secret, HIDDEN)
+
+    def body(self) -> JsonValue:
+        """The body, for a person to look at: JSON where it is JSON, otherwise text, `None` where there is none."""
+        if not self.content:
+            return None
+        try:
+            return _hide(from_json(self.content), self.secret)
+        except ValueError:
+            return self.content.decode("utf-8", "replace").replace(self.secret, HIDDEN)
+
+
+def _hide(value: JsonValue, secret: str) -> JsonValue:
+    if isinstance(value, str):
+        return value.replace(secret, HIDDEN)
+    if isinstance(value, list):
+        return [_hide(item, secret) for item in value]
+    if isinstance(value, dict):
+        return {name.replace(secret, HIDDEN): _hide(item, secret) for name, item in value.items()}
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +149,9 @@ class _ListEnvelope(BaseModel, Generic[T]):
     meta: _Meta | None = None
 
 
-# Schemas are built when a resource is first used, so that importing the package does not pay for them.
-@lru_cache(maxsize=256)
 def object_of(model: type[T]) -> Callable[[bytes], T]:
     """A parser for `{"success": true, "data": <model>}`."""
-    adapter: TypeAdapter[_Envelope[T]] = TypeAdapter(_Envelope[model])  # type: ignore[valid-type]  # built at run time
+    adapter: TypeAdapter[_Envelope[T]] = _adapter(_Envelope, cast("object", model))
 
     def parse(content: bytes) -> T:
         return adapter.validate_json(content).data
@@ -131,10 +159,9 @@ def object_of(model: type[T]) -> Callable[[bytes], T]:
     return parse
 
 
-@lru_cache(maxsize=256)
 def list_of(model: type[T]) -> Callable[[bytes], Slice[T]]:
     """A parser for a list in either shape: with `pagination` beside the data, or in `meta` and without `hasMore`."""
-    adapter: TypeAdapter[_ListEnvelope[T]] = TypeAdapter(_ListEnvelope[model])  # type: ignore[valid-type]  # likewise
+    adapter: TypeAdapter[_ListEnvelope[T]] = _adapter(_ListEnvelope, cast("object", model))
 
     def parse(content: bytes) -> Slice[T]:
         envelope = adapter.validate_json(content)
@@ -145,6 +172,12 @@ def list_of(model: type[T]) -> Callable[[bytes], Slice[T]]:
         return Slice(envelope.data, paging.total, paging.page, paging.page_size, _has_more(paging))
 
     return parse
+
+
+@lru_cache(maxsize=256)
+def _adapter(envelope: Any, model: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a generic class has no type to name
+    # Built when a resource is first used, so that importing the package does not pay for it.
+    return TypeAdapter(envelope[model])
 
 
 def json_or_none(content: bytes) -> JsonValue:
@@ -176,35 +209,43 @@ def decode(call: Call[T], answer: Answer) -> T:
     try:
         return call.parse(answer.content)
     except ValueError as invalid:
-        body = body_of(answer)
-        raise APIResponseValidationError(
+        sentence = (
             f"{call} was answered with {_status(answer.status_code)}, but not as the API documents: "
-            f"{_why_invalid(invalid, answer, body)}{_suffix(request_id=answer.request_id, attempts=answer.attempts)}",
+            f"{_why_invalid(invalid, answer)}{_suffix(request_id=answer.request_id, attempts=answer.attempts)}"
+        )
+        raise APIResponseValidationError(
+            sentence.replace(answer.secret, HIDDEN),
             status_code=answer.status_code,
-            body=body,
+            body=answer.body(),
             request_id=answer.request_id,
             attempts=answer.attempts,
             idempotency_key=call.idempotency_key,
         ) from None
 
 
-def _why_invalid(invalid: ValueError, answer: Answer, body: JsonValue) -> str:
+def _why_invalid(invalid: ValueError, answer: Answer) -> str:
     if not answer.content:
         return "the body is empty" + _encoding_hint(answer)
-    if isinstance(body, str):
-        return f"the body is not JSON but begins with {_excerpt(body)!r}"
+    try:
+        body: JsonValue = from_json(answer.content)
+    except ValueError as broken:
+        # What only begins like JSON holds people's data, a page of HTML does not.
+        if answer.content.lstrip()[:1] in {b"{", b"["}:
+            return f"the body is not JSON: {broken}"
+        return f"the body is not JSON but begins with {_excerpt(str(answer.body()))!r}"
     if isinstance(body, dict) and body.get("error"):
-        return f"it reports an error: {_error_fields(body).get('message')}"
-    if isinstance(invalid, ValidationError):
-        # Places and reasons only: the values are people's data and stay out of messages.
-        found = invalid.errors(include_url=False, include_input=False, include_context=False)
-        reasons = [".".join(map(str, each["loc"])) + ": " + each["msg"] for each in found[:3]]
-        return "; ".join(reasons) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
-    return str(invalid)
+        fields = _error_fields(body)
+        return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
+    if not isinstance(invalid, ValidationError):
+        return str(invalid)
+    # Places and reasons only, for the same reason.
+    found = invalid.errors(include_url=False, include_input=False, include_context=False)
+    reasons = [": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]])) for each in found[:3]]
+    return "; ".join(reasons) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _encoding_hint(answer: Answer) -> str:
-    encoding = answer.headers.get("Content-Encoding")
+    encoding = answer.header("Content-Encoding")
     return f", or could not be decompressed ({encoding})" if encoding else ""
 
 
@@ -221,17 +262,18 @@ def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = No
         return
     if call.if_gone is not None and answer.status_code == 404 and answer.after_lost_answer:
         return
-    body = body_of(answer)
+    body = answer.body()
     fields = _error_fields(body)
     code = answer.status_code
     message = fields.get("message") or _message_without_envelope(answer, body)
     details = [fields.get("code"), f"param {fields['param']}" if "param" in fields else None]
     wait = retry_after(answer, now=now)
     request_id = answer.request_id
+    sentence = f"{call} failed with {_status(code)}: {message}"
+    if wait is not None:
+        sentence += f"{'' if message.endswith(('.', '!', '?')) else '.'} Retry after {math.ceil(wait)} s."
     raise ERROR_BY_STATUS.get(code, InternalServerError if code >= 500 else APIStatusError)(
-        f"{call} failed with {_status(code)}: {message}"
-        + (f" Retry after {wait:g} s." if wait is not None else "")
-        + _suffix(*details, request_id=request_id, attempts=answer.attempts),
+        sentence + _suffix(*details, request_id=request_id, attempts=answer.attempts),
         status_code=code,
         type=fields.get("type"),
         code=fields.get("code"),
@@ -244,17 +286,6 @@ def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = No
         attempts=answer.attempts,
         idempotency_key=call.idempotency_key,
     )
-
-
-def body_of(answer: Answer) -> JsonValue:
-    """The body for a person to look at: JSON where it is JSON, otherwise text, `None` where there is none."""
-    if not answer.content:
-        return None
-    try:
-        body: JsonValue = from_json(answer.content)
-    except ValueError:
-        return answer.content.decode("utf-8", "replace")
-    return body
 
 
 def _error_fields(body: JsonValue) -> dict[str, str]:
@@ -277,11 +308,10 @@ def _request_id_in(body: JsonValue) -> str | None:
 
 
 def _message_without_envelope(answer: Answer, body: JsonValue) -> str:
-    if 300 <= answer.status_code < 400:
-        target = answer.headers.get("Location", "nowhere")
+    if 300 <= answer.status_code < 400 and (target := answer.header("Location")):
         return f"it redirects to {target}, and redirects are not followed. Is base_url right?"
     if body is None:
-        return "the answer has no body" + _encoding_hint(answer) + "."
+        return "the answer's body is empty, or could not be read" + _encoding_hint(answer) + "."
     if isinstance(body, str):
         return f"the answer is not JSON (perhaps a proxy's): {_excerpt(body)!r}."
     return "the answer does not say why."
@@ -318,24 +348,23 @@ def retry_after(answer: Answer, *, now: datetime | None = None) -> float | None:
     A value that is no number of seconds and no date is taken for none.
     """
     header = answer.headers.get("Retry-After")
-    if header is None:
-        return _retry_after_in(answer)
-    seconds = _seconds(header)
-    if seconds is not None:
-        return seconds
+    asked = None if header is None else _seconds(header)
+    if asked is None and header is not None:
+        asked = _seconds_until(header, now or datetime.now(timezone.utc))
+    return _retry_after_in(answer.body()) if asked is None and not answer.is_success else asked
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
     try:
-        date = parsedate_to_datetime(header)
+        moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+    if moment.tzinfo is None:  # "-0000", which says that the zone is not known
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - now).total_seconds())
 
 
-def _retry_after_in(answer: Answer) -> float | None:
-    if answer.is_success:
-        return None
-    body = body_of(answer)
+def _retry_after_in(body: JsonValue) -> float | None:
     error = body.get("error") if isinstance(body, dict) else None
     asked = error.get("retryAfter") if isinstance(error, dict) else None
     return _seconds(str(asked)) if isinstance(asked, (int, float, str)) and not isinstance(asked, bool) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -26,9 +25,12 @@ API_VERSION = "2026-03-01"
 
 _KEY = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
-_HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?|")
-# Each call sets these itself: one value for all calls would send a wrong key, or make every write the same write.
-_RESERVED_HEADERS = {"authorization", "idempotency-key"}
+_HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
+# Each call sets these itself: one value for all calls would send a wrong key, make every write the same write, or
+# belie the body.
+_RESERVED_HEADERS = {"authorization", "idempotency-key", "content-type", "content-length", "transfer-encoding"}
+# Sockets cannot wait much longer; nobody does.
+_MAX_TIMEOUT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,17 @@ def _check_key(api_key: object) -> None:
 def _check_base_url(base_url: str, api_key: str) -> None:
     try:
         url = httpx.URL(base_url)
+        url.host.encode("idna")  # as the socket will, with a worse message
     except (httpx.InvalidURL, UnicodeError) as invalid:
         raise ConfigurationError(f"base_url is not a URL: {invalid}") from None
-    if url.scheme not in {"https", "http"} or not url.host or re.search(r"\s", base_url):
+    if url.scheme not in {"https", "http"} or not url.host.strip(".") or re.search(r"\s", base_url):
         raise ConfigurationError(f"base_url must be like {DEFAULT_BASE_URL!r}: http or https, and a host")
     if url.userinfo:
         # httpx would send it as Basic authentication in the place of the key.
         raise ConfigurationError("base_url must not contain a user name or password")
     if url.query or url.fragment:
         raise ConfigurationError("base_url must not contain a query or a fragment")
-    if url.scheme == "http" and not _is_loopback(url.host) and not _is_test_key(api_key):
+    if url.scheme == "http" and not is_loopback(url.host) and not _is_test_key(api_key):
         raise ConfigurationError(
             f"a live key must not travel over plain http to {url.host}: use https, a test key (sk_test_…), "
             "or a loopback address"
@@ -139,7 +142,8 @@ def _is_test_key(api_key: str) -> bool:
     return api_key.startswith(("sk_test_", "pk_test_"))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this host stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -147,12 +151,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def _check_timeout(timeout: object) -> None:
+    parts = [timeout]
     if isinstance(timeout, httpx.Timeout):
-        return
-    if not _is_number(timeout) or not 0 < timeout < math.inf:
+        parts = [part for part in timeout.as_dict().values() if part is not None]
+    if not all(_is_number(part) and 0 < part <= _MAX_TIMEOUT for part in parts):
         raise ConfigurationError(
-            f"timeout must be a positive number of seconds, or an httpx.Timeout, not {timeout!r} "
-            "(httpx.Timeout(None) waits forever)"
+            f"timeout must be a positive number of seconds up to {_MAX_TIMEOUT}, or an httpx.Timeout of such, "
+            f"not {timeout!r} (httpx.Timeout(None) waits forever)"
         )
 
 
@@ -173,13 +178,17 @@ def _is_number(value: object) -> TypeGuard[float]:
 def _mapping_of_headers(headers: object) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"default_headers must be a mapping, not a {type(headers).__name__}")
-    return dict(cast("Mapping[str, str]", headers))
+    # In lower case, since a header that is written in two ways is still one header.
+    named = cast("Mapping[object, str]", headers)
+    if wrong := [name for name in named if not isinstance(name, str)]:
+        raise ConfigurationError(f"default_headers: {wrong[0]!r} is no header name")
+    return {str(name).lower(): value for name, value in named.items()}
 
 
-def _check_header(option: str, name: object, value: object) -> None:
-    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise ConfigurationError(f"{option}: {name!r} is not a header name")
+def _check_header(option: str, name: str, value: object) -> None:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ConfigurationError(f"{option}: {name!r} is no header name")
     if name.lower() in _RESERVED_HEADERS:
-        raise ConfigurationError(f"{option}: {name} is set for each call; use api_key or idempotency_key")
+        raise ConfigurationError(f"{option}: {name} is set for each call, by api_key, idempotency_key or the body")
     if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
         raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without blanks around it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from cstar._logging import logger
 from cstar.errors import CstarError
 
 if TYPE_CHECKING:
@@ -70,9 +71,16 @@ class Walk(Generic[T]):
         # From here on hasMore says true, and may be stuck on it.
         is_past_total = part.page_size is not None and page * part.page_size >= part.total
         self._pages_past_total = self._pages_past_total + 1 if is_past_total else 0
-        if self._pages_without_news and (is_past_total or self._pages_without_news >= MAX_PAGES_WITHOUT_NEWS):
-            return True
-        return self._pages_past_total >= MAX_PAGES_PAST_TOTAL
+        is_stuck = self._pages_past_total >= MAX_PAGES_PAST_TOTAL or (
+            self._pages_without_news > 0 and (is_past_total or self._pages_without_news >= MAX_PAGES_WITHOUT_NEWS)
+        )
+        if is_stuck and len(self._seen) < part.total:
+            logger.warning(
+                "a walk ended after %d of %d rows: the server repeats rows and still says hasMore",
+                len(self._seen),
+                part.total,
+            )
+        return is_stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +166,10 @@ class Page(_Page[T]):
         Raises:
             APIError: A call failed.
         """
-        walk: Walk[T] = Walk(self._number)
-        part, news = self._part, walk.take(self._part)
-        yield Page(self._fetch, self._listing, self._number, replace(part, rows=news))
-        while (number := walk.next_page) is not None:
-            part = self._fetch(self._listing.page(number))
-            if news := walk.take(part):
-                yield Page(self._fetch, self._listing, number, replace(part, rows=news))
+        return _Pages(self._fetch, self._listing, self._number, self._part)
 
     def __iter__(self) -> Iterator[T]:
-        for page in self.iter_pages():
-            yield from page.data
+        return _Rows(self.iter_pages())
 
 
 class AsyncPage(_Page[T]):
@@ -252,8 +253,48 @@ class AsyncPaginator(Generic[T]):
         return _AsyncRows(self.iter_pages())
 
 
-# Classes, not async generators: one of those that is not read to its end must be closed by somebody, and a `break`
-# closes nothing. These hold nothing open between two steps.
+# Classes, not generators: a generator is finished by the first error, and would then look like a list that was read
+# to its end; and an async one that is left before its end must be closed by somebody, which a `break` does not do.
+class _Pages(Generic[T]):
+    """The pages of a walk, from one that is there already."""
+
+    def __init__(
+        self, fetch: Callable[[Call[Slice[T]]], Slice[T]], listing: Listing[T], number: int, part: Slice[T]
+    ) -> None:
+        self._fetch = fetch
+        self._listing = listing
+        self._part: Slice[T] | None = part
+        self._walk: Walk[T] = Walk(number)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Page[T]:
+        while (number := self._walk.next_page) is not None:
+            is_first = self._part is not None
+            part, self._part = self._part or self._fetch(self._listing.page(number)), None
+            if (news := self._walk.take(part)) or is_first:
+                return Page(self._fetch, self._listing, number, replace(part, rows=news))
+        raise StopIteration
+
+
+class _Rows(Generic[T]):
+    """The rows of pages."""
+
+    def __init__(self, pages: Iterator[Page[T]]) -> None:
+        self._pages = pages
+        self._rows: Iterator[T] = iter(())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        while True:
+            for row in self._rows:
+                return row
+            self._rows = iter(next(self._pages).data)
+
+
 class _AsyncPages(Generic[T]):
     """The pages of a walk, from one that is there already or is still to be fetched."""
 
@@ -276,8 +317,8 @@ class _AsyncPages(Generic[T]):
     async def __anext__(self) -> AsyncPage[T]:
         while (number := self._walk.next_page) is not None:
             part, self._part = self._part or await self._fetch(self._listing.page(number)), None
-            news, is_first, self._is_first = self._walk.take(part), self._is_first, False
-            if news or is_first:
+            is_first, self._is_first = self._is_first, False
+            if (news := self._walk.take(part)) or is_first:
                 return AsyncPage(self._fetch, self._listing, number, replace(part, rows=news))
         raise StopAsyncIteration
 
@@ -296,4 +337,4 @@ class _AsyncRows(Generic[T]):
         while True:
             for row in self._rows:
                 return row
-            self._rows = iter((await self._pages.__anext__()).data)
+            self._rows = iter((await anext(self._pages)).data)

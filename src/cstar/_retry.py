@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
 BACKOFF_JITTER = 0.25
+# What time.sleep() can do everywhere; whoever allows any wait gets the error for a longer one.
+LONGEST_SLEEP = 1_000_000.0
 
 
 def is_worth_retrying(answer: Answer) -> bool:
@@ -98,6 +100,7 @@ def policy(*, max_retries: int, max_retry_wait: float) -> Policy:
         max_retry_wait: The longest single wait, in seconds. Our own backoff is cut to it; a server that asks for a
             longer one ends the retries.
     """
+    max_retry_wait = min(max_retry_wait, LONGEST_SLEEP)
     backoff = wait_backoff(initial=BACKOFF_INITIAL, maximum=BACKOFF_MAXIMUM, jitter=BACKOFF_JITTER)
     return {
         "retry": retry_any(retry_if_exception_type(APIConnectionError), retry_if_result(is_worth_retrying)),
@@ -121,7 +124,7 @@ def _last_outcome(retry_state: RetryCallState) -> Any:  # noqa: ANN401 - tenacit
 def _log_retry(retry_state: RetryCallState) -> None:
     outcome = _outcome(retry_state)
     if error := outcome.exception():
-        cause = error.__cause__
+        cause = error.__cause__ or error
         reason = f"got no answer ({type(cause).__name__}: {cause})"
     else:
         reason = f"was answered with {outcome.result().status_code}"

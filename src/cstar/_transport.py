@@ -14,16 +14,17 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, Retrying
 
-from cstar._codec import Answer, raise_for_status, rate_limit
+from cstar._codec import HIDDEN, Answer, raise_for_status, rate_limit
 from cstar._logging import logger
+from cstar._options import is_loopback
 from cstar._retry import is_lost_answer, policy
 from cstar._version import __version__
-from cstar.errors import APIConnectionError, APITimeoutError, ConfigurationError, CstarError
+from cstar.errors import APIConnectionError, APITimeoutError, ConfigurationError, CstarError, InvalidParameterError
 
 if TYPE_CHECKING:
     import ssl
@@ -60,34 +61,43 @@ class Pool(Generic[H]):
 
     def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
         self.rate_limit: RateLimit | None = None
-        self.is_own = given is None
-        self._make = make
-        self._http: H = make() if given is None else given
+        self.is_own: bool = given is None
+        self._make: Callable[[], H] = make
         self._where_we_are = home
-        self._home = home()
+        # One value, so that a thread never sees the connections of one home with the name of another.
+        self._open: tuple[object, H] = (home(), make() if given is None else given)
+        self._process = os.getpid()
         self._is_closed = False
-        agent = self._http.headers.get("User-Agent", "")
-        self.user_agent = USER_AGENT if agent.startswith("python-httpx/") else agent or USER_AGENT
+        agent = self._open[1].headers.get("User-Agent", "")
+        self.user_agent: str = USER_AGENT if agent.startswith("python-httpx/") else agent or USER_AGENT
 
     @property
     def http(self) -> H:
         """The httpx client to send with.
 
         Raises:
-            CstarError: It was closed.
+            CstarError: It was closed, or it is the caller's and came here with a fork.
         """
-        if self._is_closed or self._http.is_closed:
+        home, http = self._open
+        if self._is_closed or http.is_closed:
             raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
-        if self.is_own and (here := self._where_we_are()) != self._home:
-            self._http, self._home = self._make(), here
-        return self._http
+        if not self.is_own:
+            if self._process != os.getpid():
+                raise CstarError(
+                    "an http_client of your own does not survive a fork: build it in the process that uses it"
+                )
+        elif (here := self._where_we_are()) != home:
+            http = self._make()
+            self._open = (here, http)
+        return http
 
     def release(self) -> H | None:
         """Let go of the connections for good, and tell what the transport has to close for that."""
         if not self.is_own or self._is_closed:
             return None
         self._is_closed = True
-        return self._http if self._where_we_are() == self._home else None
+        home, http = self._open
+        return http if self._where_we_are() == home else None
 
 
 def _process() -> object:
@@ -134,7 +144,7 @@ class _Common(Generic[H]):
 
     def __init__(self, options: Options, pool: Pool[H], *, closes_pool: bool = True) -> None:
         self.options = options
-        self.pool = pool
+        self.pool: Pool[H] = pool
         self._closes_pool = closes_pool
         self._policy = policy(max_retries=options.max_retries, max_retry_wait=options.max_retry_wait)
         self._headers = httpx.Headers(
@@ -162,14 +172,17 @@ class _Common(Generic[H]):
             headers["Content-Type"] = "application/json"
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
-        return http.build_request(
-            call.method,
-            self.options.base_url + call.path,
-            params=call.query or None,
-            content=call.body,
-            headers=headers,
-            timeout=self.options.timeout,
-        )
+        try:
+            return http.build_request(
+                call.method,
+                self.options.base_url + call.path,
+                params=call.query or None,
+                content=call.body,
+                headers=headers,
+                timeout=self.options.timeout,
+            )
+        except httpx.InvalidURL as invalid:
+            raise InvalidParameterError(f"the parameters do not fit into a URL: {invalid}") from None
 
     def _answered(self, exchange: Exchange, response: httpx.Response) -> Answer:
         """An attempt got an answer, good or bad."""
@@ -178,10 +191,14 @@ class _Common(Generic[H]):
             content = response.content
         except httpx.ResponseNotRead:
             content = b""
-        if not response.is_success:
-            # A server that repeats the key in its complaint must not put it into our error.
-            content = content.replace(self.options.api_key.encode(), b"[redacted]")
-        answer = Answer(response.status_code, response.headers, content, exchange.attempts, exchange.lost_answer)
+        answer = Answer(
+            response.status_code,
+            response.headers,
+            content,
+            self.options.api_key,
+            exchange.attempts,
+            exchange.lost_answer,
+        )
         exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
         self.pool.rate_limit = rate_limit(response.headers) or self.pool.rate_limit
         if logger.isEnabledFor(logging.DEBUG):
@@ -197,12 +214,15 @@ class _Common(Generic[H]):
         """
         if isinstance(error, httpx.HTTPStatusError):  # a caller's own event hook called raise_for_status()
             return self._answered(exchange, error.response)
-        if isinstance(error, httpx.DecodingError) and response is not None:  # a body that cannot be decompressed
+        # A refusal is one without its body too, and what cannot be decompressed cannot be got by asking again.
+        if response is not None and (not response.is_success or isinstance(error, httpx.DecodingError)):
             return self._answered(exchange, response)
         exchange.lost_answer = True
         exchange.was_sent = exchange.was_sent or not isinstance(error, NOT_SENT)
         self._log_attempt(exchange, type(error).__name__)
-        raise self._connection_error(exchange, error) from error
+        # Where the cause's own words hold the key (a malformed answer is quoted in them), it is not passed on.
+        is_clean = self.options.api_key not in repr([error, error.__cause__, error.__context__])
+        raise self._connection_error(exchange, error) from (error if is_clean else None)
 
     def _connection_error(self, exchange: Exchange, error: httpx.HTTPError) -> APIConnectionError:
         call, name = exchange.call, type(error).__name__
@@ -213,7 +233,8 @@ class _Common(Generic[H]):
         sentence = f"{call} got no answer from {self.options.base_url}{' in time' if is_timeout else ''}"
         if exchange.attempts > 1:
             sentence += f" after {exchange.attempts} attempts"
-        sentence += f" ({name}: {error})." if str(error) else f" ({name})."
+        reason = str(error).replace(self.options.api_key, HIDDEN)
+        sentence += f" ({name}: {reason})." if reason else f" ({name})."
         if call.idempotency_key is not None and exchange.was_sent:
             sentence += " It may have been carried out: repeating it with this error's idempotency_key is safe."
         return (APITimeoutError if is_timeout else APIConnectionError)(
@@ -310,15 +331,26 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def pool(given: httpx.Client | object | None) -> Pool[httpx.Client]:
+def pool(options: Options, given: httpx.Client | object | None) -> Pool[httpx.Client]:
     """A pool of connections for `Cstar`."""
     if given is not None and not isinstance(given, httpx.Client):
         raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(given).__name__}")
-    return Pool(lambda: httpx.Client(limits=LIMITS, verify=_ssl_context()), given, _process)
+    return Pool(lambda: httpx.Client(**_settings(options)), given, _process)
 
 
-def async_pool(given: httpx.AsyncClient | object | None) -> Pool[httpx.AsyncClient]:
+def async_pool(options: Options, given: httpx.AsyncClient | object | None) -> Pool[httpx.AsyncClient]:
     """A pool of connections for `AsyncCstar`."""
     if given is not None and not isinstance(given, httpx.AsyncClient):
         raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(given).__name__}")
-    return Pool(lambda: httpx.AsyncClient(limits=LIMITS, verify=_ssl_context()), given, _process_and_event_loop)
+    return Pool(lambda: httpx.AsyncClient(**_settings(options)), given, _process_and_event_loop)
+
+
+class _Settings(TypedDict):
+    verify: ssl.SSLContext
+    limits: httpx.Limits
+    trust_env: bool
+
+
+def _settings(options: Options) -> _Settings:
+    # What stays on this machine has no business with a proxy that the environment names for the rest of the world.
+    return {"verify": _ssl_context(), "limits": LIMITS, "trust_env": not is_loopback(httpx.URL(options.base_url).host)}

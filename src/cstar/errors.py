@@ -143,7 +143,7 @@ class APIStatusError(APIError):
             self.status_code = status_code
         self.type = type
         self.code = code
-        self.message = message if server_message is None else server_message
+        self.message: str = message if server_message is None else server_message
         self.param = param
         self.doc_url = doc_url
         self.request_id = request_id

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, get_args
 
 from cstar._call import Call, encode, merge_body, merge_query, new_key
 from cstar._check import (
+    MAX_PAGE,
     MAX_PAGE_SIZE,
     check_choice,
     check_filled_text,
@@ -99,7 +100,7 @@ def _list(
 ) -> Listing[Customer]:
     query = merge_query(
         {
-            "page": str(check_whole_number("page", page, low=1)),
+            "page": str(check_whole_number("page", page, low=1, high=MAX_PAGE)),
             "pageSize": str(check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE)),
             "status": None if status is None else _check_status("status", status),
             "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
@@ -140,7 +141,7 @@ def _update(
     idempotency_key: str | None,
     **fields: Unpack[_Fields],
 ) -> Call[Customer]:
-    checks = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
+    checks: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
     body: dict[str, JsonValue] = {
         _NAMES[param]: None if value is None else checks[param](param, value)
         for param, value in fields.items()

@@ -1,0 +1,183 @@
+"""Whole journeys over real sockets against the sandbox, as each of our users takes them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from cstar import APIConnectionError, ConflictError, Cstar, NotFoundError, PermissionDeniedError
+from cstar.sandbox import Sandbox
+from support import Speaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def box(session_box: Sandbox) -> Sandbox:
+    return session_box
+
+
+@pytest.fixture(scope="module")
+def full_box() -> Iterator[Sandbox]:
+    with Sandbox(customers=250) as box:
+        yield box
+
+
+def of(box: Sandbox) -> dict[str, Any]:
+    return {"api_key": box.api_key, "base_url": box.url}
+
+
+def fresh() -> str:
+    return f"{uuid.uuid4().hex}@journey.test"
+
+
+def test_a_customers_whole_life(box: Sandbox, say: Speaker) -> None:
+    team, email = box.team_id, fresh()
+    jane = say(
+        lambda client: client.customers.create(
+            team, name="Jane", email=email, tags=["trial"], custom_fields={"plan": {"seats": 3}}, metadata={"crm": "7"}
+        ),
+        **of(box),
+    )
+    assert (jane.status, jane.sentiment, jane.ticket_count) == ("active", "neutral", 0)
+    changed = say(
+        lambda client: client.customers.update(
+            team, jane.id, notes="Called.", tags=[], metadata={"crm": None, "erp": "8"}, custom_fields={"plan": None}
+        ),
+        **of(box),
+    )
+    assert changed.updated_at > jane.updated_at
+    assert changed.created_at == jane.created_at
+    found = say(lambda client: client.customers.get(team, jane.id), **of(box))
+    assert found.recent_tickets == []
+    assert (found.notes, found.tags, found.metadata, found.custom_fields) == (
+        "Called.",
+        [],
+        {"erp": "8"},
+        {"plan": None},
+    )
+    cleared = say(lambda client: client.customers.update(team, jane.id, notes=None), **of(box))
+    assert cleared.notes is None
+    assert say(lambda client: client.customers.delete(team, jane.id), **of(box)).id == jane.id
+    with pytest.raises(NotFoundError):
+        say(lambda client: client.customers.get(team, jane.id), **of(box))
+
+
+def test_a_taken_email_is_a_conflict_that_names_the_parameter(box: Sandbox, say: Speaker) -> None:
+    email = fresh()
+    say(lambda client: client.customers.create(box.team_id, name="A", email=email), **of(box))
+    with pytest.raises(ConflictError) as caught:
+        say(lambda client: client.customers.create(box.team_id, name="B", email=email), **of(box))
+    assert (caught.value.code, caught.value.param) == ("resource_already_exists", "email")
+    assert caught.value.request_id
+
+
+def test_the_same_key_creates_one_customer_however_often_it_is_sent(box: Sandbox, say: Speaker) -> None:
+    email, key = fresh(), f"signup-{uuid.uuid4()}"
+
+    def create(client: Any) -> Any:
+        return client.customers.create(box.team_id, name="A", email=email, idempotency_key=key)
+
+    assert say(create, **of(box)).id == say(create, **of(box)).id
+    assert say(lambda client: client.customers.list(box.team_id, search=email), **of(box)).total == 1
+
+
+def test_a_walk_reads_every_customer_once_in_full_pages(full_box: Sandbox, say: Speaker) -> None:
+    rows = say.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
+    assert len({row.id for row in rows}) == len(rows) == 250
+    pages = say.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **of(full_box))
+    assert [len(page.data) for page in pages] == [100, 100, 50]
+
+
+def test_filters_are_the_servers(full_box: Sandbox, say: Speaker) -> None:
+    everyone = say.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
+    angry = say.collect(
+        lambda client: client.customers.list(full_box.team_id, sentiment="angry", status="active", page_size=7),
+        **of(full_box),
+    )
+    assert 0 < len(angry) < 250
+    assert angry == [row for row in everyone if (row.sentiment, row.status) == ("angry", "active")]
+
+
+def test_tickets_come_with_a_customer_unless_left_out(full_box: Sandbox, say: Speaker) -> None:
+    busiest = max(
+        say.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box)),
+        key=lambda row: row.ticket_count,
+    )
+    found = say(lambda client: client.customers.get(full_box.team_id, busiest.id), **of(full_box))
+    assert len(found.recent_tickets) == min(10, busiest.ticket_count) > 0
+    bare = say(lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **of(full_box))
+    assert bare.recent_tickets is None
+
+
+def test_a_publishable_key_reads_and_does_not_write(box: Sandbox, say: Speaker) -> None:
+    reader = {**of(box), "api_key": box.publishable_key}
+    assert say(lambda client: client.whoami(), **reader).key_type == "publishable"
+    say(lambda client: client.customers.list(box.team_id), **reader)
+    with pytest.raises(PermissionDeniedError) as caught:
+        say(lambda client: client.customers.create(box.team_id, name="A", email=fresh()), **reader)
+    assert caught.value.code == "publishable_key_write"
+
+
+def test_every_answer_tells_the_rate_limit(box: Sandbox, say: Speaker) -> None:
+    raw = say(lambda client: client.customers.with_raw_response.list(box.team_id), **of(box))
+    assert raw.rate_limit.limit > raw.rate_limit.remaining >= 0
+    assert raw.rate_limit.reset_at.tzinfo is not None
+    assert raw.request_id.startswith("req_")
+
+
+class Lossy(httpx.HTTPTransport):
+    """Lets the first requests reach the server, and loses the answers."""
+
+    def __init__(self, losses: int) -> None:
+        super().__init__()
+        self.losses = losses
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if self.losses:
+            self.losses -= 1
+            response.close()
+            raise httpx.ReadError("the connection broke after the work was done")
+        return response
+
+
+WRITES: dict[str, Callable[[Cstar, str, str, str], object]] = {
+    "create": lambda client, team, customer, email: client.customers.create(team, name="New", email=email).email,
+    "update": lambda client, team, customer, email: client.customers.update(team, customer, email=email).email,
+    "delete": lambda client, team, customer, email: client.customers.delete(team, customer).deleted and email,
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_whose_answers_are_lost_acts_once_and_succeeds(box: Sandbox, waits: list[float], write: str) -> None:
+    team, email = box.team_id, fresh()
+    with Cstar(**of(box)) as direct, httpx.Client(transport=Lossy(2)) as lossy:
+        victim = direct.customers.create(team, name="Victim", email=fresh())
+        before = direct.customers.list(team).total
+        assert WRITES[write](Cstar(**of(box), http_client=lossy), team, victim.id, email) == email
+        assert len(waits) == 2
+        assert direct.customers.list(team).total - before == {"create": 1, "update": 0, "delete": -1}[write]
+
+
+def test_a_job_that_gave_up_can_be_repeated_with_the_errors_key(box: Sandbox, waits: list[float]) -> None:
+    team, email = box.team_id, fresh()
+    with Cstar(**of(box)) as direct, httpx.Client(transport=Lossy(99)) as lossy:
+        with pytest.raises(APIConnectionError) as caught:
+            Cstar(**of(box), http_client=lossy, max_retries=1).customers.create(team, name="Once", email=email)
+        again = direct.customers.create(team, name="Once", email=email, idempotency_key=caught.value.idempotency_key)
+        assert [row.id for row in direct.customers.list(team, search=email)] == [again.id]
+
+
+def test_a_server_that_is_not_there_is_said_to_be_not_there(say: Speaker) -> None:
+    with Sandbox() as gone:
+        options = of(gone)
+        team = gone.team_id
+    with pytest.raises(APIConnectionError) as caught:
+        say(lambda client: client.customers.list(team), **options)
+    assert options["base_url"] in str(caught.value)
+    assert "after 4 attempts" in str(caught.value)
