@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from cstar._codec import decode
 from cstar._pagination import AsyncPage, AsyncPaginator, HasId, Listing, Page
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ResourceT = TypeVar("ResourceT")
+ResourceT_co = TypeVar("ResourceT_co", covariant=True)
 RowT = TypeVar("RowT", bound=HasId)
 
 
@@ -25,7 +27,7 @@ class Resource:
     """The base of a resource of `Cstar`.
 
     A raw resource has the same methods, and each of them returns the `RawResponse` of what it is declared to return.
-    `raw_method` is where that is told to the type checkers.
+    `raw` is where that is told to the type checkers.
     """
 
     def __init__(self, transport: Transport, *, raw: bool = False) -> None:
@@ -74,15 +76,42 @@ class AsyncResource:
 
 def _finish(answer: Answer, parse: Callable[[Answer], T], *, raw: bool) -> T:
     response = RawResponse(answer, parse)
-    # The one untruth, taken back by raw_method: the methods of a raw resource are not declared a second time.
+    # The one untruth, taken back by `raw`: the methods of a raw resource are not declared a second time.
     return cast("T", response) if raw else response.parse()
 
 
-def raw_method(method: Callable[P, T]) -> Callable[P, RawResponse[T]]:
-    """A method of a raw resource, with the type of what it really returns."""
-    return cast("Callable[P, RawResponse[T]]", method)
+class _Raw(Protocol[ResourceT_co]):
+    """A class of raw forms: it has the raw resource whose methods it gives their true type."""
+
+    @property
+    def resource(self) -> ResourceT_co: ...
 
 
-def async_raw_method(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[RawResponse[T]]]:
-    """A method of a raw async resource, with the type of what it really returns."""
-    return cast("Callable[P, Awaitable[RawResponse[T]]]", method)
+def raw(
+    method: Callable[Concatenate[ResourceT, P], T],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]]:
+    """The raw form of a method: the same call, with the type of what a raw resource returns."""
+
+    def decorate(_: Callable[..., None]) -> Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]:
+        @wraps(method)
+        def call(self: _Raw[ResourceT], /, *args: P.args, **kwargs: P.kwargs) -> RawResponse[T]:
+            return cast("RawResponse[T]", method(self.resource, *args, **kwargs))
+
+        return call
+
+    return decorate
+
+
+def async_raw(
+    method: Callable[Concatenate[ResourceT, P], Awaitable[T]],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], Awaitable[RawResponse[T]]]]:
+    """The raw form of an async method; see `raw`."""
+
+    def decorate(_: Callable[..., None]) -> Callable[Concatenate[_Raw[ResourceT], P], Awaitable[RawResponse[T]]]:
+        @wraps(method)
+        def call(self: _Raw[ResourceT], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[RawResponse[T]]:
+            return cast("Awaitable[RawResponse[T]]", method(self.resource, *args, **kwargs))
+
+        return call
+
+    return decorate

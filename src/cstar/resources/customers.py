@@ -25,7 +25,7 @@ from cstar._codec import list_of, object_of
 from cstar._pagination import Listing
 from cstar._types import NOT_GIVEN
 from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
-from cstar.resources._resource import AsyncResource, Resource, async_raw_method, raw_method
+from cstar.resources._resource import AsyncResource, Resource, async_raw, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -426,11 +426,27 @@ class CustomersWithRawResponse:
     """`client.customers.with_raw_response`: the methods of `Customers`, each returning a `RawResponse`."""
 
     def __init__(self, customers: Customers) -> None:
-        self.list = raw_method(customers.list)
-        self.create = raw_method(customers.create)
-        self.get = raw_method(customers.get)
-        self.update = raw_method(customers.update)
-        self.delete = raw_method(customers.delete)
+        self.resource = customers
+
+    @raw(Customers.list)
+    def list(self) -> None:
+        """`Customers.list`, as a `RawResponse`."""
+
+    @raw(Customers.create)
+    def create(self) -> None:
+        """`Customers.create`, as a `RawResponse`."""
+
+    @raw(Customers.get)
+    def get(self) -> None:
+        """`Customers.get`, as a `RawResponse`."""
+
+    @raw(Customers.update)
+    def update(self) -> None:
+        """`Customers.update`, as a `RawResponse`."""
+
+    @raw(Customers.delete)
+    def delete(self) -> None:
+        """`Customers.delete`, as a `RawResponse`."""
 
 
 class AsyncCustomers(AsyncResource):
@@ -693,8 +709,24 @@ class AsyncCustomersWithRawResponse:
     """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, each returning a `RawResponse`."""
 
     def __init__(self, customers: AsyncCustomers) -> None:
-        self.list = async_raw_method(customers.list)
-        self.create = async_raw_method(customers.create)
-        self.get = async_raw_method(customers.get)
-        self.update = async_raw_method(customers.update)
-        self.delete = async_raw_method(customers.delete)
+        self.resource = customers
+
+    @async_raw(AsyncCustomers.list)
+    def list(self) -> None:
+        """`AsyncCustomers.list`, as a `RawResponse`."""
+
+    @async_raw(AsyncCustomers.create)
+    def create(self) -> None:
+        """`AsyncCustomers.create`, as a `RawResponse`."""
+
+    @async_raw(AsyncCustomers.get)
+    def get(self) -> None:
+        """`AsyncCustomers.get`, as a `RawResponse`."""
+
+    @async_raw(AsyncCustomers.update)
+    def update(self) -> None:
+        """`AsyncCustomers.update`, as a `RawResponse`."""
+
+    @async_raw(AsyncCustomers.delete)
+    def delete(self) -> None:
+        """`AsyncCustomers.delete`, as a `RawResponse`."""

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 try:
     from cstar.sandbox._sandbox import Sandbox
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
         raise
     raise ImportError(
         "cstar.sandbox needs the extra 'sandbox', which brings Starlette and uvicorn. Install cstar[sandbox] from the "
         "project's repository, as its README says: on PyPI, the name cstar belongs to another project.",
-        name=error.name,
-    ) from error
+        name=_missing.name,
+    ) from _missing
 
 __all__ = ["Sandbox"]
