@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import respx
@@ -10,6 +10,9 @@ import tenacity
 
 from cstar.sandbox import Sandbox
 from support import URL, Speaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)

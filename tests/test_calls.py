@@ -6,14 +6,17 @@ import json
 import platform
 import uuid
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-import respx
 
 import cstar
 from cstar import Customer, CustomerDetail, DeletedCustomer, Identity
 from support import CUSTOMER, CUSTOMERS, DELETE_SAMPLE, DETAIL, GET_SAMPLE, ID, KEY, LIST_SAMPLE, TEAM, URL, Speaker, ok
+
+if TYPE_CHECKING:
+    import respx
 
 
 def sent(route: respx.Route) -> httpx.Request:

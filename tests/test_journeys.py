@@ -10,10 +10,11 @@ import pytest
 
 from cstar import APIConnectionError, ConflictError, Cstar, NotFoundError, PermissionDeniedError
 from cstar.sandbox import Sandbox
-from support import Speaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from support import Speaker
 
 
 @pytest.fixture

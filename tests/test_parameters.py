@@ -186,8 +186,11 @@ def test_get_refuses_an_expand_that_is_no_text(wire: respx.Router, say: Speaker)
     assert caught.param == "expand"
 
 
-@pytest.mark.parametrize("bad", ["", "tickets", "//evil.test/x", "https://evil.test", "/a/../b", "/./a", "/a//b",
-                                 "/%2e%2E/x", "/a?b=1", "/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb", None, 7])  # fmt: skip
+NO_PATHS = ["", "tickets", "//evil.test/x", "https://evil.test", "/a/../b", "/./a", "/a//b", "/%2e%2E/x", "/a?b=1"]
+NO_PATHS += ["/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb"]
+
+
+@pytest.mark.parametrize("bad", [*NO_PATHS, None, 7])
 def test_request_refuses_a_path_that_leaves_the_api(wire: respx.Router, say: Speaker, bad: Any) -> None:
     assert refused(wire, say, lambda client: client.request("GET", bad)).param == "path"
 
@@ -365,7 +368,11 @@ def test_request_refuses_paths_that_a_proxy_may_read_differently(wire: respx.Rou
     assert refused(wire, say, lambda client: client.request("GET", bad)).param == "path"
 
 
-@pytest.mark.parametrize("cast_to", ["Nope", list["Nope"], Unfinished := type("Unfinished", (BaseModel,), {"__annotations__": {"x": "Nope"}})])  # fmt: skip
+class Unfinished(BaseModel):
+    x: Nope  # noqa: F821 - that is the point
+
+
+@pytest.mark.parametrize("cast_to", ["Nope", list["Nope"], Unfinished])  # noqa: F821
 def test_request_refuses_an_unfinished_type_before_it_sends(wire: respx.Router, say: Speaker, cast_to: Any) -> None:
     caught = refused(wire, say, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
     assert caught.param == "cast_to"

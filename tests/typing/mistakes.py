@@ -1,6 +1,7 @@
 """Typical mistakes. Each marked line must be an error: mypy and pyright both report a mark that is not needed."""
 
-# ruff: noqa: PGH003 - one mark serves both checkers, whose codes differ
+# One mark serves both checkers, whose codes differ.
+# ruff: noqa: B018, PGH003, TC001
 
 from __future__ import annotations
 

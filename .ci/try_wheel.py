@@ -1,0 +1,31 @@
+"""Run with the wheel alone in an otherwise empty environment: it imports, works, and says what an extra would bring."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+
+import httpx
+
+import cstar
+
+assert importlib.metadata.version("cstar") == cstar.__version__
+assert importlib.resources.files("cstar").joinpath("py.typed").is_file()
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    data = {"teamId": "t", "teamName": "Acme", "teamSlug": "acme", "keyType": "secret", "environment": "test"}
+    return httpx.Response(200, json={"success": True, "data": data})
+
+
+with httpx.Client(transport=httpx.MockTransport(answer)) as http_client:
+    assert cstar.Cstar("sk_test_wheel", http_client=http_client).whoami().team_name == "Acme"
+
+try:
+    import cstar.sandbox
+except ImportError as error:
+    assert "cstar[sandbox]" in str(error)
+else:
+    raise AssertionError("the sandbox was imported without its extra")
+
+print(f"cstar {cstar.__version__}: the wheel works by itself")

@@ -1,0 +1,54 @@
+"""The whole life of a customer against a local sandbox: no account, no network, no arguments.
+
+python examples/quickstart.py
+"""
+
+from __future__ import annotations
+
+from cstar import ConflictError, Cstar
+from cstar.sandbox import Sandbox
+
+
+def main() -> None:
+    with Sandbox(customers=250) as box, Cstar(api_key=box.api_key, base_url=box.url) as client:
+        identity = client.whoami()
+        team_id = identity.team_id
+        print(f"A sandbox runs at {box.url}")
+        print(f"whoami   {identity.team_name}: a {identity.key_type} key of the {identity.environment} environment")
+
+        jane = client.customers.create(
+            team_id,
+            name="Jane Doe",
+            email="jane@example.com",
+            tags=["vip"],
+            custom_fields={"company": "Acme Corp"},
+            metadata={"crm_id": "42"},
+        )
+        print(f"create   {jane.id}: {jane.name} <{jane.email}>, {jane.status}, feels {jane.sentiment}")
+
+        found = client.customers.get(team_id, jane.id)
+        print(f"get      {found.name}: {len(found.recent_tickets or [])} recent tickets, metadata {found.metadata}")
+
+        changed = client.customers.update(team_id, jane.id, sentiment="happy", metadata={"crm_id": None, "erp_id": "7"})
+        print(f"update   {changed.name} feels {changed.sentiment}, metadata {changed.metadata}")
+
+        try:
+            client.customers.create(team_id, name="Another Jane", email="jane@example.com")
+        except ConflictError as error:
+            print(f"conflict {error.message} ({error.code}, param {error.param}, request {error.request_id})")
+
+        page = client.customers.list(team_id, status="active")
+        walked = sum(1 for _ in page)
+        print(f"list     {page.total} active customers; walking all pages gave {walked}")
+        for customer in page.data[:3]:
+            print(f"         {customer.name:24} {customer.email}")
+
+        receipt = client.customers.delete(team_id, jane.id)
+        print(f"delete   {receipt.id}: {'gone' if receipt.deleted else 'still there'}")
+
+        if client.rate_limit:
+            print(f"budget   {client.rate_limit.remaining} of {client.rate_limit.limit} requests left in this window")
+
+
+if __name__ == "__main__":
+    main()

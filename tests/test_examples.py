@@ -1,0 +1,105 @@
+"""The programs in examples/ do what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from cstar import Cstar
+from cstar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(customers=30) as box:
+        monkeypatch.setenv("CSTAR_API_KEY", box.api_key)
+        monkeypatch.setenv("CSTAR_BASE_URL", box.url)
+        yield box
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_quickstart_shows_a_customers_whole_life() -> None:
+    done = run("quickstart.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert told == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "budget"]
+    assert "resource_already_exists" in done.stdout
+    [listed] = [line for line in done.stdout.splitlines() if line.startswith("list")]
+    total, walked = (int(word) for word in listed.split() if word.isdigit())
+    assert total == walked > 100
+
+
+CSV = "\ufeffemail,name,status,tags,notes\na@sync.test,Ann,active,vip;new,Hello\nb@sync.test,Bob,,,\n"
+
+
+def test_sync_crm_creates_updates_and_can_be_run_again(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text(CSV, encoding="utf-8")
+    assert run("sync_crm.py", str(path)).stdout.endswith("2 created\n")
+    assert run("sync_crm.py", str(path)).stdout.endswith("2 unchanged\n")
+    path.write_text(CSV.replace("Hello", "").replace("Bob", "Robert"), encoding="utf-8")
+    assert run("sync_crm.py", str(path)).stdout.endswith("2 updated\n")
+    with Cstar() as client:
+        rows = {row.email: row for row in client.customers.list(box.team_id, search="@sync.test")}
+    assert (rows["a@sync.test"].notes, rows["a@sync.test"].tags) == (None, ["vip", "new"])
+    assert (rows["b@sync.test"].name, rows["b@sync.test"].status) == ("Robert", "active")
+
+
+def test_sync_crm_has_a_demo() -> None:
+    done = run("sync_crm.py", "--demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 created" in done.stdout
+    assert "2 unchanged, 1 updated" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("name\nAnn\n", "lacks the columns email"),
+        (CSV.replace("active", "gone"), "must be one of active, inactive"),
+    ],
+)
+def test_sync_crm_says_what_is_wrong_with_a_file(box: Sandbox, tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text(content, encoding="utf-8")
+    done = run("sync_crm.py", str(path))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_the_async_app_looks_customers_up_with_one_client(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from async_app import app
+
+    with Cstar() as client:
+        someone = client.customers.list(box.team_id).data[0]
+    browser = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test")
+    async with app.router.lifespan_context(app), browser:
+        assert (await browser.get(f"/customers/{someone.id}")).json()["email"] == someone.email
+        found = await browser.get("/customers", params={"search": someone.email})
+        assert found.json() == {"total": 1, "names": [someone.name]}
+        assert (await browser.get("/customers/cus_nobody")).status_code == 404
+        assert (await browser.get("/customers/not%20an%20id")).status_code == 404
+        box.stop()
+        answer = await browser.get(f"/customers/{someone.id}")
+        assert (answer.status_code, answer.json()) == (503, {"error": "Customers cannot be looked up right now."})
