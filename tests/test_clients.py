@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -398,7 +399,7 @@ def test_a_cancelled_task_stops_at_once_and_is_not_retried(backend: str, moment:
 
 
 def test_ctrl_c_ends_a_script_that_waits_for_a_retry(session_box: Sandbox) -> None:
-    script = f"""
+    script = """
 import logging, os, signal
 from cstar import Cstar
 class Interrupt(logging.Handler):
@@ -408,9 +409,12 @@ signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 logger = logging.getLogger("cstar")
 logger.setLevel(logging.INFO)
 logger.addHandler(Interrupt())
-Cstar({KEY!r}, base_url="http://127.0.0.1:9", max_retries=50).whoami()
+Cstar(base_url="http://127.0.0.1:9", max_retries=50).whoami()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    environment = {**os.environ, "CSTAR_API_KEY": KEY}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
     assert done.stderr.strip().endswith("KeyboardInterrupt")
     assert KEY not in done.stderr
 
