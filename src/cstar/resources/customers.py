@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict, get_args
 
+from pydantic.alias_generators import to_camel
+
 from cstar._call import Call, encode, merge_body, merge_query, new_key
 from cstar._check import (
     MAX_PAGE,
@@ -45,17 +47,7 @@ __all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse", "Customers", "Cust
 _check_sentiment = partial(check_choice, choices=get_args(CustomerSentiment))
 _check_status = partial(check_choice, choices=get_args(CustomerStatus))
 
-# What each parameter of a write is called in the API, and how it is checked.
-_NAMES: Mapping[str, str] = {
-    "name": "name",
-    "email": "email",
-    "sentiment": "sentiment",
-    "status": "status",
-    "tags": "tags",
-    "notes": "notes",
-    "custom_fields": "customFields",
-    "metadata": "metadata",
-}
+# How each parameter of a write is checked.
 _CHECKS: Mapping[str, _Check] = {
     "name": check_filled_text,
     "email": check_filled_text,
@@ -117,7 +109,7 @@ def _create(
 ) -> Call[Customer]:
     # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
     given = {param: value for param, value in fields.items() if value is not None or param in {"name", "email"}}
-    body = {_NAMES[param]: _CHECKS[param](param, value) for param, value in given.items()}
+    body = {to_camel(param): _CHECKS[param](param, value) for param, value in given.items()}
     return Call(
         "POST",
         _customers_of(team_id),
@@ -143,7 +135,7 @@ def _update(
 ) -> Call[Customer]:
     checks: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
     body: dict[str, JsonValue] = {
-        _NAMES[param]: None if value is None else checks[param](param, value)
+        to_camel(param): None if value is None else checks[param](param, value)
         for param, value in fields.items()
         if value is not NOT_GIVEN
     }
