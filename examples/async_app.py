@@ -11,6 +11,7 @@ anew each time.
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from starlette.requests import Request
+
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -55,6 +59,7 @@ async def not_found(request: Request, error: Exception) -> Response:
 
 
 async def unavailable(request: Request, error: Exception) -> Response:
+    logger.warning("%s", error)  # the visitor need not know why, the operator must
     wait = error.retry_after if isinstance(error, RateLimitError) else None
     headers = {} if wait is None else {"Retry-After": str(round(wait))}
     return JSONResponse({"error": "Customers cannot be looked up right now."}, status_code=503, headers=headers)

@@ -4,28 +4,28 @@
     python examples/sync_crm.py --demo             # against a sandbox, with a file made up for it
 
 The file has the columns `email`, `name` and, if you like, `status`, `tags` (separated by `;`) and `notes`. Rows are
-matched by email. It can be run again without harm: what is there already is not created twice, and what has not
-changed costs no request. Reading 100 customers costs one request of the hourly limit, each change costs one.
+matched by email, which is unique in a team, so it can be run again without harm, also after it was broken off: who is
+there already is not created twice, and what has not changed costs no request. Reading 100 customers costs one request
+of the hourly limit, each change costs one.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import track
 
-from cstar import ConflictError, Cstar, CstarError, Customer, CustomerStatus
-from cstar.sandbox import Sandbox
+from cstar import APIStatusError, Cstar, CstarError, Customer, CustomerStatus, RateLimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 STATUSES: dict[str, CustomerStatus] = {"active": "active", "inactive": "inactive"}
 DEMO = """email,name,status,tags,notes
@@ -35,50 +35,83 @@ alan@example.com,Alan Turing,inactive,,Moved away
 """
 
 
-def sync(client: Cstar, team_id: str, rows: list[dict[str, str]]) -> Counter[str]:
-    """Bring the rows in.
+@dataclass(frozen=True)
+class Row:
+    line: int
+    email: str
+    name: str
+    status: CustomerStatus
+    tags: list[str]
+    notes: str | None
+
+    def is_as(self, customer: Customer) -> bool:
+        return (self.name, self.status, self.tags, self.notes) == (
+            customer.name,
+            customer.status,
+            customer.tags,
+            customer.notes,
+        )
+
+
+def sync(client: Cstar, team_id: str, rows: Iterable[Row]) -> Counter[str]:
+    """Bring the rows in, and go on past those that the server refuses.
 
     Returns:
-        How many customers were `created`, `updated` and `unchanged`.
+        How many customers were `created`, `updated`, `unchanged` and `refused`.
     """
-    there = {customer.email.lower(): customer for customer in client.customers.list(team_id)}
-    return Counter(sync_row(client, team_id, row, there) for row in track(rows, "Syncing"))
-
-
-def sync_row(client: Cstar, team_id: str, row: dict[str, str], there: Mapping[str, Customer]) -> str:
-    email, name, notes = row["email"].strip(), row["name"].strip(), (row.get("notes") or "").strip() or None
-    tags = [tag.strip() for tag in (row.get("tags") or "").split(";") if tag.strip()]
-    status = status_of(row)
-    customer = there.get(email.lower())
-    if customer is None:
-        # The key names the row, so a run that is broken off and started again repeats the same operation.
-        key = "sync-crm-" + hashlib.sha256(repr((team_id, email, name, status, tags, notes)).encode()).hexdigest()
+    there = {customer.email.casefold(): customer for customer in client.customers.list(team_id)}
+    counts: Counter[str] = Counter()
+    for row in rows:
         try:
-            client.customers.create(
-                team_id, name=name, email=email, status=status, tags=tags, notes=notes, idempotency_key=key
-            )
-        except ConflictError:
-            return "conflicts"  # somebody else created this customer after we read the list
+            counts[sync_row(client, team_id, row, there)] += 1
+        except RateLimitError:
+            raise
+        except APIStatusError as error:
+            print(f"line {row.line}, {row.email}: {error}", file=sys.stderr)
+            counts["refused"] += 1
+    return counts
+
+
+def sync_row(client: Cstar, team_id: str, row: Row, there: Mapping[str, Customer]) -> str:
+    customer = there.get(row.email.casefold())
+    if customer is None:
+        client.customers.create(
+            team_id, name=row.name, email=row.email, status=row.status, tags=row.tags, notes=row.notes
+        )
         return "created"
-    if (customer.name, customer.status, customer.tags, customer.notes) == (name, status, tags, notes):
+    if row.is_as(customer):
         return "unchanged"
-    client.customers.update(team_id, customer.id, name=name, status=status, tags=tags, notes=notes)
+    client.customers.update(team_id, customer.id, name=row.name, status=row.status, tags=row.tags, notes=row.notes)
     return "updated"
 
 
-def status_of(row: dict[str, str]) -> CustomerStatus:
-    wanted = (row.get("status") or "active").strip()
-    if wanted not in STATUSES:
-        raise ValueError(f"{row['email']}: the status must be one of {', '.join(STATUSES)}, not {wanted!r}")
-    return STATUSES[wanted]
-
-
-def read(path: Path) -> list[dict[str, str]]:
+def read(path: Path) -> list[Row]:
+    """Read and check the whole file, so that a mistake in its last line is found before the first one is sent."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, restval="")
         if missing := {"email", "name"} - set(reader.fieldnames or []):
             raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-        return list(reader)
+        rows = [read_row(reader.line_num, cells) for cells in reader]
+    lines: dict[str, int] = {}
+    for row in rows:
+        if row.email.casefold() in lines:
+            raise ValueError(f"line {row.line}: {row.email} is in line {lines[row.email.casefold()]} already")
+        lines[row.email.casefold()] = row.line
+    return rows
+
+
+def read_row(line: int, cells: Mapping[str, str]) -> Row:
+    def cell(name: str) -> str:
+        return cells.get(name, "").strip()
+
+    for required in ("email", "name"):
+        if not cell(required):
+            raise ValueError(f"line {line}: the {required} is missing")
+    status = cell("status") or "active"
+    if status not in STATUSES:
+        raise ValueError(f"line {line}: the status must be one of {', '.join(STATUSES)}, not {status!r}")
+    tags = [tag.strip() for tag in cell("tags").split(";") if tag.strip()]
+    return Row(line, cell("email"), cell("name"), STATUSES[status], tags, cell("notes") or None)
 
 
 def report(counts: Counter[str]) -> None:
@@ -86,12 +119,14 @@ def report(counts: Counter[str]) -> None:
 
 
 def demo() -> None:
+    from cstar.sandbox import Sandbox
+
     changed = DEMO.replace("Moved away", "Came back").replace("inactive", "active")
     with Sandbox() as box, Cstar(api_key=box.api_key, base_url=box.url) as client, tempfile.TemporaryDirectory() as tmp:
         for content in (DEMO, changed):
             path = Path(tmp, "customers.csv")
             path.write_text(content, encoding="utf-8")
-            report(sync(client, box.team_id, read(path)))
+            report(sync(client, box.team_id, track(read(path), "Syncing")))
 
 
 def main() -> int:
@@ -108,11 +143,12 @@ def main() -> int:
         rows = read(arguments.file)
         # Nobody is waiting: sit through a full hour of rate limit rather than give up half-way.
         with Cstar(max_retry_wait=3600) as client:
-            report(sync(client, client.whoami().team_id, rows))
+            counts = sync(client, client.whoami().team_id, track(rows, "Syncing"))
     except (CstarError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    report(counts)
+    return 1 if counts["refused"] else 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import gzip
 import logging
 import pickle
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -32,7 +32,7 @@ from cstar import (
     UnprocessableEntityError,
     WebhookSignatureError,
 )
-from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, error, ok
+from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, error, ok
 
 if TYPE_CHECKING:
     import respx
@@ -407,12 +407,28 @@ def test_the_key_is_in_no_error_log_line_or_traceback(
     assert "attempt 2" in caplog.text
 
 
-def test_no_error_of_a_library_below_reaches_the_caller(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).mock(
-        side_effect=[httpx.DecodingError("bad"), httpx.Response(201, json=ok(CUSTOMER))],
-    )
-    created = say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"))
-    assert created.id == ID
+HTTPX_ERRORS = [
+    error
+    for error in vars(httpx).values()
+    if isinstance(error, type) and issubclass(error, httpx.RequestError) and error is not httpx.RequestError
+]
+
+
+@pytest.mark.parametrize("kind", HTTPX_ERRORS)
+def test_no_error_of_httpx_reaches_the_caller(wire: respx.Router, say: Speaker, kind: type[httpx.RequestError]) -> None:
+    wire.get(GET).mock(side_effect=kind("something"))
+    assert isinstance(fail(say), APIConnectionError)
+
+
+@pytest.mark.parametrize("location", ["mailto:ops@x.test", "javascript:alert(1)", "http://[::1", "https://:bad:x"])
+def test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt(
+    wire: respx.Router, say: Speaker, location: str
+) -> None:
+    route = wire.post(CUSTOMERS).respond(302, headers={"Location": location})
+    with pytest.raises(APIResponseValidationError, match="redirects to something that is not a URL") as caught:
+        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
+    assert route.call_count == 1
+    assert caught.value.idempotency_key == "k1"
 
 
 def test_a_refusal_whose_body_is_cut_is_not_retried_and_keeps_its_status(say: Speaker) -> None:
@@ -462,3 +478,39 @@ def test_304_is_not_said_to_redirect(wire: respx.Router, say: Speaker) -> None:
 def test_a_message_without_a_full_stop_gets_one_before_the_next_sentence(wire: respx.Router, say: Speaker) -> None:
     wire.get(GET).respond(429, json=error(message="Slow down"), headers={"Retry-After": "90.2"})
     assert "Slow down. Retry after 91 s." in str(fail(say))
+
+
+def test_a_connection_is_let_go_when_its_answer_breaks_off(say: Speaker) -> None:
+    closed: list[str] = []
+
+    class Broken(Bytes):
+        def __iter__(self):
+            raise httpx.ReadError("broken")
+
+        async def __aiter__(self):
+            raise httpx.ReadError("broken")
+            yield b""
+
+        def close(self) -> None:
+            closed.append("closed")
+
+        async def aclose(self) -> None:
+            closed.append("closed")
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Broken(b"")))
+    fail(say, http_client=say.http_client(transport=transport))
+    assert closed == ["closed"]
+
+
+def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(wire: respx.Router, say: Speaker) -> None:
+    taken = httpx.Response(409, json=error("resource_already_exists", "Taken."))
+    wire.post(CUSTOMERS).mock(side_effect=[httpx.ReadTimeout(""), taken, taken])
+
+    def create(client: Any) -> Any:
+        return client.customers.create(TEAM, name="J", email="j@x.io")
+
+    with pytest.raises(ConflictError, match="An earlier attempt got no answer: the conflict may be with what it did"):
+        say(create)
+    with pytest.raises(ConflictError) as caught:
+        say(create)
+    assert "earlier attempt" not in str(caught.value)

@@ -67,20 +67,45 @@ def test_sync_crm_has_a_demo() -> None:
     assert "2 unchanged, 1 updated" in done.stdout
 
 
+def test_sync_crm_creates_again_who_was_deleted_since(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text(CSV, encoding="utf-8")
+    run("sync_crm.py", str(path))
+    with Cstar() as client:
+        [ann] = client.customers.list(box.team_id, search="a@sync.test")
+        client.customers.delete(box.team_id, ann.id)
+        assert "1 created, 1 unchanged" in run("sync_crm.py", str(path)).stdout
+        assert client.customers.list(box.team_id, search="a@sync.test").total == 1
+
+
+def test_sync_crm_goes_on_past_a_row_that_the_server_refuses(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text(CSV.replace("a@sync.test", "not an address"), encoding="utf-8")
+    done = run("sync_crm.py", str(path))
+    assert (done.returncode, "1 created, 1 refused" in done.stdout) == (1, True)
+    assert "line 2, not an address: POST /teams/" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("name\nAnn\n", "lacks the columns email"),
-        (CSV.replace("active", "gone"), "must be one of active, inactive"),
+        (CSV + "c@sync.test,Cy,gone\n", "line 4: the status must be one of active, inactive, not 'gone'"),
+        (CSV + "c@sync.test\n", "line 4: the name is missing"),
+        (CSV + "A@sync.test,Ann\n", "line 4: A@sync.test is in line 2 already"),
     ],
 )
-def test_sync_crm_says_what_is_wrong_with_a_file(box: Sandbox, tmp_path: Path, content: str, said: str) -> None:
+def test_sync_crm_finds_what_is_wrong_with_a_file_before_it_sends_anything(
+    box: Sandbox, tmp_path: Path, content: str, said: str
+) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(content, encoding="utf-8")
     done = run("sync_crm.py", str(path))
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    with Cstar() as client:
+        assert client.customers.list(box.team_id, search="@sync.test").total == 0
 
 
 @pytest.mark.anyio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ except APIConnectionError:
 
 
 def run(setting: str | None, before: str = "") -> list[str]:
-    environment = {} if setting is None else {"CSTAR_LOG": setting}
+    environment = {**os.environ, **({} if setting is None else {"CSTAR_LOG": setting})}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(before=before)],
         env=environment, capture_output=True, text=True, check=True, timeout=20,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
 from cstar._codec import Slice
-from cstar._pagination import MAX_PAGES_PAST_TOTAL, MAX_PAGES_WITHOUT_NEWS, Walk
+from cstar._pagination import MAX_PAGES_PAST_TOTAL, MAX_PAGES_WITHOUT_FRESH_ROWS, Walk
 from support import CUSTOMERS, TEAM, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ def serve(
 
     def answer(request: httpx.Request) -> httpx.Response:
         number, size = int(request.url.params["page"]), int(request.url.params["pageSize"])
+        assert number < 100, "this walk does not end"
         start = (number - 1) * size
         return httpx.Response(200, json=shape(rows[start : start + size], number, size, len(rows)))
 
@@ -257,7 +261,7 @@ def test_a_server_that_ignores_the_page_number_is_read_once(wire: respx.Router, 
     route = wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
     rows = say.collect(lambda client: client.customers.list(TEAM, page_size=7))
     assert [row.id for row in rows] == IDS
-    assert route.call_count <= MAX_PAGES_WITHOUT_NEWS + 1
+    assert route.call_count <= MAX_PAGES_WITHOUT_FRESH_ROWS + 1
 
 
 def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, say: Speaker) -> None:
@@ -302,34 +306,39 @@ class Row:
         self.id = str(number)
 
 
-def test_even_a_server_that_makes_up_rows_for_ever_is_left_at_last() -> None:
-    walk: Walk[Row] = Walk(1)
+@pytest.mark.parametrize("size", [1, None])
+def test_even_a_server_that_makes_up_rows_for_ever_is_left_at_last(
+    size: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    walk: Walk[Row] = Walk(1, page_size=1)
     pages = 0
     while walk.next_page is not None:
-        walk.take(Slice([Row(pages)], total=1, page=walk.next_page, page_size=1, has_more=True))
+        walk.take(Slice([Row(pages)], total=1, page=walk.next_page, page_size=size, has_more=True))
         pages += 1
+        assert pages <= MAX_PAGES_PAST_TOTAL
     assert pages == MAX_PAGES_PAST_TOTAL
+    assert f"ended after {pages} rows, 1000 pages past the total of 1" in caplog.text
 
 
 @given(
     answers=st.lists(
-        st.tuples(st.lists(st.integers(0, 20), max_size=5), st.integers(0, 50), st.integers(1, 5)),
+        st.tuples(st.lists(st.integers(0, 20), max_size=5), st.integers(0, 50), st.none() | st.integers(1, 5)),
         min_size=1,
         max_size=5,
     ),
     start=st.integers(1, 3),
 )
 def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_no_row_twice(
-    answers: list[tuple[list[int], int, int]], start: int
+    answers: list[tuple[list[int], int, int | None]], start: int
 ) -> None:
-    walk: Walk[Row] = Walk(start)
+    walk: Walk[Row] = Walk(start, page_size=5)
     given: list[str] = []
     pages = 0
     while walk.next_page is not None:
         rows, total, size = answers[pages % len(answers)]
         given += [row.id for row in walk.take(Slice([Row(n) for n in rows], total, None, size, has_more=True))]
         pages += 1
-        assert pages <= 21 * (MAX_PAGES_WITHOUT_NEWS + 1)
+        assert pages <= 21 * (MAX_PAGES_WITHOUT_FRESH_ROWS + 1)
     assert len(given) == len(set(given))
 
 
@@ -375,3 +384,54 @@ def test_a_walk_that_is_complete_says_nothing(
     wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
     say.collect(lambda client: client.customers.list(TEAM, page_size=3))
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_iter_pages_of_an_empty_list_gives_one_empty_page(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve([], current))
+    [page] = say.collect(lambda client: client.customers.list(TEAM).iter_pages())
+    assert (page.data, page.total) == ([], 0)
+
+
+def test_the_paging_beside_the_data_counts_where_there_are_both(wire: respx.Router, say: Speaker) -> None:
+    both = {**current(ROWS, 1, 7, 7), "meta": {"pagination": {"page": 1, "pageSize": 1, "total": 99, "totalPages": 99}}}
+    wire.get(CUSTOMERS).respond(json=both)
+    page = say(lambda client: client.customers.list(TEAM))
+    assert (page.total, page.has_more) == (7, False)
+
+
+def test_threads_may_share_one_walk(wire: respx.Router) -> None:
+    rows = [customer(number) for number in range(99)]
+    wire.get(CUSTOMERS).mock(side_effect=serve(rows, current))
+
+    def work(client: Any) -> list[str]:
+        shared = iter(client.customers.list(TEAM, page_size=10))
+        with ThreadPoolExecutor(8) as threads:
+            given = threads.map(lambda _: [row.id for row in shared], range(8))
+            return [each for part in given for each in part]
+
+    assert sorted(Speaker("sync")(work)) == sorted(row["id"] for row in rows)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_second_task_on_one_async_walk_is_told_so(backend: str) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await anyio.lowlevel.checkpoint()
+        return serve(ROWS, current)(request)
+
+    told: list[str] = []
+
+    async def work(client: Any) -> None:
+        shared = aiter(client.customers.list(TEAM, page_size=3))
+
+        async def take() -> None:
+            try:
+                await anext(shared)
+            except CstarError as error:
+                told.append(str(error))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            tasks.start_soon(take)
+
+    Speaker(backend)(work, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+    assert told == ["a walk serves one task at a time: give each task pages of its own, or share a queue"]

@@ -252,8 +252,13 @@ def test_a_deletion_by_request_whose_answer_was_lost_returns_none(wire: respx.Ro
     assert say(lambda client: client.request("DELETE", "/things/1")) is None
 
 
-@pytest.mark.parametrize("first", [None, httpx.Response(503), httpx.Response(429)])
-def test_a_delete_of_nobody_is_not_found(wire: respx.Router, say: Speaker, first: httpx.Response | None) -> None:
+NOTHING_LOST = [None, httpx.Response(503), httpx.Response(429), httpx.ConnectError(""), httpx.PoolTimeout("")]
+
+
+@pytest.mark.parametrize("first", NOTHING_LOST, ids=repr)
+def test_a_delete_of_nobody_is_not_found(
+    wire: respx.Router, say: Speaker, first: Exception | httpx.Response | None
+) -> None:
     missing = httpx.Response(404, json=error("resource_missing", "No such customer."))
     wire.delete(GET).mock(side_effect=[first, missing] if first else [missing])
     with pytest.raises(NotFoundError, match="No such customer"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,22 @@ import pytest
 import cstar
 from cstar import AsyncCstar, AsyncPage, Cstar, CstarError, Page
 from cstar._client import _Client
-from cstar.resources.customers import AsyncCustomers, Customers
+from cstar.resources._resource import AsyncResource, Resource
+from cstar.resources.customers import Customers
 from support import KEY
 
-TWINS = [(Cstar, AsyncCstar), (Customers, AsyncCustomers), (Page, AsyncPage)]
+
+def resources(client: object) -> dict[str, Any]:
+    return {name: each for name, each in vars(client).items() if isinstance(each, (Resource, AsyncResource))}
+
+
+# Found, not listed, so that a new resource is held to the same.
+CLIENTS = Cstar(KEY), AsyncCstar(KEY)
+TWINS: list[tuple[type, type]] = [(Cstar, AsyncCstar), (Page, AsyncPage)]
+for name, resource in resources(CLIENTS[0]).items():
+    twin = resources(CLIENTS[1])[name]
+    TWINS += [(type(resource), type(twin)), (type(resource.with_raw_response), type(twin.with_raw_response))]
+
 RENAMED = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
 
 
@@ -24,12 +38,13 @@ def public(cls: type) -> dict[str, Any]:
     return {
         name: member
         for name, member in inspect.getmembers(cls)
-        if (not name.startswith("_") or name in {*RENAMED, *RENAMED.values(), "__init__"}) and callable(member)
+        if (not name.startswith("_") or name in {*RENAMED, *RENAMED.values(), "__init__"})
+        and (callable(member) or isinstance(member, property))
     }
 
 
 def parameters(method: Any) -> list[tuple[str, Any, Any, str]]:
-    signature = inspect.signature(method)
+    signature = inspect.signature(method.fget if isinstance(method, property) else method)
     return [
         (each.name, each.kind, each.default, str(each.annotation).replace("Async", ""))
         for each in signature.parameters.values()
@@ -153,3 +168,31 @@ print(*sorted(sys.modules))
 def test_an_error_can_be_caught_by_the_base_of_the_tree() -> None:
     with pytest.raises(CstarError):
         Cstar("not a key")
+
+
+def test_both_clients_have_the_same_resources() -> None:
+    assert list(resources(CLIENTS[0])) == list(resources(CLIENTS[1])) == ["customers"]
+
+
+# Ground floor first: a room imports only from rooms before it.
+HOUSE = [
+    "_version", "_types", "errors", "models", "_logging", "_options", "_check", "_call", "_codec", "_retry",
+    "_transport", "_pagination", "_response", "resources", "_client", "sandbox",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("room", HOUSE)
+def test_a_room_imports_only_from_the_rooms_below_it(room: str) -> None:
+    source = Path(cstar.__file__).parent
+    files = sorted((source / room).glob("**/*.py")) or [source / f"{room}.py"]
+    below = {"sandbox"} if room == "sandbox" else {*HOUSE[: HOUSE.index(room)], room}
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "cstar":
+                imported = (node.module or "").split(".")[1:] or [alias.name for alias in node.names]
+                assert imported[0] in below, f"{file.name} imports {imported[0]}"
+
+
+def test_every_room_of_the_house_is_known() -> None:
+    rooms = {each.stem for each in Path(cstar.__file__).parent.iterdir() if each.suffix == ".py" or each.is_dir()}
+    assert rooms - {"__init__", "__pycache__"} == set(HOUSE)

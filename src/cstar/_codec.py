@@ -269,11 +269,15 @@ def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = No
     details = [fields.get("code"), f"param {fields['param']}" if "param" in fields else None]
     wait = retry_after(answer, now=now)
     request_id = answer.request_id
-    sentence = f"{call} failed with {_status(code)}: {message}"
+    sentences = [f"{call} failed with {_status(code)}: {message}"]
+    if code == 409 and answer.after_lost_answer:
+        sentences.append("An earlier attempt got no answer: the conflict may be with what it did.")
     if wait is not None:
-        sentence += f"{'' if message.endswith(('.', '!', '?')) else '.'} Retry after {math.ceil(wait)} s."
+        sentences.append(f"Retry after {math.ceil(wait)} s.")
+    if len(sentences) > 1 and not message.endswith((".", "!", "?")):
+        sentences[0] += "."
     raise ERROR_BY_STATUS.get(code, InternalServerError if code >= 500 else APIStatusError)(
-        sentence + _suffix(*details, request_id=request_id, attempts=answer.attempts),
+        " ".join(sentences) + _suffix(*details, request_id=request_id, attempts=answer.attempts),
         status_code=code,
         type=fields.get("type"),
         code=fields.get("code"),

@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from cstar._call import Call, merge_query
+from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, check_whole_number
 from cstar._logging import logger
 from cstar.errors import CstarError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 
     from typing_extensions import Self
 
-    from cstar._call import Call
     from cstar._codec import Slice
 
 
@@ -32,9 +34,9 @@ T = TypeVar("T", bound=HasId)
 
 # Rows that were given already fill a page when others insert as we read, so one such page does not end a walk; this
 # many in a row do, or a server that answers every page number with the same rows would be read for ever.
-MAX_PAGES_WITHOUT_NEWS = 10
+MAX_PAGES_WITHOUT_FRESH_ROWS = 10
 # Some servers cap the total they report, so new rows past it are believed; but not for ever.
-MAX_PAGES_PAST_TOTAL = 10_000
+MAX_PAGES_PAST_TOTAL = 1_000
 
 
 class Walk(Generic[T]):
@@ -42,45 +44,54 @@ class Walk(Generic[T]):
 
     Args:
         page: The number of the page it begins at.
+        page_size: Rows a page that are asked for.
 
     Attributes:
         next_page: The number of the page to ask for next; `None` at the end.
     """
 
-    def __init__(self, page: int) -> None:
+    def __init__(self, page: int, *, page_size: int) -> None:
         self.next_page: int | None = page
+        self._page_size = page_size
         self._seen: set[str] = set()
-        self._pages_without_news = 0
+        self._pages_without_fresh_rows = 0
         self._pages_past_total = 0
 
     def take(self, part: Slice[T]) -> list[T]:
         """The rows of the page asked for that were not given before."""
         assert self.next_page is not None
-        news: list[T] = []
+        fresh: list[T] = []
         for row in part.rows:
             if row.id not in self._seen:
                 self._seen.add(row.id)
-                news.append(row)
-        self._pages_without_news = 0 if news else self._pages_without_news + 1
+                fresh.append(row)
+        self._pages_without_fresh_rows = 0 if fresh else self._pages_without_fresh_rows + 1
         self.next_page = None if self._is_end(part, self.next_page) else self.next_page + 1
-        return news
+        return fresh
 
     def _is_end(self, part: Slice[T], page: int) -> bool:
         if not part.has_more or not part.rows:
             return True
         # From here on hasMore says true, and may be stuck on it.
-        is_past_total = part.page_size is not None and page * part.page_size >= part.total
+        is_past_total = page * (part.page_size or self._page_size) >= part.total
         self._pages_past_total = self._pages_past_total + 1 if is_past_total else 0
-        is_stuck = self._pages_past_total >= MAX_PAGES_PAST_TOTAL or (
-            self._pages_without_news > 0 and (is_past_total or self._pages_without_news >= MAX_PAGES_WITHOUT_NEWS)
-        )
-        if is_stuck and len(self._seen) < part.total:
+        if self._pages_past_total >= MAX_PAGES_PAST_TOTAL:
             logger.warning(
-                "a walk ended after %d of %d rows: the server repeats rows and still says hasMore",
+                "a walk ended after %d rows, %d pages past the total of %d: the server still says hasMore",
                 len(self._seen),
+                self._pages_past_total,
                 part.total,
             )
-        return is_stuck
+            return True
+        if self._pages_without_fresh_rows >= (1 if is_past_total else MAX_PAGES_WITHOUT_FRESH_ROWS):
+            if len(self._seen) < part.total:
+                logger.warning(
+                    "a walk ended after %d of %d rows: the server repeats rows and still says hasMore",
+                    len(self._seen),
+                    part.total,
+                )
+            return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +99,44 @@ class Listing(Generic[T]):
     """A list, and how to ask for any page of it.
 
     Attributes:
-        call: The call for one of its pages.
+        call: The call for the page to begin at.
+        first: That page's number.
         page_size: Rows a page that it asks for.
     """
 
     call: Call[Slice[T]]
+    first: int
     page_size: int
 
     def page(self, number: int) -> Call[Slice[T]]:
         """The call for one page."""
         query = tuple((name, str(number) if name == "page" else value) for name, value in self.call.query)
         return replace(self.call, query=query)
+
+
+def listing(
+    path: str,
+    parse: Callable[[bytes], Slice[T]],
+    filters: Mapping[str, str | None],
+    *,
+    page: int,
+    page_size: int,
+    extra_query: Mapping[str, object] | None,
+) -> Listing[T]:
+    """A checked list of any resource.
+
+    Args:
+        path: The list's path below the base URL.
+        parse: Makes a slice of an answer, such as `list_of(Customer)`.
+        filters: The resource's own query parameters, checked; those that are `None` are left out.
+        page: The number of the page to begin at.
+        page_size: Rows a page.
+        extra_query: Further query parameters.
+    """
+    number = check_whole_number("page", page, low=1, high=MAX_PAGE)
+    size = check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE)
+    query = merge_query({"page": str(number), "pageSize": str(size), **filters}, extra_query)
+    return Listing(Call("GET", path, parse, query), number, size)
 
 
 class _Page(Generic[T]):
@@ -264,17 +302,21 @@ class _Pages(Generic[T]):
         self._fetch = fetch
         self._listing = listing
         self._part: Slice[T] | None = part
-        self._walk: Walk[T] = Walk(number)
+        self._walk: Walk[T] = Walk(number, page_size=listing.page_size)
+        self._is_first = True
+        self._lock = Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Page[T]:
-        while (number := self._walk.next_page) is not None:
-            is_first = self._part is not None
-            part, self._part = self._part or self._fetch(self._listing.page(number)), None
-            if (news := self._walk.take(part)) or is_first:
-                return Page(self._fetch, self._listing, number, replace(part, rows=news))
+        # Threads may take their work from one iterator.
+        with self._lock:
+            while (number := self._walk.next_page) is not None:
+                part, self._part = self._part or self._fetch(self._listing.page(number)), None
+                is_first, self._is_first = self._is_first, False
+                if (fresh := self._walk.take(part)) or is_first:
+                    return Page(self._fetch, self._listing, number, replace(part, rows=fresh))
         raise StopIteration
 
 
@@ -284,15 +326,17 @@ class _Rows(Generic[T]):
     def __init__(self, pages: Iterator[Page[T]]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
+        self._lock = Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
-        while True:
-            for row in self._rows:
-                return row
-            self._rows = iter(next(self._pages).data)
+        with self._lock:
+            while True:
+                for row in self._rows:
+                    return row
+                self._rows = iter(next(self._pages).data)
 
 
 class _AsyncPages(Generic[T]):
@@ -308,18 +352,25 @@ class _AsyncPages(Generic[T]):
         self._fetch = fetch
         self._listing = listing
         self._part = part
-        self._walk: Walk[T] = Walk(number)
+        self._walk: Walk[T] = Walk(number, page_size=listing.page_size)
         self._is_first = True
+        self._is_busy = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> AsyncPage[T]:
-        while (number := self._walk.next_page) is not None:
-            part, self._part = self._part or await self._fetch(self._listing.page(number)), None
-            is_first, self._is_first = self._is_first, False
-            if (news := self._walk.take(part)) or is_first:
-                return AsyncPage(self._fetch, self._listing, number, replace(part, rows=news))
+        if self._is_busy:
+            raise CstarError("a walk serves one task at a time: give each task pages of its own, or share a queue")
+        self._is_busy = True
+        try:
+            while (number := self._walk.next_page) is not None:
+                part, self._part = self._part or await self._fetch(self._listing.page(number)), None
+                is_first, self._is_first = self._is_first, False
+                if (fresh := self._walk.take(part)) or is_first:
+                    return AsyncPage(self._fetch, self._listing, number, replace(part, rows=fresh))
+        finally:
+            self._is_busy = False
         raise StopAsyncIteration
 
 

@@ -1,4 +1,4 @@
-"""The only room that touches httpx and sleeps: `Transport` and `AsyncTransport`, two thin twins.
+"""The only room that sends and sleeps: `Transport` and `AsyncTransport`, two thin twins.
 
 They differ where they wait and nowhere else. What an attempt sends, what its outcome means and whether another one
 follows is decided in the functions they share and in the pure rooms.
@@ -24,7 +24,14 @@ from cstar._logging import logger
 from cstar._options import is_loopback
 from cstar._retry import is_lost_answer, policy
 from cstar._version import __version__
-from cstar.errors import APIConnectionError, APITimeoutError, ConfigurationError, CstarError, InvalidParameterError
+from cstar.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APITimeoutError,
+    ConfigurationError,
+    CstarError,
+    InvalidParameterError,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -42,6 +49,7 @@ T = TypeVar("T")
 USER_AGENT = f"cstar-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
 # After these no byte of the request was sent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+# httpx's own limit of 100 would let the 101st of an async app's simultaneous calls wait until it times out.
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
 
@@ -51,7 +59,7 @@ class Pool(Generic[H]):
     Args:
         make: Builds a httpx client.
         given: The caller's own, used in place of a built one and never closed here.
-        home: Tells where we are: connections opened in one place are of no use in another.
+        home: Tells the process and event loop we are in: connections opened in one are of no use in another.
 
     Attributes:
         is_own: Whether the httpx client was built here.
@@ -63,13 +71,14 @@ class Pool(Generic[H]):
         self.rate_limit: RateLimit | None = None
         self.is_own: bool = given is None
         self._make: Callable[[], H] = make
-        self._where_we_are = home
-        # One value, so that a thread never sees the connections of one home with the name of another.
-        self._open: tuple[object, H] = (home(), make() if given is None else given)
+        self._given: H | None = given
+        self._current_home = home
+        # Built when it is used. One value, so that a thread never sees the connections of one home as another's.
+        self._built: tuple[object, H] | None = None
         self._process = os.getpid()
         self._is_closed = False
-        agent = self._open[1].headers.get("User-Agent", "")
-        self.user_agent: str = USER_AGENT if agent.startswith("python-httpx/") else agent or USER_AGENT
+        agent = "" if given is None else given.headers.get("User-Agent", "")
+        self.user_agent: str = USER_AGENT if not agent or agent.startswith("python-httpx/") else agent
 
     @property
     def http(self) -> H:
@@ -78,26 +87,26 @@ class Pool(Generic[H]):
         Raises:
             CstarError: It was closed, or it is the caller's and came here with a fork.
         """
-        home, http = self._open
-        if self._is_closed or http.is_closed:
+        if self._is_closed or (self._given is not None and self._given.is_closed):
             raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
-        if not self.is_own:
+        if self._given is not None:
             if self._process != os.getpid():
                 raise CstarError(
                     "an http_client of your own does not survive a fork: build it in the process that uses it"
                 )
-        elif (here := self._where_we_are()) != home:
-            http = self._make()
-            self._open = (here, http)
-        return http
+            return self._given
+        built, home = self._built, self._current_home()
+        if built is None or built[0] != home:
+            built = self._built = (home, self._make())
+        return built[1]
 
     def release(self) -> H | None:
         """Let go of the connections for good, and tell what the transport has to close for that."""
-        if not self.is_own or self._is_closed:
+        if self._given is not None:
             return None
         self._is_closed = True
-        home, http = self._open
-        return http if self._where_we_are() == home else None
+        built, self._built = self._built, None
+        return built[1] if built is not None and built[0] == self._current_home() else None
 
 
 def _process() -> object:
@@ -127,7 +136,15 @@ def _event_loop() -> object:
 
 @dataclass(slots=True)
 class Exchange:
-    """One call on its way: how often it was tried, whether it went out, and whether an answer to it was lost."""
+    """One call on its way.
+
+    Attributes:
+        call: What is sent.
+        attempts: How often it was tried.
+        was_sent: Whether an attempt went out at all.
+        lost_answer: Whether one went out and its answer was lost.
+        started: When the attempt of now began, by the clock that measures.
+    """
 
     call: Call[Any]
     attempts: int = 0
@@ -206,19 +223,30 @@ class _Common(Generic[H]):
             self._log_attempt(exchange, f"{answer.status_code}, request {name}" if name else f"{answer.status_code}")
         return answer
 
-    def _unanswered(self, exchange: Exchange, error: httpx.HTTPError, response: httpx.Response | None) -> Answer:
+    def _unanswered(
+        self, exchange: Exchange, error: httpx.HTTPError | httpx.InvalidURL, response: httpx.Response | None
+    ) -> Answer:
         """An attempt ended in one of httpx's errors; a few of these are answers after all.
 
         Raises:
             APIConnectionError: It was no answer.
+            APIResponseValidationError: It was a redirect to nonsense.
         """
+        # httpx reads where a redirect leads although it is not to follow it; if that fails, it keeps the answer.
+        if isinstance(error, httpx.InvalidURL) or "location header" in str(error):
+            raise APIResponseValidationError(
+                f"{exchange} was answered with a redirect, but not as the API documents: "
+                "it redirects to something that is not a URL.",
+                attempts=exchange.attempts,
+                idempotency_key=exchange.call.idempotency_key,
+            ) from None
         if isinstance(error, httpx.HTTPStatusError):  # a caller's own event hook called raise_for_status()
             return self._answered(exchange, error.response)
         # A refusal is one without its body too, and what cannot be decompressed cannot be got by asking again.
         if response is not None and (not response.is_success or isinstance(error, httpx.DecodingError)):
             return self._answered(exchange, response)
-        exchange.lost_answer = True
-        exchange.was_sent = exchange.was_sent or not isinstance(error, NOT_SENT)
+        if not isinstance(error, NOT_SENT):
+            exchange.was_sent = exchange.lost_answer = True
         self._log_attempt(exchange, type(error).__name__)
         # Where the cause's own words hold the key (a malformed answer is quoted in them), it is not passed on.
         is_clean = self.options.api_key not in repr([error, error.__cause__, error.__context__])
@@ -277,7 +305,7 @@ class Transport(_Common[httpx.Client]):
                 response.read()
             finally:
                 response.close()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._unanswered(exchange, error, response)
         return self._answered(exchange, response)
 
@@ -315,7 +343,7 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
                 await response.aread()
             finally:
                 await response.aclose()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._unanswered(exchange, error, response)
         return self._answered(exchange, response)
 

@@ -1,1 +1,6 @@
-"""The API's resources, one file each: a signature, a docstring, one line."""
+"""The API's resources, one file each: a signature, a docstring, one line.
+
+To add one, say tickets: write its models in `models/tickets.py`, its calls and classes in `resources/tickets.py` beside
+`customers.py` (checked calls at the top, then `Tickets`, `AsyncTickets` and their raw forms), give each client in
+`_client.py` its `tickets`, and offer the new names in `cstar/__init__.py`. `tests/test_surface.py` finds it by itself.
+"""

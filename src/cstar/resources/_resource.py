@@ -37,13 +37,11 @@ class Resource:
     def _send(self, call: Call[T]) -> T:
         return _finish(self._transport.send(call), partial(decode, call), raw=self._raw)
 
-    def _list(self, listing: Listing[RowT], page: int) -> Page[RowT]:
-        call = listing.page(page)
-
+    def _list(self, listing: Listing[RowT]) -> Page[RowT]:
         def parse(answer: Answer) -> Page[RowT]:
-            return Page(self._fetch, listing, page, decode(call, answer))
+            return Page(self._fetch, listing, listing.first, decode(listing.call, answer))
 
-        return _finish(self._transport.send(call), parse, raw=self._raw)
+        return _finish(self._transport.send(listing.call), parse, raw=self._raw)
 
     def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
         return decode(call, self._transport.send(call))
@@ -59,16 +57,14 @@ class AsyncResource:
     async def _send(self, call: Call[T]) -> T:
         return _finish(await self._transport.send(call), partial(decode, call), raw=self._raw)
 
-    def _list(self, listing: Listing[RowT], page: int) -> AsyncPaginator[RowT]:
-        call = listing.page(page)
-
+    def _list(self, listing: Listing[RowT]) -> AsyncPaginator[RowT]:
         def parse(answer: Answer) -> AsyncPage[RowT]:
-            return AsyncPage(self._fetch, listing, page, decode(call, answer))
+            return AsyncPage(self._fetch, listing, listing.first, decode(listing.call, answer))
 
         async def first() -> AsyncPage[RowT]:
-            return _finish(await self._transport.send(call), parse, raw=self._raw)
+            return _finish(await self._transport.send(listing.call), parse, raw=self._raw)
 
-        return AsyncPaginator(first, self._fetch, listing, page)
+        return AsyncPaginator(first, self._fetch, listing, listing.first)
 
     async def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
         return decode(call, await self._transport.send(call))

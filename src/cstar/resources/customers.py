@@ -12,8 +12,6 @@ from pydantic.alias_generators import to_camel
 
 from cstar._call import Call, encode, merge_body, merge_query, new_key
 from cstar._check import (
-    MAX_PAGE,
-    MAX_PAGE_SIZE,
     check_choice,
     check_filled_text,
     check_id,
@@ -21,10 +19,9 @@ from cstar._check import (
     check_metadata,
     check_tags,
     check_text,
-    check_whole_number,
 )
 from cstar._codec import list_of, object_of
-from cstar._pagination import Listing
+from cstar._pagination import listing
 from cstar._types import NOT_GIVEN
 from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
 from cstar.resources._resource import AsyncResource, Resource, async_raw, raw
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from typing_extensions import Unpack
 
-    from cstar._pagination import AsyncPaginator, Page
+    from cstar._pagination import AsyncPaginator, Listing, Page
     from cstar._types import Json, NotGiven, QueryValue
 
     _Check = Callable[[str, object], JsonValue]
@@ -79,7 +76,7 @@ def _customer(team_id: str, customer_id: str) -> str:
     return f"{_customers_of(team_id)}/{check_id('customer_id', customer_id)}"
 
 
-def _list(
+def _list_call(
     team_id: str,
     *,
     status: CustomerStatus | None,
@@ -90,21 +87,17 @@ def _list(
     page_size: int,
     extra_query: Mapping[str, QueryValue] | None,
 ) -> Listing[Customer]:
-    query = merge_query(
-        {
-            "page": str(check_whole_number("page", page, low=1, high=MAX_PAGE)),
-            "pageSize": str(check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE)),
-            "status": None if status is None else _check_status("status", status),
-            "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
-            "search": None if search is None else check_text("search", search),
-            "tag": None if tag is None else check_text("tag", tag),
-        },
-        extra_query,
-    )
-    return Listing(Call("GET", _customers_of(team_id), list_of(Customer), query), page_size)
+    filters = {
+        "status": None if status is None else _check_status("status", status),
+        "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
+        "search": None if search is None else check_text("search", search),
+        "tag": None if tag is None else check_text("tag", tag),
+    }
+    path = _customers_of(team_id)
+    return listing(path, list_of(Customer), filters, page=page, page_size=page_size, extra_query=extra_query)
 
 
-def _create(
+def _create_call(
     team_id: str, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
 ) -> Call[Customer]:
     # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
@@ -119,14 +112,14 @@ def _create(
     )
 
 
-def _get(
+def _get_call(
     team_id: str, customer_id: str, expand: str | None, extra_query: Mapping[str, QueryValue] | None
 ) -> Call[CustomerDetail]:
     query = merge_query({"expand": None if expand is None else check_text("expand", expand)}, extra_query)
     return Call("GET", _customer(team_id, customer_id), object_of(CustomerDetail), query)
 
 
-def _update(
+def _update_call(
     team_id: str,
     customer_id: str,
     extra_body: Mapping[str, Json] | None,
@@ -148,7 +141,7 @@ def _update(
     )
 
 
-def _delete(team_id: str, customer_id: str, idempotency_key: str | None) -> Call[DeletedCustomer]:
+def _delete_call(team_id: str, customer_id: str, idempotency_key: str | None) -> Call[DeletedCustomer]:
     return Call(
         "DELETE",
         _customer(team_id, customer_id),
@@ -201,7 +194,7 @@ class Customers(Resource):
             ```
         """
         return self._list(
-            _list(
+            _list_call(
                 team_id,
                 status=status,
                 sentiment=sentiment,
@@ -210,8 +203,7 @@ class Customers(Resource):
                 page=page,
                 page_size=page_size,
                 extra_query=extra_query,
-            ),
-            page,
+            )
         )
 
     def create(
@@ -262,7 +254,7 @@ class Customers(Resource):
             ```
         """
         return self._send(
-            _create(
+            _create_call(
                 team_id,
                 extra_body,
                 idempotency_key,
@@ -307,7 +299,7 @@ class Customers(Resource):
             customer = client.customers.get(team_id, "cus_x9Y8z7W6v5U4")
             ```
         """
-        return self._send(_get(team_id, customer_id, expand, extra_query))
+        return self._send(_get_call(team_id, customer_id, expand, extra_query))
 
     def update(
         self,
@@ -364,7 +356,7 @@ class Customers(Resource):
             ```
         """
         return self._send(
-            _update(
+            _update_call(
                 team_id,
                 customer_id,
                 extra_body,
@@ -406,7 +398,7 @@ class Customers(Resource):
             client.customers.delete(team_id, customer.id)
             ```
         """
-        return self._send(_delete(team_id, customer_id, idempotency_key))
+        return self._send(_delete_call(team_id, customer_id, idempotency_key))
 
     @property
     def with_raw_response(self) -> CustomersWithRawResponse:
@@ -484,7 +476,7 @@ class AsyncCustomers(AsyncResource):
             ```
         """
         return self._list(
-            _list(
+            _list_call(
                 team_id,
                 status=status,
                 sentiment=sentiment,
@@ -493,8 +485,7 @@ class AsyncCustomers(AsyncResource):
                 page=page,
                 page_size=page_size,
                 extra_query=extra_query,
-            ),
-            page,
+            )
         )
 
     async def create(
@@ -545,7 +536,7 @@ class AsyncCustomers(AsyncResource):
             ```
         """
         return await self._send(
-            _create(
+            _create_call(
                 team_id,
                 extra_body,
                 idempotency_key,
@@ -590,7 +581,7 @@ class AsyncCustomers(AsyncResource):
             customer = await client.customers.get(team_id, "cus_x9Y8z7W6v5U4")
             ```
         """
-        return await self._send(_get(team_id, customer_id, expand, extra_query))
+        return await self._send(_get_call(team_id, customer_id, expand, extra_query))
 
     async def update(
         self,
@@ -647,7 +638,7 @@ class AsyncCustomers(AsyncResource):
             ```
         """
         return await self._send(
-            _update(
+            _update_call(
                 team_id,
                 customer_id,
                 extra_body,
@@ -689,7 +680,7 @@ class AsyncCustomers(AsyncResource):
             await client.customers.delete(team_id, customer.id)
             ```
         """
-        return await self._send(_delete(team_id, customer_id, idempotency_key))
+        return await self._send(_delete_call(team_id, customer_id, idempotency_key))
 
     @property
     def with_raw_response(self) -> AsyncCustomersWithRawResponse:
