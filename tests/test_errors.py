@@ -318,6 +318,25 @@ def test_a_hook_of_your_own_that_raises_for_status_changes_nothing(wire: respx.R
     assert type(caught) is NotFoundError
 
 
+def test_a_hook_that_reads_before_it_raises_for_status_keeps_the_servers_reason(
+    wire: respx.Router, say: Speaker
+) -> None:
+    wire.get(GET).respond(404, json=error("resource_missing", "Gone."))
+
+    def hook(response: httpx.Response) -> None:
+        response.read()
+        response.raise_for_status()
+
+    async def async_hook(response: httpx.Response) -> None:
+        await response.aread()
+        response.raise_for_status()
+
+    hooks = {"response": [hook if say.kind == "sync" else async_hook]}
+    caught = fail(say, http_client=say.http_client(event_hooks=hooks))
+    assert isinstance(caught, NotFoundError)
+    assert caught.message == "Gone."
+
+
 ERRORS = [
     CstarError("a"),
     ConfigurationError("a"),
