@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,9 @@ KEY = "sk_test_" + "k3Y_" * 8
 URL = "https://api.cstar.test/api/v1"
 TEAM = "3f2b8c1e-5d4a-4e6f-9a7b-1c2d3e4f5a6b"
 CUSTOMERS = f"/teams/{TEAM}/customers"
+
+# What a visitor of a walk returns to leave it.
+STOP = object()
 
 # Verbatim from the API's Customers page.
 LIST_SAMPLE = """{
@@ -125,12 +128,27 @@ class Speaker:
     def collect(self, action: Callable[[Any], Any], **options: Any) -> list[Any]:
         """Do an action that gives something to iterate over, and return all that it yields."""
         if self.kind == "sync":
-            return self(lambda client: list(as_iterable(action(client))), **options)
+            return self(lambda client: list(action(client)), **options)
 
         async def gather(client: AsyncCstar) -> list[Any]:
-            return [item async for item in as_async_iterable(action(client))]
+            return [item async for item in action(client)]
 
         return self(gather, **options)
+
+    def walk(self, action: Callable[[Any], Any], visit: Callable[[Any], Any], **options: Any) -> None:
+        """Do an action that gives something to iterate over, and visit each item until a visit returns `STOP`."""
+
+        def go(client: Cstar) -> None:
+            for item in action(client):
+                if visit(item) is STOP:
+                    break
+
+        async def go_async(client: AsyncCstar) -> None:
+            async for item in action(client):
+                if visit(item) is STOP:
+                    break
+
+        self(go if self.kind == "sync" else go_async, **options)
 
     def http_client(self, **options: Any) -> httpx.Client | httpx.AsyncClient:
         """An httpx client of the right kind."""
@@ -145,11 +163,3 @@ class Speaker:
             hook(event)
 
         return async_hook
-
-
-def as_iterable(thing: Any) -> Iterable[Any]:
-    return thing
-
-
-def as_async_iterable(thing: Any) -> AsyncIterable[Any]:
-    return thing

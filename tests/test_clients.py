@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from cstar import AsyncCstar, Cstar, CstarError, CustomerDetail, RawResponse
+from cstar._transport import _ssl_context
 from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
 
 if TYPE_CHECKING:
@@ -225,6 +226,22 @@ def test_an_exception_of_your_own_hook_is_yours(wire: respx.Router, say: Speaker
     own = say.http_client(event_hooks={"request": [say.hook(hook)]})
     with pytest.raises(ZeroDivisionError):
         say(lambda client: client.customers.get(TEAM, ID), http_client=own)
+
+
+@BOTH
+def test_certificates_are_loaded_once_for_all_clients(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = httpx.create_ssl_context
+    loaded: list[object] = []
+
+    def counted() -> object:
+        loaded.append(load())
+        return loaded[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", counted)
+    _ssl_context.cache_clear()
+    for _ in range(3):
+        assert build(KEY)._transport.pool.http
+    assert len(loaded) == 1
 
 
 # ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -439,7 +456,7 @@ Cstar(base_url="http://127.0.0.1:9", max_retries=50).whoami()
     assert KEY not in done.stderr
 
 
-def test_a_walk_in_a_thread_leaves_no_thread_behind(session_box: Sandbox) -> None:
+def test_a_walk_leaves_no_thread_behind(session_box: Sandbox) -> None:
     before = set(threading.enumerate())
     with Cstar(session_box.api_key, base_url=session_box.url) as client:
         for _ in client.customers.list(session_box.team_id, page_size=1):

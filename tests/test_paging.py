@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
 from cstar._codec import Slice
 from cstar._pagination import MAX_PAGES_PAST_TOTAL, MAX_PAGES_WITHOUT_FRESH_ROWS, Walk
-from support import CUSTOMERS, TEAM, Speaker, customer, error, ok, page_of
+from support import CUSTOMERS, STOP, TEAM, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,47 +146,24 @@ def test_there_is_no_page_after_the_last(wire: respx.Router, say: Speaker) -> No
 def test_nothing_is_fetched_ahead_of_need(wire: respx.Router, say: Speaker) -> None:
     route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
     asked: list[int] = []
-
-    def read(client: Any) -> None:
-        for _ in client.customers.list(TEAM, page_size=3):
-            asked.append(route.call_count)
-
-    async def read_async(client: Any) -> None:
-        async for _ in client.customers.list(TEAM, page_size=3):
-            asked.append(route.call_count)
-
-    say(read if say.kind == "sync" else read_async)
+    say.walk(lambda client: client.customers.list(TEAM, page_size=3), lambda _: asked.append(route.call_count))
     assert asked == [1, 1, 1, 2, 2, 2, 3]
 
 
 def test_breaking_out_of_a_walk_sends_nothing_more(wire: respx.Router, say: Speaker) -> None:
     route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-
-    def read(client: Any) -> None:
-        for _ in client.customers.list(TEAM, page_size=3):
-            break
-
-    async def read_async(client: Any) -> None:
-        async for _ in client.customers.list(TEAM, page_size=3):
-            break
-
-    say(read if say.kind == "sync" else read_async)
+    say.walk(lambda client: client.customers.list(TEAM, page_size=3), lambda _: STOP)
     assert route.call_count == 1
 
 
 def test_an_exception_of_the_loops_body_reaches_the_caller(wire: respx.Router, say: Speaker) -> None:
     wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
-    def read(client: Any) -> None:
-        for _ in client.customers.list(TEAM, page_size=3):
-            raise ZeroDivisionError
-
-    async def read_async(client: Any) -> None:
-        async for _ in client.customers.list(TEAM, page_size=3):
-            raise ZeroDivisionError
+    def fail(_: Any) -> None:
+        raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        say(read if say.kind == "sync" else read_async)
+        say.walk(lambda client: client.customers.list(TEAM, page_size=3), fail)
 
 
 def test_a_page_that_fails_is_retried_and_then_raises_where_it_was_needed(wire: respx.Router, say: Speaker) -> None:
@@ -194,17 +171,10 @@ def test_a_page_that_fails_is_retried_and_then_raises_where_it_was_needed(wire: 
     wire.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
     failing = wire.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
     seen: list[str] = []
-
-    def read(client: Any) -> None:
-        for row in client.customers.list(TEAM, page_size=3):
-            seen.append(row.id)
-
-    async def read_async(client: Any) -> None:
-        async for row in client.customers.list(TEAM, page_size=3):
-            seen.append(row.id)
-
     with pytest.raises(InternalServerError):
-        say(read if say.kind == "sync" else read_async, max_retries=1)
+        say.walk(
+            lambda client: client.customers.list(TEAM, page_size=3), lambda row: seen.append(row.id), max_retries=1
+        )
     assert seen == IDS[:3]
     assert failing.call_count == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import httpx
@@ -125,6 +126,11 @@ def test_retry_after_as_a_date_wins_over_the_backoff(wire: respx.Router, say: Sp
     wire.get(GET).mock(side_effect=[httpx.Response(429, headers={"Retry-After": date}), FINE])
     say(lambda client: client.customers.get(TEAM, ID))
     assert 25 < say.waits[0] <= 30
+
+
+def test_retry_after_as_a_date_counts_from_now() -> None:
+    answer = Answer(429, httpx.Headers({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), b"", "key")
+    assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
 
 
 def test_retry_after_in_the_past_means_now(wire: respx.Router, say: Speaker) -> None:

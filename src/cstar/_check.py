@@ -39,18 +39,22 @@ def refuse(param: str, allowed: str, value: object) -> NoReturn:
     shown = f"a value of type {type(value).__name__}"
     if value is None or isinstance(value, (bool, float)):
         shown = repr(value)
-    elif isinstance(value, str):
-        text = str.__str__(value)
+    elif (text := _plain(value)) is not None:
         shown = repr(text) if len(text) <= 80 else f"{text[:60]!r}… ({len(text)} characters)"
     elif isinstance(value, int) and abs(value) < 10**20:
         shown = repr(int(value))
     raise InvalidParameterError(f"{param} must be {allowed}, not {shown}", param=param)
 
 
+def _plain(value: object) -> str | None:
+    """A string's value, whatever a subclass says of itself; `None` for anything else."""
+    return str.__str__(value) if isinstance(value, str) else None
+
+
 def check_text(param: str, value: object) -> str:
-    if not isinstance(value, str):
+    text = _plain(value)
+    if text is None:
         refuse(param, "a string", value)
-    text = str.__str__(value)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -90,14 +94,14 @@ def check_path(param: str, value: object) -> str:
 
 
 def _matching(pattern: re.Pattern[str], param: str, allowed: str, value: object) -> str:
-    text = str.__str__(value) if isinstance(value, str) else None
+    text = _plain(value)
     if text is None or not pattern.fullmatch(text):
         refuse(param, allowed, value)
     return text
 
 
 def check_choice(param: str, value: object, choices: Collection[str]) -> str:
-    text = str.__str__(value) if isinstance(value, str) else None
+    text = _plain(value)
     if text is None or text not in choices:
         refuse(param, "one of " + ", ".join(map(repr, choices)), value)
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -177,7 +178,11 @@ def list_of(model: type[T]) -> Callable[[bytes], Slice[T]]:
 @lru_cache(maxsize=256)
 def _adapter(envelope: Any, model: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a generic class has no type to name
     # Built when a resource is first used, so that importing the package does not pay for it.
-    return TypeAdapter(envelope[model])
+    adapter: TypeAdapter[Any] = TypeAdapter(envelope[model])
+    # Some types turn out to be unfinished only when they are used: then now, not after something was sent.
+    with suppress(ValidationError):
+        adapter.validate_json(b"null")
+    return adapter
 
 
 def json_or_none(content: bytes) -> JsonValue:
@@ -252,7 +257,7 @@ def _encoding_hint(answer: Answer) -> str:
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = None) -> None:
+def raise_for_status(call: Call[T], answer: Answer) -> None:
     """Raise what an answer's status means, unless it is a success.
 
     Raises:
@@ -267,7 +272,7 @@ def raise_for_status(call: Call[T], answer: Answer, *, now: datetime | None = No
     code = answer.status_code
     message = fields.get("message") or _message_without_envelope(answer, body)
     details = [fields.get("code"), f"param {fields['param']}" if "param" in fields else None]
-    wait = retry_after(answer, now=now)
+    wait = retry_after(answer)
     request_id = answer.request_id
     sentences = [f"{call} failed with {_status(code)}: {message}"]
     if code == 409 and answer.after_lost_answer:

@@ -266,12 +266,10 @@ class AsyncPaginator(Generic[T]):
         first: Callable[[], Awaitable[AsyncPage[T]]],
         fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]],
         listing: Listing[T],
-        number: int,
     ) -> None:
         self._first = first
         self._fetch = fetch
         self._listing = listing
-        self._number = number
 
     def __await__(self) -> Generator[object, object, AsyncPage[T]]:
         return self._first().__await__()
@@ -285,7 +283,7 @@ class AsyncPaginator(Generic[T]):
         Raises:
             APIError: A call failed.
         """
-        return _AsyncPages(self._fetch, self._listing, self._number, None)
+        return _AsyncPages(self._fetch, self._listing, self._listing.first, None)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _AsyncRows(self.iter_pages())

@@ -62,14 +62,12 @@ class Pool(Generic[H]):
         home: Tells the process and event loop we are in: connections opened in one are of no use in another.
 
     Attributes:
-        is_own: Whether the httpx client was built here.
         rate_limit: Where the key stood at the last answer.
         user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
     """
 
     def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
         self.rate_limit: RateLimit | None = None
-        self.is_own: bool = given is None
         self._make: Callable[[], H] = make
         self._given: H | None = given
         self._current_home = home
@@ -79,6 +77,11 @@ class Pool(Generic[H]):
         self._is_closed = False
         agent = "" if given is None else given.headers.get("User-Agent", "")
         self.user_agent: str = USER_AGENT if not agent or agent.startswith("python-httpx/") else agent
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the httpx client is built here."""
+        return self._given is None
 
     @property
     def http(self) -> H:

@@ -64,7 +64,7 @@ class AsyncResource:
         async def first() -> AsyncPage[RowT]:
             return _finish(await self._transport.send(listing.call), parse, raw=self._raw)
 
-        return AsyncPaginator(first, self._fetch, listing, listing.first)
+        return AsyncPaginator(first, self._fetch, listing)
 
     async def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
         return decode(call, await self._transport.send(call))

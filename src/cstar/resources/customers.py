@@ -55,6 +55,7 @@ _CHECKS: Mapping[str, _Check] = {
     "custom_fields": check_json_object,
     "metadata": check_metadata,
 }
+_CHECKS_OF_UPDATE: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
 
 
 class _Fields(TypedDict):
@@ -126,9 +127,8 @@ def _update_call(
     idempotency_key: str | None,
     **fields: Unpack[_Fields],
 ) -> Call[Customer]:
-    checks: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
     body: dict[str, JsonValue] = {
-        to_camel(param): None if value is None else checks[param](param, value)
+        to_camel(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
         for param, value in fields.items()
         if value is not NOT_GIVEN
     }
