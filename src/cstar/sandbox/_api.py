@@ -215,7 +215,7 @@ class Api:
         _validation.no_parameters(call.query)
         customer = self._customer(call)
         self._store.remove(customer)
-        return Result({"deleted": True, "id": _prefixed(customer.id)})
+        return Result({"deleted": True, "id": customer.public_id})
 
     def unknown_path(self, call: Call, _context: Context) -> Result:
         raise ApiError("resource_missing", f"There is nothing at {call.path}.")
@@ -276,13 +276,9 @@ def _customer_uuid(text: str) -> uuid.UUID | None:
     return uuid.UUID(text) if _UUID.fullmatch(text) else None
 
 
-def _prefixed(id: uuid.UUID) -> str:
-    return f"cus_{id.hex}"
-
-
 def _customer_json(customer: Customer) -> JsonObject:
     return {
-        "id": _prefixed(customer.id),
+        "id": customer.public_id,
         "object": "customer",
         "name": customer.name,
         "email": customer.email,

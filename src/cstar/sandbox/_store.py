@@ -87,6 +87,11 @@ class Customer:
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     ticket_count: int = 0
 
+    @property
+    def public_id(self) -> str:
+        """The id as the API shows it."""
+        return f"cus_{self.id.hex}"
+
 
 @dataclass(frozen=True)
 class Ticket:
