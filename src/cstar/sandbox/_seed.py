@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from cstar.sandbox._clock import HOUR, SECOND, instant
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from cstar.sandbox._store import Store
 
 # Number 0 was created here and each further one a little earlier, so none is ever in the future.
-_NEWEST = datetime(2025, 6, 1, tzinfo=timezone.utc)
-_APART = timedelta(minutes=11)
+_NEWEST = instant(datetime(2025, 6, 1, tzinfo=timezone.utc))
+_APART = 11 * 60 * SECOND
 
 _FIRST_NAMES = (
     "Ada Amara Ana Anders Astrid Aylin Beatriz Ben Björn Carmen Chloé Daniel Diego Elena Elif Emma Farid Fatima Femi "
@@ -68,13 +69,14 @@ _TICKET_STATUSES = ("open", "pending", "resolved", "closed")
 
 def seed(store: Store, customers: int) -> None:
     """Put in the demo customers numbered below `customers` that were not put in before, with their tickets."""
+    if customers <= store.seeded:
+        return  # without the lock for writing, which another process may hold for long
     with store.transaction(writing=True):
         for number in reversed(range(store.seeded, customers)):
             customer, tickets = _demo(number)
             if store.customer_with_email(customer.email) is None:
                 store.add(customer)
-                for ticket in tickets:
-                    store.add_ticket(customer, ticket)
+                store.add_tickets(customer, tickets)
         store.seeded = max(store.seeded, customers)
 
 
@@ -84,7 +86,7 @@ def _demo(number: int) -> tuple[Customer, list[Ticket]]:
     first, last = chance.choice(_FIRST_NAMES), chance.choice(_LAST_NAMES)
     company, domain = chance.choice(_COMPANIES)
     plan = chance.choice(_PLANS)
-    created = instant(_NEWEST - number * _APART)
+    created = _NEWEST - number * _APART
     tickets = [
         Ticket(
             id=f"tkt_{chance.getrandbits(64):016x}",
@@ -110,6 +112,7 @@ def _demo(number: int) -> tuple[Customer, list[Ticket]]:
     return customer, tickets
 
 
+@functools.cache
 def _mailbox(name: str) -> str:
     plain = name.lower().translate(str.maketrans("äéíëöü", "aeieou"))
     return plain.replace("'", "")

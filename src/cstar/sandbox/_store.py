@@ -1,53 +1,54 @@
 """What the sandbox remembers: all of its SQL, and nothing else of it.
 
 A connection is used by one thread at a time (the one that starts the sandbox, then its event loop), and each request is
-one transaction, so nothing here needs a lock.
+one transaction, so nothing here needs a lock. Several processes may have the same file open.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
 import sqlite3
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cstar.sandbox._index import Index, entry
 from cstar.sandbox._validation import Json, JsonObject
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
+    from cstar.sandbox._index import Entry
     from cstar.sandbox._validation import ListQuery
 
 # "cstr", so that a database of another program is recognised and left alone.
 _APPLICATION_ID = 0x63737472
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+
+# Seconds to wait for another process at the same file: longer than it takes to put in 100,000 demo customers.
+_BUSY_TIMEOUT = 30
 
 _SCHEMA = (
     """CREATE TABLE sandbox (
            team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
            seeded INTEGER NOT NULL DEFAULT 0)""",
-    # The instant of creation, made unique, is the primary key: then "newest first" is the order in which SQLite keeps
-    # the rows, and every index gives its matches in that order without sorting.
+    # The instant of creation, made unique, is the primary key: then SQLite keeps the rows in the order of lists, and
+    # the rows of a page, or nearly so, next to each other.
     """CREATE TABLE customers (
            created INTEGER PRIMARY KEY, updated INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
-           name TEXT NOT NULL, email TEXT NOT NULL, folded_name TEXT NOT NULL, folded_email TEXT NOT NULL UNIQUE,
+           name TEXT NOT NULL, email TEXT NOT NULL, folded_email TEXT NOT NULL UNIQUE,
            sentiment TEXT NOT NULL, status TEXT NOT NULL, tags TEXT NOT NULL, notes TEXT,
            custom_fields TEXT NOT NULL, metadata TEXT NOT NULL)""",
-    "CREATE INDEX customers_by_status ON customers (status)",
-    "CREATE INDEX customers_by_sentiment ON customers (sentiment)",
-    "CREATE INDEX customers_by_status_and_sentiment ON customers (status, sentiment)",
-    """CREATE TABLE tags (
-           tag TEXT NOT NULL, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
-           PRIMARY KEY (tag, customer)) WITHOUT ROWID""",
-    "CREATE INDEX tags_by_customer ON tags (customer)",
+    # Kept by customer, newest last, so that a customer's tickets are found, counted and put in together.
     """CREATE TABLE tickets (
-           id TEXT PRIMARY KEY, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
-           title TEXT NOT NULL, status TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID""",
-    "CREATE INDEX tickets_by_customer ON tickets (customer, created)",
+           customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE, created INTEGER NOT NULL, id TEXT NOT NULL,
+           title TEXT NOT NULL, status TEXT NOT NULL,
+           PRIMARY KEY (customer, created, id)) WITHOUT ROWID""",
     """CREATE TABLE remembered (
            api_key TEXT NOT NULL, idempotency_key TEXT NOT NULL, fingerprint TEXT NOT NULL, at INTEGER NOT NULL,
            status INTEGER NOT NULL, body BLOB NOT NULL, request_id TEXT NOT NULL,
@@ -119,14 +120,19 @@ class Store:
     def __init__(self, database: str | os.PathLike[str]) -> None:
         self._db = sqlite3.connect(
             os.fspath(database),
+            timeout=_BUSY_TIMEOUT,
             isolation_level=None,  # transactions are begun and ended here, not by the module's guesses
             check_same_thread=False,
         )
+        self._index = Index()
+        self._index_version: int | None = None  # SQLite's data_version of what the index was made from; None: unknown
+        self._index_changed = False  # by the transaction under way
         try:
             self._db.row_factory = sqlite3.Row
             self._prepare(database)
-            with self.transaction(writing=True):
+            with self.transaction(writing=False):
                 self.identity = self._identity()
+                self._refresh_index()
         except BaseException:
             self._db.close()
             raise
@@ -140,37 +146,23 @@ class Store:
         # IMMEDIATE takes the write lock first, so that what a write has checked stays true until it commits, even with
         # another process at the same file.
         self._db.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        self._index_changed = False
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:  # some failures, such as a full disk, have rolled back already
                 self._db.execute("ROLLBACK")
+            if self._index_changed:
+                self._index_version = None  # what holds now is what the database says
             raise
 
     def customers(self, query: ListQuery) -> tuple[list[Customer], int]:
         """One page of the customers that a query describes, newest first, and how many there are in all."""
-        conditions, values = ["TRUE"], list[str | int]()
-        if query.status is not None:
-            conditions.append("status = ?")
-            values.append(query.status)
-        if query.sentiment is not None:
-            conditions.append("sentiment = ?")
-            values.append(query.sentiment)
-        if query.search is not None:
-            # instr() rather than LIKE: every character is plain. Folding is Python's, SQLite's knows ASCII only.
-            conditions.append("(instr(folded_name, ?) OR instr(folded_email, ?))")
-            values += [query.search.casefold()] * 2
-        if query.tag is not None:
-            conditions.append("created IN (SELECT customer FROM tags WHERE tag = ?)")
-            values.append(query.tag)
-        matching = " AND ".join(conditions)
-
-        total: int = self._db.execute(f"SELECT count(*) FROM customers WHERE {matching}", values).fetchone()[0]  # noqa: S608 - fixed conditions, bound values
-        rows = self._db.execute(
-            f"{_SELECT_CUSTOMER} WHERE {matching} ORDER BY created DESC LIMIT ? OFFSET ?",
-            [*values, query.page_size, (query.page - 1) * query.page_size],
-        )
+        self._refresh_index()
+        page, total = self._index.select(query)
+        places = ", ".join("?" * len(page))
+        rows = self._db.execute(f"{_SELECT_CUSTOMER} WHERE created IN ({places}) ORDER BY created DESC", page)
         return [_customer(row) for row in rows], total
 
     def customer(self, id: uuid.UUID) -> Customer | None:
@@ -183,39 +175,43 @@ class Store:
 
     def free_instant(self, at: int) -> int:
         """The first instant, from `at` on, at which no customer was created."""
-        while self._db.execute("SELECT 1 FROM customers WHERE created = ?", (at,)).fetchone():
-            at += 1
-        return at
+        free = self._index.free_instant(at)
+        while self._db.execute("SELECT 1 FROM customers WHERE created = ?", (free,)).fetchone():
+            free += 1  # another process was at it
+        return free
 
     def add(self, customer: Customer) -> None:
         self._db.execute(
-            """INSERT INTO customers (created, updated, id, name, email, folded_name, folded_email, sentiment, status,
-                                      tags, notes, custom_fields, metadata)
-               VALUES (:created, :updated, :id, :name, :email, :folded_name, :folded_email, :sentiment, :status,
-                       :tags, :notes, :custom_fields, :metadata)""",
+            """INSERT INTO customers (created, updated, id, name, email, folded_email, sentiment, status, tags, notes,
+                                      custom_fields, metadata)
+               VALUES (:created, :updated, :id, :name, :email, :folded_email, :sentiment, :status, :tags, :notes,
+                       :custom_fields, :metadata)""",
             _row(customer),
         )
-        self._tag(customer)
+        self._index_changed = True
+        self._index.put(_entry(customer))
 
     def replace(self, customer: Customer) -> None:
         """Put a customer in the place of the one that has its `created`."""
         self._db.execute(
-            """UPDATE customers SET updated = :updated, name = :name, email = :email, folded_name = :folded_name,
-                   folded_email = :folded_email, sentiment = :sentiment, status = :status, tags = :tags,
-                   notes = :notes, custom_fields = :custom_fields, metadata = :metadata
+            """UPDATE customers SET updated = :updated, name = :name, email = :email, folded_email = :folded_email,
+                   sentiment = :sentiment, status = :status, tags = :tags, notes = :notes,
+                   custom_fields = :custom_fields, metadata = :metadata
                WHERE created = :created""",
             _row(customer),
         )
-        self._db.execute("DELETE FROM tags WHERE customer = ?", (customer.created,))
-        self._tag(customer)
+        self._index_changed = True
+        self._index.put(_entry(customer))
 
     def remove(self, customer: Customer) -> None:
         self._db.execute("DELETE FROM customers WHERE created = ?", (customer.created,))
+        self._index_changed = True
+        self._index.discard(customer.created)
 
-    def add_ticket(self, customer: Customer, ticket: Ticket) -> None:
-        self._db.execute(
-            "INSERT INTO tickets (id, customer, title, status, created) VALUES (?, ?, ?, ?, ?)",
-            (ticket.id, customer.created, ticket.title, ticket.status, ticket.created),
+    def add_tickets(self, customer: Customer, tickets: Iterable[Ticket]) -> None:
+        self._db.executemany(
+            "INSERT INTO tickets (customer, created, id, title, status) VALUES (?, ?, ?, ?, ?)",
+            [(customer.created, ticket.created, ticket.id, ticket.title, ticket.status) for ticket in tickets],
         )
 
     def recent_tickets(self, customer: Customer, limit: int) -> list[Ticket]:
@@ -241,8 +237,20 @@ class Store:
         )
 
     def forget(self, *, before: int) -> None:
-        """Drop the answers remembered before an instant."""
-        self._db.execute("DELETE FROM remembered WHERE at < ?", (before,))
+        """Drop answers remembered before an instant; a hundred at most, so that no call pays for all of a busy day."""
+        self._db.execute(
+            """DELETE FROM remembered WHERE (api_key, idempotency_key) IN (
+                   SELECT api_key, idempotency_key FROM remembered WHERE at < ? ORDER BY at LIMIT 100)""",
+            (before,),
+        )
+
+    def clear(self) -> None:
+        """Remove all customers, tickets and remembered answers; what stays is the identity."""
+        for table in ("tickets", "customers", "remembered"):
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names
+        self.seeded = 0
+        self._index_changed = True
+        self._index.clear()
 
     @property
     def seeded(self) -> int:
@@ -255,19 +263,51 @@ class Store:
         self._db.execute("UPDATE sandbox SET seeded = ?", (count,))
 
     def _prepare(self, database: str | os.PathLike[str]) -> None:
-        with self.transaction(writing=True):
-            found = (self._pragma("application_id"), self._pragma("user_version"))
-            if self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
-                for statement in _SCHEMA:
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            elif found != (_APPLICATION_ID, _SCHEMA_VERSION):
-                raise ValueError(f"{os.fspath(database)!r} is not a database of this version of the cStar sandbox.")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        if self._is_blank():
+            with self.transaction(writing=True):
+                if self._is_blank():  # still so: another process may be starting on the same new file
+                    self._create()
+        if (self._pragma("application_id"), self._pragma("user_version")) != (_APPLICATION_ID, _SCHEMA_VERSION):
+            raise ValueError(f"{os.fspath(database)!r} is not a database of this version of the cStar sandbox.")
+        self._write_ahead()
         # In WAL mode the default would not sync at every commit; an answer must mean that its write is on disk.
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+
+    def _is_blank(self) -> bool:
+        return self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+
+    def _create(self) -> None:
+        for statement in _SCHEMA:
+            self._db.execute(statement)
+        self._db.execute(
+            "INSERT INTO sandbox (team_id, api_key, publishable_key, webhook_secret) VALUES (?, ?, ?, ?)",
+            (
+                str(uuid.uuid4()),
+                f"sk_test_{secrets.token_urlsafe(24)}",
+                f"pk_test_{secrets.token_urlsafe(24)}",
+                f"whsec_{secrets.token_urlsafe(24)}",
+            ),
+        )
+        self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def _write_ahead(self) -> None:
+        # The one statement for which SQLite does not wait while another process is about to do the same.
+        deadline = time.monotonic() + _BUSY_TIMEOUT
+        while not self._is_write_ahead():
+            if time.monotonic() > deadline:
+                raise sqlite3.OperationalError("database is locked")
+            time.sleep(0.01)
+
+    def _is_write_ahead(self) -> bool:
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if str(error) != "database is locked":
+                raise
+            return False
+        return True
 
     def _pragma(self, name: str) -> int:
         value: int = self._db.execute(f"PRAGMA {name}").fetchone()[0]
@@ -275,22 +315,20 @@ class Store:
 
     def _identity(self) -> Identity:
         row = self._db.execute("SELECT team_id, api_key, publishable_key, webhook_secret FROM sandbox").fetchone()
-        if row is None:
-            row = (
-                str(uuid.uuid4()),
-                f"sk_test_{secrets.token_urlsafe(24)}",
-                f"pk_test_{secrets.token_urlsafe(24)}",
-                f"whsec_{secrets.token_urlsafe(24)}",
-            )
-            self._db.execute(
-                "INSERT INTO sandbox (team_id, api_key, publishable_key, webhook_secret) VALUES (?, ?, ?, ?)", row
-            )
         return Identity(*row)
 
-    def _tag(self, customer: Customer) -> None:
-        self._db.executemany(
-            "INSERT INTO tags (tag, customer) VALUES (?, ?)", [(tag, customer.created) for tag in set(customer.tags)]
-        )
+    def _refresh_index(self) -> None:
+        """Make the index again if another process has written since it was made, or a transaction has failed."""
+        version = self._pragma("data_version")
+        if version != self._index_version:
+            rows = self._db.execute(
+                "SELECT created, name, email, sentiment, status, tags FROM customers ORDER BY created"
+            )
+            self._index = Index(
+                entry(created, name, email, sentiment, status, _tags(tags))
+                for created, name, email, sentiment, status, tags in rows
+            )
+            self._index_version = version
 
 
 def _row(customer: Customer) -> dict[str, object]:
@@ -300,7 +338,6 @@ def _row(customer: Customer) -> dict[str, object]:
         "id": customer.id.hex,
         "name": customer.name,
         "email": customer.email,
-        "folded_name": customer.name.casefold(),
         "folded_email": customer.email.casefold(),
         "sentiment": customer.sentiment,
         "status": customer.status,
@@ -309,6 +346,18 @@ def _row(customer: Customer) -> dict[str, object]:
         "custom_fields": json.dumps(customer.custom_fields),
         "metadata": json.dumps(customer.metadata),
     }
+
+
+def _entry(customer: Customer) -> Entry:
+    return entry(
+        customer.created, customer.name, customer.email, customer.sentiment, customer.status, tuple(customer.tags)
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _tags(text: str) -> tuple[str, ...]:
+    """The tags of an entry; many customers have the same ones."""
+    return tuple(json.loads(text))
 
 
 def _customer(row: sqlite3.Row) -> Customer:
