@@ -23,6 +23,16 @@ def api(box):
         yield client
 
 
+@pytest.fixture
+def fresh_api(cstar_sandbox):
+    """The same, over a sandbox that is empty at the start of each test."""
+    with httpx.Client(
+        base_url=f"{cstar_sandbox.url}/teams/{cstar_sandbox.team_id}",
+        headers={"Authorization": f"Bearer {cstar_sandbox.api_key}"},
+    ) as client:
+        yield client
+
+
 @pytest.fixture(scope="session")
 def stranger(box):
     """Plain HTTP without a key."""
@@ -32,7 +42,7 @@ def stranger(box):
 
 @pytest.fixture(scope="session")
 def seeded():
-    """The same, over a sandbox of its own with 60 demo customers, which no test may change."""
+    """Likewise, over a sandbox of its own with 60 demo customers, which no test may change."""
     with (
         Sandbox(customers=60) as box,
         httpx.Client(

@@ -1,16 +1,11 @@
 import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import httpx
 import pytest
 
 from cstar.sandbox import Sandbox
-from cstar.sandbox._api import Api
-from cstar.sandbox._app import build_app
-from cstar.sandbox._server import listen, serving
-from cstar.sandbox._store import Store
 
 
 @pytest.fixture
@@ -134,19 +129,16 @@ def test_memory_survives_a_restart(tmp_path, key):
     assert contents[0] == contents[1]
 
 
-def test_a_key_is_remembered_for_24_hours_and_then_free(key):
+def test_a_key_is_remembered_for_24_hours_and_then_free(key, monkeypatch):
     hours = 3600 * 1_000_000
     clock = iter([0, 24 * hours, 24 * hours + 1])
-    with (
-        closing(Store(":memory:")) as store,
-        listen("127.0.0.1", 0) as listener,
-        serving(build_app(Api(store, clock=lambda: next(clock))), listener),
-    ):
+    with Sandbox() as box:
+        monkeypatch.setattr("cstar.sandbox._clock.now", lambda: next(clock))
         answers = [
             httpx.post(
-                "http://{}:{}/api/v1/teams/{}/customers".format(*listener.getsockname(), store.identity.team_id),
+                f"{box.url}/teams/{box.team_id}/customers",
                 json={"name": "Jane", "email": "jane@example.com"},
-                headers={**key, "Authorization": f"Bearer {store.identity.api_key}"},
+                headers={**key, "Authorization": f"Bearer {box.api_key}"},
             )
             for _ in range(3)
         ]

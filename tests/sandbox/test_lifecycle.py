@@ -201,3 +201,33 @@ def test_it_logs_requests_under_its_own_name_and_keeps_uvicorn_quiet(caplog, new
 def test_uvicorn_messages_from_elsewhere_still_come_through(box, caplog):
     logging.getLogger("uvicorn.error").warning("from the program around it")
     assert "from the program around it" in caplog.text
+
+
+def test_a_reset_leaves_nothing_but_the_port_the_keys_and_the_demo_customers():
+    with Sandbox(customers=2) as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
+        before = (box.url, box.api_key, box.publishable_key, box.team_id, box.webhook_secret)
+        customers = f"{box.url}/teams/{box.team_id}/customers"
+        demo = client.get(customers).json()["data"]
+        client.delete(f"{customers}/{demo[0]['id']}")
+        client.post(customers, json={"name": "Jane", "email": "jane@example.com"})
+        box.faults.add("drop")
+        box.reset()
+        assert client.get(customers).json()["data"] == demo
+        assert (box.url, box.api_key, box.publishable_key, box.team_id, box.webhook_secret) == before
+        assert len(box.requests) == 1
+        assert not list(box.faults)
+
+
+def test_what_arrived_can_still_be_asked_after_the_stop_but_not_reset():
+    with Sandbox() as box:
+        whoami(box)
+    assert [request.status for request in box.requests] == [200]
+    assert box.deliveries == ()
+    with pytest.raises(RuntimeError, match="not running"):
+        box.reset()
+
+
+@pytest.mark.parametrize("ask", ["deliveries", "url", "api_key"])
+def test_before_the_first_start_there_is_nothing_to_ask_for(ask):
+    with pytest.raises(RuntimeError, match="not started yet"):
+        getattr(Sandbox(), ask)

@@ -17,6 +17,7 @@ BAD_FIELDS = [
     ("name", 5),
     ("name", ""),
     ("name", " \t\n"),
+    ("name", "\u2003\ufeff\x00"),
     ("email", None),
     ("email", ["jane@example.com"]),
     ("email", ""),
@@ -29,6 +30,9 @@ BAD_FIELDS = [
     ("email", "jane@exa mple.com"),
     ("email", " jane@example.com"),
     ("email", "jane@example.com\n"),
+    ("email", "jane\x00@example.com"),
+    ("email", "jane@exam\x7fple.com"),
+    ("email", "jane@exam_ple.com"),
     ("email", "jane@doe@example.com"),
     ("email", ".jane@example.com"),
     ("email", "jane..doe@example.com"),
@@ -218,3 +222,62 @@ def test_whoami_and_create_take_no_query_parameters(box, api, new_email):
     assert refusal(api.get(f"{box.url}/auth/whoami?expand=team")) == invalid("expand")
     answer = api.post("/customers?dry_run=1", json={"name": "Jane", "email": new_email()})
     assert refusal(answer) == invalid("dry_run")
+
+
+MEBIBYTE = 1024 * 1024
+JANE = {"name": "Jane", "email": "jane.large@example.com"}
+
+
+def sized(length):
+    """The JSON of a customer, with as many bytes."""
+    body = json.dumps({**JANE, "notes": ""}).encode()
+    return body.replace(b'"notes": ""', b'"notes": "%s"' % (b"x" * (length - len(body))))
+
+
+def in_pieces(body):
+    for start in range(0, len(body), 65536):
+        yield body[start : start + 65536]
+
+
+@pytest.mark.parametrize("arrange", [bytes, in_pieces], ids=["at once", "in pieces"])
+@pytest.mark.parametrize("length", [MEBIBYTE + 1, 20 * MEBIBYTE])
+def test_a_body_of_more_than_a_mebibyte_is_refused(api, length, arrange):
+    answer = api.post("/customers", content=arrange(sized(length)), headers={"Content-Type": "application/json"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (413, "invalid_request_error", "request_too_large")
+    assert "1,048,576 bytes" in error["message"]
+
+
+def test_a_body_of_a_mebibyte_is_taken(api):
+    answer = api.post("/customers", content=sized(MEBIBYTE), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+
+
+def test_even_a_read_may_not_have_a_larger_body(api):
+    assert api.request("GET", "/customers", content=b"x" * (MEBIBYTE + 1)).status_code == 413
+
+
+def test_a_stranger_with_a_large_body_is_told_to_authenticate(stranger, box):
+    path = f"/teams/{box.team_id}/customers"
+    assert stranger.post(path, content=b"x" * (MEBIBYTE + 1)).status_code == 401
+
+
+@pytest.mark.parametrize("key", ["cl\u00e9".encode("latin-1"), b"a\tb", b"\xa0"])
+def test_an_idempotency_key_is_printable_ascii(api, key):
+    assert refusal(api.post("/customers", json={}, headers={"Idempotency-Key": key})) == invalid("Idempotency-Key")
+
+
+@pytest.mark.parametrize("version", ["2026-02-30", "0000-01-01", "20260301", "2026-W10-1", "2026-03-01T00:00"])
+def test_a_version_is_a_day_of_the_calendar(api, version):
+    assert refusal(api.get("/customers", headers={"CStar-Version": version})) == invalid("CStar-Version")
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize(
+    "body", [b'{"notes": "a", "notes": "a"}', b'{"customFields": {"deep": [{"\\ud800": 1, "\\ud800": 2}]}}']
+)
+def test_a_json_key_given_twice_is_refused(api, create, method, body):
+    path = "/customers" if method == "POST" else f"/customers/{create()['id']}"
+    answer = api.request(method, path, content=body, headers={"Content-Type": "application/json"})
+    assert refusal(answer) == invalid(None)
+    assert "twice" in answer.json()["error"]["message"]

@@ -15,7 +15,10 @@ It knows the customers API as documented, and shares no code with the client, so
 from __future__ import annotations
 
 try:
+    from cstar.sandbox._faults import Fault, FaultKind, Faults
+    from cstar.sandbox._journal import ReceivedRequest
     from cstar.sandbox._sandbox import Sandbox
+    from cstar.sandbox._webhooks import Delivery, DeliveryAttempt
 except ModuleNotFoundError as _missing:
     if (_missing.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
         raise
@@ -25,4 +28,4 @@ except ModuleNotFoundError as _missing:
         name=_missing.name,
     ) from _missing
 
-__all__ = ["Sandbox"]
+__all__ = ["Delivery", "DeliveryAttempt", "Fault", "FaultKind", "Faults", "ReceivedRequest", "Sandbox"]

@@ -30,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    box = Sandbox(port=options.port, host=options.host, database=options.database, customers=options.customers)
+    try:
+        box = _sandbox(options)
+    except ValueError as error:
+        return _failed(str(error))
     try:
         box.start()
     except OSError as error:
@@ -46,6 +49,24 @@ def _serve(options: argparse.Namespace) -> int:
         box.stop()
 
 
+def _sandbox(options: argparse.Namespace) -> Sandbox:
+    box = Sandbox(
+        port=options.port,
+        host=options.host,
+        database=options.database,
+        customers=options.customers,
+        rate_limit=options.rate_limit,
+        webhook_url=options.webhook_url,
+    )
+    if options.latency:
+        box.faults.add("latency", seconds=options.latency, probability=1)
+    if options.fault_rate:
+        box.faults.add("flaky", probability=options.fault_rate, seed=options.seed)
+    for fault in options.fault:
+        box.faults.add_json(fault)
+    return box
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cstar.sandbox", description="A local cStar API to develop against, until Ctrl-C."
@@ -57,6 +78,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--customers", type=_count, default=0, metavar="N", help="demo customers to put in (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rate-limit",
+        type=_rate,
+        metavar="REQUESTS/SECONDS",
+        help="requests for each key in so many seconds, such as 1000/3600 (default: a million an hour)",
+    )
+    parser.add_argument(
+        "--webhook-url", action="append", default=[], metavar="URL", help="where to deliver events; may be repeated"
+    )
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="hold up every answer so long")
+    parser.add_argument(
+        "--fault-rate", type=float, default=0.0, metavar="RATE", help="how often to fail at random, from 0 to 1"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="make what --fault-rate picks the same each time")
+    parser.add_argument(
+        "--fault",
+        type=json.loads,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="""a certain fault, such as '{"kind": "status", "status": 503, "times": 2}'; may be repeated""",
     )
     parser.add_argument("--json", action="store_true", help="print the url and the keys as one line of JSON instead")
     return parser
@@ -74,9 +117,18 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("must be a number, 0 or more")
 
 
+def _rate(text: str) -> tuple[int, float]:
+    requests, _, seconds = text.partition("/")
+    try:
+        return int(requests), float(seconds)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be requests and seconds, such as 1000/3600") from None
+
+
 def _as_exports(box: Sandbox, database: str) -> str:
     return f"""\
-# cStar sandbox, database {database}, until Ctrl-C. Paste this into another shell:
+# cStar sandbox, database {database}, until Ctrl-C. Watch it at {box.page_url}
+# Paste this into another shell:
 export CSTAR_BASE_URL={box.url}
 export CSTAR_API_KEY={box.api_key}
 export CSTAR_TEAM_ID={box.team_id}

@@ -14,17 +14,21 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cstar.sandbox import _clock, _validation
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._rate_limit import RateCounter
+from cstar.sandbox._rate_limit import RateLimiter, Usage
+from cstar.sandbox._seed import seed
 from cstar.sandbox._store import Customer, Remembered, Store, Ticket
 from cstar.sandbox._validation import Json, JsonObject
 
+if TYPE_CHECKING:
+    from cstar.sandbox._webhooks import EventType
+
 LATEST_VERSION = "2026-03-01"
 
-_RECENT_TICKETS = 10
+RECENT_TICKETS = 10
 _IDEMPOTENCY_WINDOW = 24 * _clock.HOUR
 _KEY = re.compile(r"[sp]k_(?:live|test)_[A-Za-z0-9_-]{32}")
 _PREFIXED_ID = re.compile(r"cus_([0-9a-f]{32})")
@@ -35,26 +39,39 @@ _log = logging.getLogger("cstar.sandbox")
 
 @dataclass(frozen=True)
 class Call:
-    """A request, as far as the API looks at it; `path` is as it was sent, `headers` takes any case."""
+    """A request, as far as the API looks at it.
+
+    `path` is as it was sent, `headers` takes any case, and of a body that was `too_large` nothing was kept.
+    """
 
     method: str
     path: str
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
     body: bytes
+    too_large: bool = False
     team_id: str | None = None
     customer_id: str | None = None
 
 
+class Event(NamedTuple):
+    """Something that happened to a customer, and the customer after it, or as it last was."""
+
+    type: EventType
+    customer: Customer
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A response, and in `remark` what a log should say about it."""
+    """A response; in `remark` what a log should say about it, and the event that others must be told of."""
 
     status: int
     body: bytes
     request_id: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     remark: str = ""
+    replayed: bool = False
+    event: Event | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,7 @@ class Result:
     data: Json
     status: int = 200
     pagination: JsonObject | None = None
+    event: Event | None = None
 
 
 @dataclass(frozen=True)
@@ -81,21 +99,23 @@ Operation = Callable[["Api", Call, Context], Result]
 class Api:
     """The calls of the API over one store."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], int] = _clock.now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        publish: Callable[[EventType, Customer, int], None] | None = None,
+        limiter: RateLimiter | None = None,
+    ) -> None:
         self._store = store
-        self._clock = clock
-        self._rates = RateCounter()
+        self._publish = publish
+        self._limiter = limiter or RateLimiter()
 
     def answer(self, call: Call, operation: Operation) -> Answer:
         """Let a call in or not, perform its operation, and wrap up whatever came of it."""
-        key = _bearer(call)
-        known = key in (self._store.identity.api_key, self._store.identity.publishable_key)
-        context = Context(key, self._clock(), f"req_{secrets.token_hex(12)}")
-        # Strangers share one budget: were each counted apart, guessing keys would fill the memory.
-        usage = self._rates.count(key if known else "", context.now)
+        context, usage = self._receive(call)
         version = LATEST_VERSION
         try:
-            self._admit(call, key, known=known)
+            self._admit(call, context.key, usage)
             version = _validation.api_version(call.headers.get("CStar-Version"), LATEST_VERSION)
             answer = self._perform(operation, call, context)
         except ApiError as error:
@@ -104,18 +124,48 @@ class Api:
             _log.exception("%s %s failed in the sandbox itself", call.method, call.path)
             message = "The sandbox failed to handle this request; its log says why."
             answer = _failure(ApiError("internal_error", message), context)
-        headers = {"X-Request-Id": answer.request_id, "CStar-Version": version, **usage.headers(), **answer.headers}
-        return replace(answer, headers=headers)
+        return _with_headers(answer, version, usage)
 
-    def _admit(self, call: Call, key: str, *, known: bool) -> None:
+    def refuse(self, call: Call, error: ApiError) -> Answer:
+        """Answer a call with an error without looking at what it wants."""
+        context, usage = self._receive(call)
+        return _with_headers(_failure(error, context), LATEST_VERSION, usage)
+
+    def spoil(self, answer: Answer, error: ApiError) -> Answer:
+        """Put an error in the place of an answer, whose work stays done."""
+        failure = _failure(error, Context("", _clock.now(), answer.request_id))
+        return replace(failure, headers={**answer.headers, **failure.headers})
+
+    def reset(self, customers: int) -> None:
+        """Be as a new sandbox with so many demo customers is, but for the keys and the team."""
+        with self._store.transaction(writing=True):
+            self._store.clear()
+        seed(self._store, customers)
+        self._limiter.clear()
+
+    def _receive(self, call: Call) -> tuple[Context, Usage]:
+        key, now = _bearer(call), _clock.now()
+        usage = self._limiter.count(key, now) if self._is_known(key) else self._limiter.untouched(now)
+        return Context(key, now, f"req_{secrets.token_hex(12)}"), usage
+
+    def _is_known(self, key: str) -> bool:
+        return key in (self._store.identity.api_key, self._store.identity.publishable_key)
+
+    def _admit(self, call: Call, key: str, usage: Usage) -> None:
+        if usage.exceeded:
+            message = f"This key has sent the {usage.limit} requests that it may; wait {usage.retry_after} seconds."
+            raise ApiError("rate_limit_exceeded", message, headers={"Retry-After": str(usage.retry_after)})
         if not key:
             raise _unauthorized("authentication_required", "Send your API key as 'Authorization: Bearer <key>'.")
         if not _KEY.fullmatch(key):
             raise _unauthorized("invalid_key_format", "This is not of the form of an API key.")
-        if not known:
+        if not self._is_known(key):
             raise _unauthorized("invalid_api_key", "There is no such API key.")
         if call.team_id is not None and call.team_id.lower() != self._store.identity.team_id:
             raise ApiError("team_access_denied", "This API key does not belong to that team.")
+        if call.too_large:
+            message = f"The request body has more than {_validation.MAX_BODY_SIZE:,} bytes."
+            raise ApiError("request_too_large", message)
 
     def _perform(self, operation: Operation, call: Call, context: Context) -> Answer:
         if operation not in _WRITES:
@@ -126,8 +176,12 @@ class Api:
         idempotency_key = _validation.idempotency_key(call.headers.get("Idempotency-Key"))
         with self._store.transaction(writing=True):
             if idempotency_key is None:
-                return _success(operation(self, call, context), context)
-            return self._perform_once(operation, call, context, idempotency_key)
+                answer = _success(operation(self, call, context), context)
+            else:
+                answer = self._perform_once(operation, call, context, idempotency_key)
+        if answer.event is not None and self._publish is not None:
+            self._publish(*answer.event, context.now)
+        return answer
 
     def _perform_once(self, operation: Operation, call: Call, context: Context, idempotency_key: str) -> Answer:
         fingerprint = _fingerprint(call)
@@ -135,8 +189,9 @@ class Api:
         self._store.forget(before=since)
         first = self._store.recall(context.key, idempotency_key, since=since)
         if first is not None and first.fingerprint == fingerprint:
-            replayed = {"Idempotent-Replayed": "true"}
-            return Answer(first.status, first.body, first.request_id, replayed, f"replay of {first.request_id}")
+            headers = {"Idempotent-Replayed": "true"}
+            remark = f"replay of {first.request_id}"
+            return Answer(first.status, first.body, first.request_id, headers, remark, replayed=True)
         if first is not None:
             message = "This 'Idempotency-Key' was used for another request within the last 24 hours."
             raise ApiError("idempotency_key_reused", message, param="Idempotency-Key")
@@ -187,14 +242,14 @@ class Api:
         blank = Customer(uuid.uuid4(), created, created, name, email)
         customer = replace(blank, metadata=metadata, **fields)
         self._store.add(customer)
-        return Result(_customer_json(customer), status=201)
+        return Result(_customer_json(customer), status=201, event=Event("customer.created", customer))
 
     def get_customer(self, call: Call, _context: Context) -> Result:
         embed_tickets = _validation.wants_tickets(call.query)
         customer = self._customer(call)
         data = _customer_json(customer)
         if embed_tickets:
-            tickets = self._store.recent_tickets(customer, _RECENT_TICKETS)
+            tickets = self._store.recent_tickets(customer, RECENT_TICKETS)
             data["recentTickets"] = [_ticket_json(ticket) for ticket in tickets]
         return Result(data)
 
@@ -206,16 +261,18 @@ class Api:
         if "email" in fields:
             self._refuse_taken_email(fields["email"], owner=customer)
         changed = replace(customer, metadata=metadata, **fields)
-        if changed != customer:
-            changed = replace(changed, updated=context.now)
-            self._store.replace(changed)
-        return Result(_customer_json(changed))
+        if changed == customer:
+            return Result(_customer_json(customer))
+        changed = replace(changed, updated=context.now)
+        self._store.replace(changed)
+        return Result(_customer_json(changed), event=Event("customer.updated", changed))
 
     def delete_customer(self, call: Call, _context: Context) -> Result:
         _validation.no_parameters(call.query)
         customer = self._customer(call)
         self._store.remove(customer)
-        return Result({"deleted": True, "id": customer.public_id})
+        deleted: JsonObject = {"deleted": True, "id": customer.public_id}
+        return Result(deleted, event=Event("customer.deleted", customer))
 
     def unknown_path(self, call: Call, _context: Context) -> Result:
         raise ApiError("resource_missing", f"There is nothing at {call.path}.")
@@ -307,7 +364,7 @@ def _success(result: Result, context: Context) -> Answer:
     envelope: JsonObject = {"success": True, "data": result.data}
     if result.pagination is not None:
         envelope["pagination"] = result.pagination
-    return Answer(result.status, _encode(envelope, context), context.request_id)
+    return Answer(result.status, _encode(envelope, context), context.request_id, event=result.event)
 
 
 def _failure(error: ApiError, context: Context) -> Answer:
@@ -323,6 +380,17 @@ def _failure(error: ApiError, context: Context) -> Answer:
         },
     }
     return Answer(error.status, _encode(envelope, context), context.request_id, error.headers, error.code)
+
+
+def _with_headers(answer: Answer, version: str, usage: Usage) -> Answer:
+    headers = {
+        "Content-Type": "application/json",
+        "X-Request-Id": answer.request_id,
+        "CStar-Version": version,
+        **usage.headers(),
+        **answer.headers,
+    }
+    return replace(answer, headers=headers)
 
 
 def _encode(envelope: JsonObject, context: Context) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 ErrorCode = Literal[
     "authentication_required",
     "idempotency_key_reused",
+    "insufficient_permissions",
     "internal_error",
     "invalid_api_key",
     "invalid_key_format",
@@ -17,6 +19,8 @@ ErrorCode = Literal[
     "parameter_invalid",
     "parameter_missing",
     "publishable_key_write",
+    "rate_limit_exceeded",
+    "request_too_large",
     "resource_already_exists",
     "resource_missing",
     "team_access_denied",
@@ -25,6 +29,7 @@ ErrorCode = Literal[
 _ON_THE_WIRE: dict[ErrorCode, tuple[int, str]] = {
     "authentication_required": (401, "authentication_error"),
     "idempotency_key_reused": (409, "invalid_request_error"),
+    "insufficient_permissions": (403, "authentication_error"),
     "internal_error": (500, "api_error"),
     "invalid_api_key": (401, "authentication_error"),
     "invalid_key_format": (401, "authentication_error"),
@@ -32,9 +37,22 @@ _ON_THE_WIRE: dict[ErrorCode, tuple[int, str]] = {
     "parameter_invalid": (400, "invalid_request_error"),
     "parameter_missing": (400, "invalid_request_error"),
     "publishable_key_write": (403, "authentication_error"),
+    "rate_limit_exceeded": (429, "rate_limit_error"),
+    "request_too_large": (413, "invalid_request_error"),
     "resource_already_exists": (409, "invalid_request_error"),
     "resource_missing": (404, "not_found_error"),
     "team_access_denied": (403, "authentication_error"),
+}
+
+# What an injected error calls itself, where its status has a code of its own.
+_CODE_OF_STATUS: dict[int, ErrorCode] = {
+    401: "invalid_api_key",
+    403: "insufficient_permissions",
+    404: "resource_missing",
+    405: "method_not_allowed",
+    409: "resource_already_exists",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
 }
 
 _DOCUMENTATION = "https://www.cstar.help/docs/api/errors"
@@ -53,3 +71,13 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         self.status, self.type = _ON_THE_WIRE[code]
         self.doc_url = f"{_DOCUMENTATION}#{code}"
+
+
+def injected(status: int, headers: Mapping[str, str]) -> ApiError:
+    """The error that the API would answer a status from 400 on with."""
+    code = _CODE_OF_STATUS.get(status, "internal_error" if status >= 500 else "parameter_invalid")
+    names = {each.value: each.phrase for each in HTTPStatus}
+    message = f"The sandbox was told to answer with {status} {names.get(status, '')}".rstrip() + "."
+    error = ApiError(code, message, headers=headers)
+    error.status = status
+    return error

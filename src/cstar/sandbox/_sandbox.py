@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cstar.sandbox._api import Api
-from cstar.sandbox._app import BASE_PATH, build_app
+from cstar.sandbox._app import BASE_PATH, Services, build_app
+from cstar.sandbox._clock import SECOND
+from cstar.sandbox._faults import Faults
+from cstar.sandbox._journal import Journal
+from cstar.sandbox._rate_limit import RateLimiter
 from cstar.sandbox._seed import seed
 from cstar.sandbox._server import listen, serving
 from cstar.sandbox._store import Identity, Store
+from cstar.sandbox._webhooks import Webhooks, endpoints
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from cstar.sandbox._journal import ReceivedRequest
+    from cstar.sandbox._server import Server
+    from cstar.sandbox._webhooks import Delivery
 
 
 class Sandbox:
@@ -31,9 +42,15 @@ class Sandbox:
             every start. Its keys and its team id are made up once and kept in it.
         customers: How many demo customers to put in, each with some tickets: the same ones in every sandbox. Those
             that the database has had already are not put in again.
+        rate_limit: How many requests each key may send in how many seconds, such as (1000, 3600). What is over it gets
+            a 429 with `Retry-After`. By default, a million an hour.
+        webhook_url: Where to deliver events: one URL or several.
+
+    Attributes:
+        faults: How to have it misbehave: `box.faults.add("status", status=503, times=2)`.
 
     Raises:
-        ValueError: `customers` is negative.
+        ValueError: `customers` is negative, `rate_limit` not two numbers above 0, or `webhook_url` not a URL.
     """
 
     def __init__(
@@ -43,16 +60,24 @@ class Sandbox:
         host: str = "127.0.0.1",
         database: str | os.PathLike[str] = ":memory:",
         customers: int = 0,
+        rate_limit: tuple[int, float] | None = None,
+        webhook_url: str | Sequence[str] | None = None,
     ) -> None:
         if customers < 0:
             raise ValueError("customers must not be negative.")
+        if rate_limit is not None and not (len(rate_limit) == 2 and rate_limit[0] >= 1 and rate_limit[1] > 0):
+            raise ValueError("rate_limit must be a number of requests and of seconds, such as (1000, 3600).")
+        self.faults = Faults()
         self._port = port
         self._host = host
         self._database = database
         self._customers = customers
+        self._rate_limit = rate_limit
+        self._webhook_urls = [webhook_url] if isinstance(webhook_url, str) else list(webhook_url or ())
+        endpoints(self._webhook_urls)  # refuses what is not a URL, which should not wait for the start
+        self._journal = Journal()
         self._running: contextlib.ExitStack | None = None
-        self._url: str | None = None
-        self._identity: Identity | None = None
+        self._latest: _Run | None = None
 
     def start(self) -> None:
         """Open the database and serve; on return, the server answers.
@@ -64,16 +89,29 @@ class Sandbox:
             ValueError: The database is a file of another program, or of another version of the sandbox.
         """
         if self._running is not None:
-            raise RuntimeError(f"This sandbox is already running at {self._url}; stop() it before starting it again.")
+            raise RuntimeError(f"This sandbox is already running at {self.url}; stop() it before starting it again.")
         with contextlib.ExitStack() as stack:
             # The port first: a second start by mistake must not touch the database of the one that runs.
             listener = stack.enter_context(listen(self._host, self._port))
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            url = f"http://{host}:{listener.getsockname()[1]}{BASE_PATH}"
             store = stack.enter_context(contextlib.closing(Store(self._database)))
             seed(store, self._customers)
-            stack.enter_context(serving(build_app(Api(store)), listener))
-            host = f"[{self._host}]" if ":" in self._host else self._host
-            self._url = f"http://{host}:{listener.getsockname()[1]}{BASE_PATH}"
-            self._identity = store.identity
+            webhooks = Webhooks(
+                self._webhook_urls, secret=store.identity.webhook_secret, team_id=store.identity.team_id
+            )
+            api = Api(store, publish=webhooks.publish, limiter=self._new_limiter())
+
+            def start_over() -> None:
+                # On the server's thread, so between two requests.
+                api.reset(self._customers)
+                self.faults.clear()
+                self._journal.clear()
+                webhooks.clear()
+
+            services = Services(store, api, self.faults, self._journal, webhooks, reset=start_over)
+            server = stack.enter_context(serving(build_app(services), listener, services.connections))
+            self._latest = _Run(url, store.identity, webhooks, server, start_over)
             self._running = stack.pop_all()
 
     def stop(self) -> None:
@@ -85,32 +123,73 @@ class Sandbox:
         if running is not None:
             running.close()
 
+    def reset(self) -> None:
+        """Start over without stopping: no customers but the demo ones, no faults, nothing remembered or recorded.
+
+        Port, keys and team stay, and so do clients; every key has its whole budget again. In a database file, too,
+        everything is deleted. Takes milliseconds, so that every test can have a sandbox as good as new.
+
+        Raises:
+            RuntimeError: It is not running.
+        """
+        if self._running is None:
+            raise RuntimeError("This sandbox is not running, so there is nothing to reset.")
+        run = self._last_run()
+        run.server.call(run.reset)
+
+    @property
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """What arrived at the API, oldest first: the newest 1,000 requests, each there before it was answered."""
+        return self._journal.requests()
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The webhooks sent and to be sent, oldest first: all that are pending, and the newest 1,000 others."""
+        return self._last_run().webhooks.deliveries
+
+    def wait_for_deliveries(self, timeout: float = 10.0) -> tuple[Delivery, ...]:
+        """Wait until every webhook was delivered or given up.
+
+        Args:
+            timeout: The longest wait, in seconds.
+
+        Returns:
+            The same as `deliveries`.
+
+        Raises:
+            TimeoutError: Some are still pending; says where to and why.
+        """
+        return self._last_run().webhooks.wait_until_settled(timeout)
+
     @property
     def url(self) -> str:
         """The base URL for a client, such as `http://127.0.0.1:4010/api/v1`."""
-        if self._url is None:
-            raise self._not_started()
-        return self._url
+        return self._last_run().url
+
+    @property
+    def page_url(self) -> str:
+        """The page to open in a browser, which shows what it holds and what happens in it."""
+        return self.url.removesuffix(BASE_PATH) + "/"
 
     @property
     def api_key(self) -> str:
         """The secret test key, which reads and writes: `sk_test_` and 32 characters."""
-        return self._known_identity().api_key
+        return self._last_run().identity.api_key
 
     @property
     def publishable_key(self) -> str:
         """The publishable test key, which only reads: `pk_test_` and 32 characters."""
-        return self._known_identity().publishable_key
+        return self._last_run().identity.publishable_key
 
     @property
     def team_id(self) -> str:
         """The UUID of the team to which both keys belong."""
-        return self._known_identity().team_id
+        return self._last_run().identity.team_id
 
     @property
     def webhook_secret(self) -> str:
         """The secret that signs webhooks, `whsec_…`."""
-        return self._known_identity().webhook_secret
+        return self._last_run().identity.webhook_secret
 
     def __enter__(self) -> Self:
         self.start()
@@ -122,13 +201,27 @@ class Sandbox:
         self.stop()
 
     def __repr__(self) -> str:
-        state = f"at {self._url}" if self._running is not None else "not running"
+        state = f"at {self.url}" if self._running is not None else "not running"
         return f"<Sandbox {state}, database {str(self._database)!r}>"
 
-    def _known_identity(self) -> Identity:
-        if self._identity is None:
-            raise self._not_started()
-        return self._identity
+    def _new_limiter(self) -> RateLimiter:
+        if self._rate_limit is None:
+            return RateLimiter()
+        requests, seconds = self._rate_limit
+        return RateLimiter(requests, int(seconds * SECOND))
 
-    def _not_started(self) -> RuntimeError:
-        return RuntimeError("This sandbox was not started yet: use it in a with block, or call start().")
+    def _last_run(self) -> _Run:
+        if self._latest is None:
+            raise RuntimeError("This sandbox was not started yet: use it in a with block, or call start().")
+        return self._latest
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What there is from a start on; all but the server may be asked after the stop too."""
+
+    url: str
+    identity: Identity
+    webhooks: Webhooks
+    server: Server
+    reset: Callable[[], None]

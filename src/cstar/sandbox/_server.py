@@ -8,14 +8,18 @@ import logging
 import socket
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from starlette.types import ASGIApp
+
+T = TypeVar("T")
+Address = tuple[str, int]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,26 +35,63 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, listener.detach())
 
 
+class Connections:
+    """The open connections by the client's address, so that they can be broken, for which ASGI has no word."""
+
+    def __init__(self) -> None:
+        self._transports: dict[Address, asyncio.Transport] = {}
+
+    def abort(self, client: Address) -> None:
+        """Break a connection at once; what was sent but has not gone out yet is lost."""
+        if client in self._transports:
+            self._transports[client].abort()
+
+    def close(self, client: Address) -> None:
+        """Break a connection once everything sent has gone out."""
+        if client in self._transports:
+            self._transports[client].close()
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """The class that uvicorn is to make its connections with: its own, which here also enters them."""
+        transports = self._transports
+
+        class Protocol(H11Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                assert isinstance(transport, asyncio.Transport)
+                super().connection_made(transport)
+                self._address: Address = transport.get_extra_info("peername")[:2]
+                transports[self._address] = transport
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                del transports[self._address]
+
+        return Protocol
+
+
 @contextlib.contextmanager
-def serving(app: ASGIApp, listener: socket.socket) -> Generator[None]:
+def serving(app: ASGIApp, listener: socket.socket, connections: Connections) -> Generator[Server]:
     """Serve an application on a socket while the block runs."""
-    server = _Server(app)
+    server = Server(app, connections)
     thread = threading.Thread(target=server.run_on, args=(listener,), name="cstar-sandbox", daemon=True)
     thread.start()
     try:
-        server.ready.result()
-        yield
+        server.loop.result()
+        yield server
     finally:
         server.should_exit = True
         thread.join()
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, app: ASGIApp) -> None:
+class Server(uvicorn.Server):
+    """A server in a thread with an event loop of its own."""
+
+    def __init__(self, app: ASGIApp, connections: Connections) -> None:
         config = uvicorn.Config(
             app,
+            http=connections.protocol(),
             interface="asgi3",
-            lifespan="off",
+            lifespan="on",
             ws="none",
             log_config=None,  # the logging configuration belongs to the program that embeds us
             server_header=False,
@@ -61,21 +102,29 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=0,
         )
         super().__init__(config)
-        self.ready: Future[None] = Future()
+        self.loop: Future[asyncio.AbstractEventLoop] = Future()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function between two requests, and wait for it, from any other thread than the server's."""
+
+        async def called() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(called(), self.loop.result()).result()
 
     def run_on(self, listener: socket.socket) -> None:
-        """Serve until `should_exit`; `ready` becomes true, or has the exception that prevented it."""
+        """Serve until `should_exit`; `loop` is set once it serves, or has the exception that prevented it."""
         try:
             with _uvicorn_silenced():
                 asyncio.run(self.serve(sockets=[listener]))
         except BaseException as error:
-            if self.ready.done():
+            if self.loop.done():
                 raise
-            self.ready.set_exception(error)
+            self.loop.set_exception(error)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.ready.set_result(None)
+        self.loop.set_result(asyncio.get_running_loop())
 
 
 @contextlib.contextmanager

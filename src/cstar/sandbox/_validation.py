@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from cstar.sandbox._errors import ApiError
@@ -27,21 +28,26 @@ MAX_METADATA_KEY_LENGTH = 40
 MAX_METADATA_VALUE_LENGTH = 500
 MAX_PAGE = 1_000_000_000
 MAX_PAGE_SIZE = 100
+DEFAULT_PAGE_SIZE = 20
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_EMAIL_LENGTH = 254
+MAX_BODY_SIZE = 1024 * 1024
 MAX_NESTING = 100  # what parses may still be too deep to write, inside the envelope of an answer
 
 _WRITABLE = ("name", "email", "sentiment", "status", "tags", "notes", "customFields", "metadata")
 _LIST_PARAMETERS = ("page", "pageSize", "status", "sentiment", "search", "tag")
 
+# The patterns below stand in the OpenAPI document too, so they are spelt in a way that means the same in Python and in
+# ECMAScript, where \s, \w and \d differ. One describes a character that a value must have, the others a whole value.
+_SPACES_AND_CONTROLS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_ATOM = rf"""[^{_SPACES_AND_CONTROLS}@.()<>\[\],;:"\\]+"""
+_NOT_IN_LABELS = rf"{_SPACES_AND_CONTROLS}!-,./:-@\[-`{{-~"
+_LABEL = rf"[^\-{_NOT_IN_LABELS}](?:[^{_NOT_IN_LABELS}]*[^\-{_NOT_IN_LABELS}])?"
+VISIBLE_CHARACTER_PATTERN = rf"[^{_SPACES_AND_CONTROLS}]"
 # Deliberately plain: dotted atoms, an @, and a domain of at least two labels. Quoted local parts are legal mail but,
 # in an API call, nearly always a mistake.
-_EMAIL = re.compile(
-    r"""[^\s@.()<>\[\],;:"\\]+ (?: \.[^\s@.()<>\[\],;:"\\]+ )*
-        @ (?: [^\W_] (?:[\w-]*[^\W_])? \. )+ [^\W_] (?:[\w-]*[^\W_])?""",
-    re.VERBOSE,
-)
-_VERSION = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])", re.ASCII)
+EMAIL_PATTERN = rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}"
+IDEMPOTENCY_KEY_PATTERN = "[!-~](?:[ -~]*[!-~])?"
 
 
 class CustomerFields(TypedDict, total=False):
@@ -61,7 +67,7 @@ class ListQuery:
     """Which page of which customers a list asks for."""
 
     page: int = 1
-    page_size: int = 20
+    page_size: int = DEFAULT_PAGE_SIZE
     status: str | None = None
     sentiment: str | None = None
     search: str | None = None
@@ -74,7 +80,7 @@ def json_object(body: bytes, content_type: str | None) -> JsonObject:
     if media_type != "application/json":
         raise _invalid("Content-Type", "The request body must be sent with 'Content-Type: application/json'.")
     try:
-        document: Json = json.loads(body.decode())
+        document: Json = json.loads(body.decode(), object_pairs_hook=_unambiguous)
         # Python's parser also takes NaN, 1e999 and lone surrogates, none of which could be written into an answer.
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
@@ -141,7 +147,7 @@ def list_query(query: Sequence[tuple[str, str]]) -> ListQuery:
     given = _parameters(query, _LIST_PARAMETERS)
     return ListQuery(
         page=_whole_number("page", given.get("page", "1"), MAX_PAGE),
-        page_size=_whole_number("pageSize", given.get("pageSize", "20"), MAX_PAGE_SIZE),
+        page_size=_whole_number("pageSize", given.get("pageSize", str(DEFAULT_PAGE_SIZE)), MAX_PAGE_SIZE),
         status=_one_of(STATUSES, "status", given["status"]) if "status" in given else None,
         sentiment=_one_of(SENTIMENTS, "sentiment", given["sentiment"]) if "sentiment" in given else None,
         search=given.get("search"),
@@ -161,20 +167,37 @@ def no_parameters(query: Sequence[tuple[str, str]]) -> None:
 
 def idempotency_key(value: str | None) -> str | None:
     """Check the `Idempotency-Key` header, if there is one."""
-    if value is not None and not (value.strip() and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH):
-        raise _invalid(
-            "Idempotency-Key", f"'Idempotency-Key' must have from 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters."
-        )
-    return value
+    if value is None or (len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and re.fullmatch(IDEMPOTENCY_KEY_PATTERN, value)):
+        return value
+    message = f"'Idempotency-Key' must have from 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters."
+    raise _invalid("Idempotency-Key", message)
 
 
 def api_version(value: str | None, latest: str) -> str:
     """The API version that a call is answered in: the one it names, or the latest."""
     if value is None:
         return latest
-    if not _VERSION.fullmatch(value):
+    if not _is_date(value):
         raise _invalid("CStar-Version", f"'CStar-Version' must be a date such as {latest}.")
     return value
+
+
+def _unambiguous(members: list[tuple[str, Json]]) -> JsonObject:
+    found = dict(members)
+    if len(found) < len(members):
+        raise _invalid(None, "A JSON object in the request body has the same key twice.")
+    return found
+
+
+def _is_date(text: str) -> bool:
+    # The form first: from Python 3.11 on, fromisoformat() also takes 20260301 and 2026-W09-7.
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _nests_deeper(value: Json, levels: int) -> bool:
@@ -213,13 +236,13 @@ def _one_of(allowed: Sequence[str], name: str, value: Json) -> str:
 
 
 def _name(value: Json) -> str:
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and re.search(VISIBLE_CHARACTER_PATTERN, value):
         return value
     raise _invalid("name", "'name' must be a string that is not blank.")
 
 
 def _email(value: Json) -> str:
-    if isinstance(value, str) and len(value) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(value):
+    if isinstance(value, str) and len(value) <= MAX_EMAIL_LENGTH and re.fullmatch(EMAIL_PATTERN, value):
         return value
     raise _invalid("email", "'email' must be an email address.")
 

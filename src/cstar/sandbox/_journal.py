@@ -1,0 +1,100 @@
+"""What arrived: the requests of late, for tests to look at and for the page to show."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cstar.sandbox._validation import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from cstar.sandbox._validation import JsonObject
+
+_MOST_REQUESTS = 1000
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ReceivedRequest:
+    """A request that the sandbox received, and what came of it.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path as it was sent, percent-encoding and all, without the query.
+        query: The query string as it was sent; empty if there was none.
+        headers: The headers by lower-case name. The credentials in `authorization` are replaced by `***`.
+        body: The body; empty if it was over the limit of 1 MiB.
+        status: The status of the answer; None if the connection was dropped instead.
+        request_id: The `X-Request-Id` of the answer, if the API gave one.
+        replayed: Whether this was the remembered answer to an earlier request with the same Idempotency-Key.
+        fault: The kind of the fault that struck this request, if one did.
+        at: When the request had arrived.
+        duration: Seconds from then to the answer, with any latency that was asked for.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes
+    status: int | None
+    request_id: str | None
+    replayed: bool
+    fault: str | None
+    at: datetime
+    duration: float
+
+    def to_json(self) -> JsonObject:
+        """The same as JSON; a body that is not UTF-8 has replacement characters."""
+        return {
+            "method": self.method,
+            "path": self.path,
+            "query": self.query,
+            "headers": dict[str, Json](self.headers),
+            "body": self.body.decode(errors="replace"),
+            "status": self.status,
+            "requestId": self.request_id,
+            "replayed": self.replayed,
+            "fault": self.fault,
+            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "duration": self.duration,
+        }
+
+
+def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
+    """A request's headers by lower-case name, with the credentials taken out."""
+    shown = {name.lower(): value for name, value in headers.items()}
+    if "authorization" in shown:
+        scheme, space, _ = shown["authorization"].partition(" ")
+        shown["authorization"] = f"{scheme} ***" if space else "***"
+    return shown
+
+
+class Journal:
+    """The newest requests, oldest first; any thread may read it."""
+
+    def __init__(self) -> None:
+        self._requests = deque[ReceivedRequest]()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, request: ReceivedRequest) -> None:
+        with self._lock:
+            self._requests.append(request)
+            self._bytes += len(request.body)
+            while len(self._requests) > _MOST_REQUESTS or self._bytes > _MOST_BYTES:
+                self._bytes -= len(self._requests.popleft().body)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._requests.clear()
+            self._bytes = 0
+
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        with self._lock:
+            return tuple(self._requests)

@@ -1,0 +1,90 @@
+"""Driving a sandbox from another process, over HTTP."""
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+def control(cstar_sandbox):
+    with httpx.Client(base_url=httpx.URL(cstar_sandbox.url).join("/_sandbox")) as client:
+        yield client
+
+
+FAULT = {"kind": "status", "status": 429, "retryAfter": 3, "times": 2}
+
+
+def test_a_fault_can_be_added_listed_and_taken_back(control, cstar_sandbox):
+    added = control.post("/faults", json=FAULT)
+    assert (added.status_code, added.json()) == (201, {"data": FAULT})
+    assert [(fault.kind, fault.retry_after) for fault in cstar_sandbox.faults] == [("status", 3)]
+    assert control.get("/faults").json() == {"data": [FAULT]}
+    assert control.delete("/faults").status_code == 204
+    assert control.get("/faults").json() == {"data": []}
+
+
+def test_an_added_fault_strikes(control, fresh_api):
+    control.post("/faults", json=FAULT)
+    answers = [fresh_api.get("/customers") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [429, 429, 200]
+    assert answers[0].headers["Retry-After"] == "3"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"kind": "explode"}', b"\xff"])
+def test_a_fault_that_makes_no_sense_is_a_400_that_says_why(control, cstar_sandbox, body):
+    answer = control.post("/faults", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"]
+    assert not list(cstar_sandbox.faults)
+
+
+def test_what_arrived_is_listed(control, fresh_api, cstar_sandbox):
+    fresh_api.post("/customers", json={"name": "Jürgen"}, params={"a": "b"})
+    [received] = control.get("/requests").json()["data"]
+    assert received.pop("at").endswith("Z")
+    assert received.pop("duration") > 0
+    assert received.pop("headers")["authorization"] == "Bearer ***"
+    assert received == {
+        "method": "POST",
+        "path": f"/api/v1/teams/{cstar_sandbox.team_id}/customers",
+        "query": "a=b",
+        "body": '{"name":"Jürgen"}',
+        "status": 400,
+        "requestId": cstar_sandbox.requests[0].request_id,
+        "replayed": False,
+        "fault": None,
+    }
+
+
+def test_deliveries_are_listed(control):
+    assert control.get("/deliveries").json() == {"data": []}
+
+
+def test_a_reset_starts_over(control, fresh_api, cstar_sandbox):
+    fresh_api.post("/customers", json={"name": "Jane", "email": "jane@example.com"}, headers={"Idempotency-Key": "k"})
+    control.post("/faults", json=FAULT)
+    assert control.post("/reset").status_code == 204
+    assert not cstar_sandbox.requests
+    assert not list(cstar_sandbox.faults)
+    assert fresh_api.get("/customers").json()["pagination"]["total"] == 0
+    again = fresh_api.post(
+        "/customers", json={"name": "Other", "email": "other@example.com"}, headers={"Idempotency-Key": "k"}
+    )
+    assert again.status_code == 201
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/faults"), ("DELETE", "/faults"), ("POST", "/reset")])
+def test_no_web_page_may_change_anything(control, fresh_api, cstar_sandbox, method, path):
+    cstar_sandbox.faults.add("latency", seconds=0)
+    fresh_api.get("/customers")
+    cstar_sandbox.faults.add("status", status=503)
+    answer = control.request(method, path, json=FAULT, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    assert [fault.kind for fault in cstar_sandbox.faults] == ["status"]
+    assert len(cstar_sandbox.requests) == 1
+
+
+def test_the_control_endpoint_is_not_part_of_the_api(control, cstar_sandbox):
+    control.get("/faults")
+    control.post("/faults", json={**FAULT, "path": "*"})
+    assert control.get("/faults").status_code == 200
+    assert not cstar_sandbox.requests

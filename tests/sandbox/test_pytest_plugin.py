@@ -1,0 +1,94 @@
+"""The fixtures that pytest finds by itself, used as a stranger's tests would."""
+
+import subprocess
+import sys
+
+pytest_plugins = ["pytester"]
+
+STRANGERS_TESTS = """
+import asyncio
+import pytest
+
+urls = set()
+
+
+@pytest.mark.parametrize("round", range(2))
+def test_the_sandbox_is_empty_and_well_behaved_each_time(cstar_sandbox, cstar_client, round):
+    urls.add(cstar_sandbox.url)
+    customers = cstar_client.customers
+    assert customers.list(cstar_sandbox.team_id).total == 0
+    customers.create(cstar_sandbox.team_id, name="Jane", email="jane@example.com", idempotency_key="k")
+    cstar_sandbox.faults.add("status", status=503, times=100)
+    assert len(cstar_sandbox.requests) == 2
+
+
+@pytest.mark.parametrize("round", range(2))
+def test_the_async_client_works_in_any_event_loop_and_leaves_nothing_behind(cstar_sandbox, async_cstar_client, round):
+    async def run():
+        assert (await async_cstar_client.whoami()).team_id == cstar_sandbox.team_id
+        return [customer async for customer in async_cstar_client.customers.list(cstar_sandbox.team_id)]
+
+    assert asyncio.run(run()) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_the_async_client_works_under_a_plugin(async_cstar_client, cstar_sandbox, anyio_backend):
+    assert (await async_cstar_client.customers.list(cstar_sandbox.team_id)).total == 0
+
+
+def test_the_server_is_started_only_once(cstar_sandbox):
+    assert urls == {cstar_sandbox.url}
+
+
+def test_both_clients_are_of_the_same_sandbox(cstar_sandbox, cstar_client, async_cstar_client):
+    assert cstar_client.whoami() == asyncio.run(async_cstar_client.whoami())
+    assert [request.headers["host"] in cstar_sandbox.url for request in cstar_sandbox.requests] == [True, True]
+"""
+
+
+def test_its_fixtures_serve_a_strangers_tests_without_a_warning(pytester):
+    pytester.makepyfile(STRANGERS_TESTS)
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=8)
+
+
+def test_tests_that_do_not_use_it_import_nothing_of_it(pytester, monkeypatch):
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            loaded = {name.partition(".")[0] for name in sys.modules}
+            assert "pytest_cstar" in loaded
+            assert not {"cstar", "httpx", "pydantic", "tenacity", "starlette", "uvicorn"} & loaded
+        """
+    )
+    # Alone: some other plugins do import httpx.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "pytest_cstar").assert_outcomes(passed=1)
+
+
+def test_without_the_extra_the_fixture_says_what_to_install(pytester):
+    pytester.makepyfile(
+        """
+        import sys
+
+        sys.modules["starlette"] = None
+
+        def test_it(cstar_sandbox):
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:schemathesis")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*cstar.sandbox needs the extra 'sandbox'*"])
+
+
+def test_the_fixtures_are_listed_with_what_they_are(pytester):
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "--fixtures"], cwd=pytester.path, capture_output=True, text=True, check=True
+    ).stdout
+    for line in ("cstar_sandbox -- ", "cstar_client -- ", "async_cstar_client -- "):
+        assert line in told
+    assert "A local cStar: a real server with state" in told

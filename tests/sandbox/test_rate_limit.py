@@ -1,0 +1,127 @@
+"""The budget of each key, with the clock in the test's hand."""
+
+import httpx
+import pytest
+
+from cstar.sandbox import Sandbox
+
+SECOND = 1_000_000
+NOON = 1_800_000_000 * SECOND
+
+
+class Clock:
+    def __init__(self):
+        self.at = NOON
+
+    def __call__(self):
+        return self.at
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("cstar.sandbox._clock.now", clock)
+    return clock
+
+
+@pytest.fixture
+def box(clock):
+    with Sandbox(rate_limit=(3, 60)) as box:
+        yield box
+
+
+def get(box, key=None, path="/auth/whoami"):
+    return httpx.get(f"{box.url}{path}", headers={"Authorization": f"Bearer {key or box.api_key}"})
+
+
+def test_requests_over_the_limit_are_refused_until_the_window_is_over(box, clock):
+    assert [get(box).status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+    clock.at += 60 * SECOND - 1
+    assert get(box).status_code == 429
+    clock.at += 1
+    assert [get(box).status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_the_headers_tell_limit_rest_reset_and_window(box, clock):
+    def told():
+        headers = get(box).headers
+        return [int(headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset", "Window")]
+
+    ends = NOON // SECOND + 60
+    assert told() == [3, 2, ends, 60]
+    clock.at += 10 * SECOND
+    assert [told()[1] for _ in range(3)] == [1, 0, 0]
+    assert told() == [3, 0, ends, 60]
+
+
+def test_a_refusal_is_a_rate_limit_error_that_says_how_long_to_wait(box, clock):
+    for _ in range(3):
+        get(box)
+    clock.at += 30 * SECOND + 1
+    answer = get(box)
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert answer.headers["Retry-After"] == "30"
+    assert "wait 30 seconds" in error["message"]
+
+
+def test_waiting_as_long_as_told_is_long_enough(box, clock):
+    clock.at += 123_456
+    for _ in range(3):
+        get(box)
+    clock.at += 777_777
+    clock.at += int(get(box).headers["Retry-After"]) * SECOND
+    assert get(box).status_code == 200
+
+
+def test_each_key_has_its_own_budget(box):
+    assert [get(box).status_code for _ in range(4)][-1] == 429
+    assert get(box, box.publishable_key).status_code == 200
+
+
+def test_who_has_no_key_is_refused_for_that_and_uses_up_nothing(box):
+    stranger = "sk_test_" + "x" * 32
+    assert {get(box, stranger).status_code for _ in range(5)} == {401}
+    assert get(box).headers["X-RateLimit-Remaining"] == "2"
+
+
+def test_a_refused_write_is_not_done_and_its_key_not_used(box, clock):
+    def create():
+        return httpx.post(
+            f"{box.url}/teams/{box.team_id}/customers",
+            json={"name": "Jane", "email": "jane@example.com"},
+            headers={"Authorization": f"Bearer {box.api_key}", "Idempotency-Key": "k"},
+        )
+
+    for _ in range(3):
+        get(box)
+    assert create().status_code == 429
+    clock.at += 60 * SECOND
+    answer = create()
+    assert answer.status_code == 201
+    assert "Idempotent-Replayed" not in answer.headers
+
+
+def test_errors_and_replays_count_like_everything_else(box):
+    assert get(box, path="/nowhere").headers["X-RateLimit-Remaining"] == "2"
+
+
+def test_a_reset_gives_every_key_its_whole_budget_again(box):
+    for _ in range(4):
+        get(box)
+    box.reset()
+    assert get(box).headers["X-RateLimit-Remaining"] == "2"
+
+
+def test_fractions_of_a_second_are_possible_and_told_as_whole_ones(clock):
+    with Sandbox(rate_limit=(1, 0.5)) as box:
+        assert get(box).headers["X-RateLimit-Window"] == "1"
+        assert get(box).headers["Retry-After"] == "1"
+        clock.at += SECOND // 2
+        assert get(box).status_code == 200
+
+
+@pytest.mark.parametrize("rate_limit", [(0, 60), (1, 0), (-1, 60), (1, -1), (1,), (1, 2, 3)])
+def test_a_limit_that_makes_no_sense_is_refused(rate_limit):
+    with pytest.raises(ValueError, match=r"rate_limit must be a number of requests and of seconds"):
+        Sandbox(rate_limit=rate_limit)
