@@ -1,0 +1,311 @@
+"""The sandbox's page as a person has it before them while a script is at work."""
+
+import itertools
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from selenium.webdriver import ActionChains, Keys
+
+from cstar.sandbox import Sandbox
+
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+WIDE, NARROW = (1280, 800), (360, 740)
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of webhooks, which keeps each waiting until it is `released`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            server.released.wait(10)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.released = threading.Event()
+        server.url = f"http://127.0.0.1:{server.server_port}/webhooks"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def box(receiver):
+    with Sandbox(webhook_url=receiver.url) as box:
+        yield box
+
+
+@pytest.fixture
+def api(box):
+    with httpx.Client(
+        base_url=f"{box.url}/teams/{box.team_id}", headers={"Authorization": f"Bearer {box.api_key}"}
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def create(api):
+    numbers = itertools.count(1)
+
+    def create(name="Ada Lovelace", **fields):
+        answer = api.post("/customers", json={"name": name, "email": f"{next(numbers)}@example.com", **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["data"]["id"]
+
+    return create
+
+
+@pytest.fixture
+def page(chromium, box):
+    """The page, wide, loaded and live; whatever the browser complains of is an error."""
+    chromium.resize(*WIDE)
+    chromium.get(box.url.removesuffix("/api/v1"))
+    chromium.wait_for_text("#status", "Live")
+    yield chromium
+    assert chromium.complaints() == []
+    chromium.get("about:blank")
+
+
+def test_a_customer_and_its_request_appear_without_a_reload(page, create):
+    page.run("window.stayed = true")
+    created = create("Grace Hopper")
+    page.wait_for_text(f"#{created}", "Grace Hopper")
+    page.wait_for_text("#requests tbody tr", "201POST")
+    assert page.text("#customers-title") == "Customers 1"
+    assert page.run("return window.stayed")
+
+
+def test_a_replayed_create_is_marked(page, api):
+    for _ in range(2):
+        api.post("/customers", json={"name": "A", "email": "a@example.com"}, headers={"Idempotency-Key": "k"})
+    page.wait_for_text("#requests tbody tr:first-child .badge.accent", "replayed")
+    assert page.count("#requests .badge.accent") == 1
+
+
+def test_a_delivery_turns_from_pending_to_delivered_in_its_place(page, create, receiver):
+    create()
+    page.wait_for_text("#deliveries tbody tr", "pending")
+    page.run("document.querySelector('#deliveries tbody tr').stayed = true")
+    receiver.released.set()
+    page.wait_for_text("#deliveries tbody tr", "delivered")
+    assert page.text("#deliveries tbody tr").endswith("204 No Content")
+    assert page.run("return document.querySelector('#deliveries tbody tr').stayed")
+
+
+def test_a_row_stays_when_the_one_above_it_goes(page, create, api):
+    older, newer = create(), create()
+    page.wait_for_text("#customers-title", "Customers 2")
+    page.run("document.getElementById(arguments[0]).stayed = true", older)
+    api.delete(f"/customers/{newer}")
+    page.wait_for_text("#customers-title", "Customers 1")
+    assert page.count("#customers tbody tr") == 1
+    assert page.run("return document.getElementById(arguments[0]).stayed", older)
+
+
+def test_a_fault_comes_and_goes(page, box, api):
+    box.faults.add("status", status=503)
+    page.wait_for_text("#faults", "status 503")
+    api.get("/customers")
+    page.wait_for_text("#requests tbody tr", "fault: status")
+    assert page.count("#faults") == 0
+
+
+def test_after_a_reset_nothing_is_left_of_what_was_shown(page, create, box):
+    new = page.run("return document.querySelector('main').innerHTML")
+    create(tags=["vip"])
+    page.wait_for_text("#deliveries tbody tr", "pending")
+    box.reset()
+    page.wait_for_text("#requests", "Nothing has arrived yet.")
+    assert page.run("return document.querySelector('main').innerHTML") == new
+
+
+def test_what_a_person_is_doing_goes_on_while_requests_arrive(page, api):
+    for number in range(30):
+        api.get(f"/customers?page={number + 1}")
+    page.wait_for_text("#requests", "?page=30")
+    page.run(
+        """
+        const row = window.row = document.querySelectorAll("#requests tbody tr")[14];
+        row.querySelector("details").open = true;
+        row.scrollIntoView({block: "center"});
+        row.querySelector("summary").focus({preventScroll: true});
+        getSelection().selectAllChildren(row.querySelector("pre"));
+        window.before = [String(getSelection()), Math.round(row.getBoundingClientRect().top)];
+        """
+    )
+    for number in range(3):
+        api.get(f"/customers?page=7{number}")
+        page.wait_for_text("#requests tbody tr", f"?page=7{number}")
+    page.refresh_twice()
+    assert page.run("return row.querySelector('details').open")
+    assert page.run("return document.activeElement === row.querySelector('summary')")
+    assert "user-agent" in page.run("return before[0]")
+    assert page.run("return [String(getSelection()), Math.round(row.getBoundingClientRect().top)]") == page.run(
+        "return before"
+    )
+
+
+def test_while_nothing_happens_nothing_is_touched_and_nothing_is_sent(page, create):
+    create()
+    page.wait_for_text("#requests tbody tr", "POST")
+    page.wait_for_text("#deliveries tbody tr", "pending")
+    page.refresh_twice()
+    page.run(
+        """
+        window.touched = 0;
+        performance.clearResourceTimings();
+        new MutationObserver((changes) => { touched += changes.length; })
+            .observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+        """
+    )
+    page.refresh_twice()
+    assert page.run("return touched") == 0
+    asked = page.run("return performance.getEntriesByType('resource').map((each) => each.responseStatus)")
+    assert set(asked) == {304}
+
+
+def test_the_page_asks_nobody_but_the_sandbox_and_is_not_among_its_requests(page, box):
+    page.refresh_twice()
+    asked = page.run("return performance.getEntriesByType('resource').map((each) => each.name)")
+    assert set(asked) == {box.url.removesuffix("api/v1")}
+    assert box.requests == ()
+
+
+def test_markup_is_shown_and_does_not_run(page, create, api, box):
+    page.run("window.alert = () => { window.ran = true; }")
+    created = create(MARKUP, tags=[MARKUP], notes=MARKUP)
+    api.get("/customers", params={"x": MARKUP}, headers={"X-Mine": MARKUP})
+    box.faults.add("drop", path=MARKUP)
+    page.wait_for_text("#faults", MARKUP)
+    page.wait_for_text("#deliveries tbody", created)
+    assert page.text(f"#{created} b") == MARKUP
+    page.refresh()  # the same without the browser's part of the page in between
+    page.wait_for_text("#status", "Live")
+    assert page.text(f"#{created} b") == MARKUP
+    assert page.count("main script, main img") == 0
+    assert page.run("return window.ran") is None
+
+
+@pytest.mark.parametrize("size", [NARROW, (700, 800), WIDE], ids=["narrow", "middle", "wide"])
+def test_the_page_fits_into_the_window_whatever_it_shows(page, create, api, box, size):
+    page.resize(*size)
+    long = "x" * 200
+    create(long, tags=[long, "beta"], notes=long)
+    api.get(f"/customers/{long}?{long}", headers={"X-Mine": long})
+    box.faults.add("drop", path=long)
+    page.wait_for_text("#requests tbody tr", long)
+    page.wait_for_text("#faults", long)
+    page.run("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert (
+        page.run(
+            """
+        return [...document.querySelectorAll("body *")].filter((each) => {
+            const {right, width} = each.getBoundingClientRect();
+            return width > 1 && right > innerWidth && !each.closest("summary, thead");
+        }).map((each) => each.outerHTML.slice(0, 100));
+        """
+        )
+        == []
+    )
+
+
+def test_a_wide_window_shows_every_section_at_once(page, create):
+    for _ in range(25):
+        create()
+    page.wait_for_text("#deliveries-title", "25")
+    assert page.run(
+        """
+        return ["requests", "customers", "deliveries"].every((id) => {
+            const {top, bottom} = document.getElementById(id).getBoundingClientRect();
+            return top >= 0 && bottom <= innerHeight;
+        });
+        """
+    )
+
+
+def test_details_open_with_the_keyboard_alone(page, api):
+    api.get("/customers")
+    page.wait_for_text("#requests tbody tr", "GET")
+    for _ in range(20):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        if page.run("return document.activeElement.matches('#requests summary')"):
+            break
+    ActionChains(page).send_keys(Keys.ENTER).perform()
+    page.wait_until("document.querySelector('#requests details').open")
+    assert "authorization: Bearer ***" in page.text("#requests details pre")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(page, create, api, box, scheme):
+    create(tags=["vip"])
+    api.get("/nowhere")
+    api.patch("/customers/x", json={})
+    box.faults.add("status", status=500, path="*/customers")
+    api.get("/customers")
+    box.faults.add("drop", path="/elsewhere")
+    page.wait_for_text("#faults", "/elsewhere")
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    page.run("document.getAnimations().forEach((each) => each.finish())")
+    contrasts = page.run(
+        """
+        const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+        const luminance = (colour) => {
+            const [r, g, b] = channels(colour).map((c) => c / 255).map(
+                (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const ground = (each) => {
+            const colour = getComputedStyle(each).backgroundColor;
+            return channels(colour)[3] === 0 ? ground(each.parentElement) : colour;
+        };
+        for (const each of document.querySelectorAll("details")) each.open = true;
+        const texts = [...document.body.querySelectorAll("*")].filter(
+            (each) => [...each.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()));
+        return texts.map((each) => {
+            const both = [luminance(getComputedStyle(each).color), luminance(ground(each))];
+            return [(Math.max(...both) + 0.05) / (Math.min(...both) + 0.05), each.outerHTML.slice(0, 80)];
+        });
+        """
+    )
+    assert len(contrasts) > 50
+    assert [text for contrast, text in contrasts if contrast < 4.5] == []
+
+
+def test_without_scripts_the_page_shows_everything_as_of_loading(page, create):
+    created = create("Grace Hopper")
+    page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        page.refresh()
+        assert "As of" in page.find_element("id", "status").text
+        assert "Grace Hopper" in page.find_element("id", created).text
+        page.find_element("css selector", "#requests summary").click()
+        assert "authorization: Bearer ***" in page.find_element("css selector", "#requests pre").text
+    finally:
+        page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_the_page_says_when_the_sandbox_is_gone_and_recovers_when_one_is_back(chromium):
+    with Sandbox() as box:
+        root, first_team = box.url.removesuffix("/api/v1"), box.team_id
+        chromium.get(root)
+        chromium.wait_for_text("#status", "Live")
+    chromium.wait_for_text("#status", "Not running any more")
+    assert first_team in chromium.text(".facts")
+    with Sandbox(port=httpx.URL(root).port) as box:
+        chromium.wait_for_text("#status", "Live")
+        assert box.team_id in chromium.text(".facts")
+        chromium.get("about:blank")
+    assert all("ERR_CONNECTION" in complaint for complaint in chromium.complaints())
