@@ -1,4 +1,4 @@
-"""Runs every Python block of the README, in order, against a sandbox."""
+"""Runs every Python block of the README and the docs, each page in order, against a sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def readme_environment() -> Iterator[None]:
+def sandbox_in_environment() -> Iterator[None]:
     with Sandbox(customers=250) as box, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CSTAR_API_KEY", box.api_key)
         environment.setenv("CSTAR_BASE_URL", box.url)
@@ -23,5 +23,7 @@ def readme_environment() -> Iterator[None]:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()], patterns=["README.md"], fixtures=["readme_environment"]
+    parsers=[PythonCodeBlockParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["sandbox_in_environment", "cstar_sandbox", "cstar_client"],
 ).pytest()
