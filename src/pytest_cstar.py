@@ -32,7 +32,10 @@ def cstar_sandbox(_cstar_session_sandbox: Sandbox) -> Sandbox:
     It is started once per session and reset for each test. `cstar_sandbox.faults` makes it misbehave,
     `cstar_sandbox.requests` tells what arrived.
     """
-    _cstar_session_sandbox.reset()
+    if _cstar_session_sandbox.is_running:
+        _cstar_session_sandbox.reset()
+    else:  # a test has stopped it, to see its code without a server
+        _cstar_session_sandbox.start()
     return _cstar_session_sandbox
 
 

@@ -442,6 +442,7 @@ from cstar import Cstar
 class Interrupt(logging.Handler):
     def emit(self, record):
         signal.setitimer(signal.ITIMER_REAL, 0.01)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 logger = logging.getLogger("cstar")
 logger.setLevel(logging.INFO)

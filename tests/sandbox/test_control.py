@@ -29,11 +29,23 @@ def test_an_added_fault_strikes(control, fresh_api):
     assert answers[0].headers["Retry-After"] == "3"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"kind": "explode"}', b"\xff"])
-def test_a_fault_that_makes_no_sense_is_a_400_that_says_why(control, cstar_sandbox, body):
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "The body must be JSON, such as"),
+        (b"{", "The body must be JSON, such as"),
+        (b"\xff", "The body must be JSON, such as"),
+        (b"[" * 100_000, "The body must be JSON, such as"),
+        (b"[]", "A fault is a JSON object such as"),
+        (b'{"kind": "explode"}', "kind must be one of"),
+        (b'{"kind": "drop", "method": "\\ud800"}', "method must be one of"),
+    ],
+    ids=["nothing", "half", "not text", "deep", "a list", "unknown", "surrogate"],
+)
+def test_a_fault_that_makes_no_sense_is_a_400_that_says_why(control, cstar_sandbox, body, message):
     answer = control.post("/faults", content=body)
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"].startswith(message)
     assert not list(cstar_sandbox.faults)
 
 
@@ -88,3 +100,24 @@ def test_the_control_endpoint_is_not_part_of_the_api(control, cstar_sandbox):
     control.post("/faults", json={**FAULT, "path": "*"})
     assert control.get("/faults").status_code == 200
     assert not cstar_sandbox.requests
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("GET", "/"), ("GET", "/fault"), ("PUT", "/faults"), ("GET", "/reset")]
+)
+def test_what_does_not_exist_is_a_404_that_lists_what_does(control, cstar_sandbox, method, path):
+    answer = control.request(method, path)
+    assert answer.status_code == 404
+    assert "POST /_sandbox/faults" in answer.json()["error"]["message"]
+    assert not cstar_sandbox.requests
+
+
+def test_a_failure_beside_the_api_is_logged_and_says_so(control, cstar_sandbox, monkeypatch, caplog):
+    monkeypatch.setattr("cstar.sandbox._journal.Journal.requests", lambda _: 1 / 0)
+    answer = control.get("/requests")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        500,
+        "The sandbox failed to do this; its log says why.",
+    )
+    assert "GET /_sandbox/requests failed in the sandbox itself" in caplog.text
+    assert "ZeroDivisionError" in caplog.text

@@ -51,7 +51,7 @@ def test_a_read_ignores_a_key(api, create, key):
     assert api.get(path, headers=key).json()["data"]["name"] == "Changed"
 
 
-@pytest.mark.parametrize("change", ["method", "path", "body"])
+@pytest.mark.parametrize("change", ["method", "path", "query", "body"])
 def test_a_key_used_for_another_request_is_refused_and_nothing_is_done(api, create, key, change):
     customer, other = create(), create()
     path = f"/customers/{customer['id']}"
@@ -59,6 +59,7 @@ def test_a_key_used_for_another_request_is_refused_and_nothing_is_done(api, crea
     answer = {
         "method": lambda: api.delete(path, headers=key),
         "path": lambda: api.patch(f"/customers/{other['id']}", json={"notes": "first"}, headers=key),
+        "query": lambda: api.patch(path, params={"x": "y"}, json={"notes": "first"}, headers=key),
         "body": lambda: api.patch(path, json={"notes": "second"}, headers=key),
     }[change]()
     error = answer.json()["error"]

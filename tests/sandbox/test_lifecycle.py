@@ -1,8 +1,10 @@
 import logging
+import re
 import socket
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
@@ -231,3 +233,79 @@ def test_what_arrived_can_still_be_asked_after_the_stop_but_not_reset():
 def test_before_the_first_start_there_is_nothing_to_ask_for(ask):
     with pytest.raises(RuntimeError, match="not started yet"):
         getattr(Sandbox(), ask)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"port": "4010"}, "port must be a whole number from 0 to 65535, not '4010'."),
+        ({"port": 99999}, "port must be a whole number from 0 to 65535, not 99999."),
+        ({"host": ""}, "host must be an address such as '127.0.0.1', not ''."),
+        ({"customers": -1}, "customers must be a whole number from 0 on, not -1."),
+        ({"customers": "10"}, "customers must be a whole number from 0 on, not '10'."),
+        ({"customers": 1.5}, "customers must be a whole number from 0 on, not 1.5."),
+        ({"webhook_url": 5}, "webhook_url must be a URL or a list of URLs, not 5."),
+        ({"webhook_url": [5]}, "webhook_url must be a URL or a list of URLs, not [5]."),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_at_once_with_what_would(options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Sandbox(**options)
+
+
+def test_a_new_start_begins_a_new_list_of_requests():
+    box = Sandbox()
+    for _ in range(2):
+        with box:
+            assert box.requests == ()
+            whoami(box)
+
+
+def test_resets_come_between_two_requests_never_within_one():
+    with Sandbox(customers=1) as box, ThreadPoolExecutor(4) as threads:
+        customers = f"{box.url}/teams/{box.team_id}/customers"
+
+        def write(number):
+            with httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
+                return [
+                    client.post(customers, json={"name": "J", "email": f"j{number}.{n}@example.com"}).status_code
+                    for n in range(20)
+                ]
+
+        writing = [threads.submit(write, number) for number in range(4)]
+        for _ in range(20):
+            box.reset()
+        assert {status for each in writing for status in each.result()} == {201}
+
+
+def test_while_another_process_writes_reads_are_answered_and_a_write_waits_its_turn(tmp_path):
+    with (
+        Sandbox(database=tmp_path / "cstar.db") as box,
+        closing(sqlite3.connect(tmp_path / "cstar.db", isolation_level=None)) as other,
+        ThreadPoolExecutor() as threads,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        write = threads.submit(
+            httpx.post,
+            f"{box.url}/teams/{box.team_id}/customers",
+            json={"name": "Jane", "email": "jane@example.com"},
+            headers={"Authorization": f"Bearer {box.api_key}"},
+        )
+        assert [whoami(box).status_code for _ in range(3)] == [200, 200, 200]
+        assert not write.done()
+        other.execute("COMMIT")
+        assert write.result().status_code == 201
+
+
+def test_a_write_that_never_gets_its_turn_is_told_to_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("cstar.sandbox._app._PATIENCE", 0.05)
+    with (
+        Sandbox(database=tmp_path / "cstar.db") as box,
+        closing(sqlite3.connect(tmp_path / "cstar.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        answer = httpx.delete(
+            f"{box.url}/teams/{box.team_id}/customers/cus_1", headers={"Authorization": f"Bearer {box.api_key}"}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
+        assert answer.headers["Retry-After"] == "1"

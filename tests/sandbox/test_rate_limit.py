@@ -1,5 +1,7 @@
 """The budget of each key, with the clock in the test's hand."""
 
+import math
+
 import httpx
 import pytest
 
@@ -102,8 +104,19 @@ def test_a_refused_write_is_not_done_and_its_key_not_used(box, clock):
     assert "Idempotent-Replayed" not in answer.headers
 
 
-def test_errors_and_replays_count_like_everything_else(box):
+def test_errors_count_like_everything_else(box):
     assert get(box, path="/nowhere").headers["X-RateLimit-Remaining"] == "2"
+
+
+def test_replays_count_like_everything_else(box):
+    remaining = [
+        httpx.delete(
+            f"{box.url}/teams/{box.team_id}/customers/cus_1",
+            headers={"Authorization": f"Bearer {box.api_key}", "Idempotency-Key": "k"},
+        ).headers["X-RateLimit-Remaining"]
+        for _ in range(2)
+    ]
+    assert remaining == ["2", "1"]
 
 
 def test_a_reset_gives_every_key_its_whole_budget_again(box):
@@ -121,7 +134,10 @@ def test_fractions_of_a_second_are_possible_and_told_as_whole_ones(clock):
         assert get(box).status_code == 200
 
 
-@pytest.mark.parametrize("rate_limit", [(0, 60), (1, 0), (-1, 60), (1, -1), (1,), (1, 2, 3)])
+@pytest.mark.parametrize(
+    "rate_limit",
+    [(0, 60), (1, 0), (-1, 60), (1, -1), (1,), (1, 2, 3), 5, ("5", "6"), (1.5, 6), (True, 6), (1, math.inf), (1, 1e-7)],
+)
 def test_a_limit_that_makes_no_sense_is_refused(rate_limit):
-    with pytest.raises(ValueError, match=r"rate_limit must be a number of requests and of seconds"):
+    with pytest.raises(ValueError, match="rate_limit must be a whole number of requests and a number of seconds"):
         Sandbox(rate_limit=rate_limit)

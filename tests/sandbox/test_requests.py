@@ -37,6 +37,16 @@ def test_no_key_is_kept(cstar_sandbox, scheme):
     assert cstar_sandbox.requests[0].headers["authorization"] == f"{scheme}***"
 
 
+def test_no_key_is_kept_in_another_header_either(cstar_sandbox):
+    httpx.get(f"{cstar_sandbox.url}/auth/whoami", headers={"X-Api-Key": f"key={cstar_sandbox.api_key}"})
+    assert cstar_sandbox.requests[0].headers["x-api-key"] == "key=sk_test_***"
+
+
+def test_a_body_over_the_limit_is_not_kept(fresh_api, cstar_sandbox):
+    fresh_api.post("/customers", content=b"x" * (1024 * 1024 + 1))
+    assert (cstar_sandbox.requests[0].status, cstar_sandbox.requests[0].body) == (413, b"")
+
+
 def test_its_repr_fits_on_a_line_and_shows_no_headers(fresh_api, cstar_sandbox):
     fresh_api.get("/customers")
     assert "headers" not in repr(cstar_sandbox.requests[0])
@@ -82,6 +92,16 @@ def test_the_newest_1000_are_kept():
         journal.add(request(number))
     assert [journal.requests()[each].path for each in (0, -1)] == ["/1", "/1000"]
     assert len(journal.requests()) == 1000
+
+
+def test_after_a_reset_as_much_is_kept_as_before():
+    journal = Journal()
+    body = b"x" * 1024 * 1024
+    for _ in range(2):
+        for number in range(64):
+            journal.add(request(number, body))
+        assert len(journal.requests()) == 64
+        journal.clear()
 
 
 def test_large_bodies_push_out_older_ones_so_that_memory_stays_bounded():

@@ -26,6 +26,6 @@ except ModuleNotFoundError as _missing:
         "cstar.sandbox needs the extra 'sandbox', which brings Starlette and uvicorn. Install cstar[sandbox] from the "
         "project's repository, as its README says: on PyPI, the name cstar belongs to another project.",
         name=_missing.name,
-    ) from _missing
+    ) from None
 
 __all__ = ["Delivery", "DeliveryAttempt", "Fault", "FaultKind", "Faults", "ReceivedRequest", "Sandbox"]

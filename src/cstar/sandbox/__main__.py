@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sqlite3
 import sys
@@ -15,6 +16,8 @@ from cstar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cstar.sandbox._validation import Json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +40,8 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         box.start()
     except OSError as error:
-        return _failed(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}")
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return _failed(f"cannot listen on {options.host}:{options.port}: {reason}; --port 0 takes any free port")
     except (sqlite3.Error, ValueError) as error:
         return _failed(f"cannot use the database {options.database}: {error}")
     _log_requests()
@@ -46,6 +50,7 @@ def _serve(options: argparse.Namespace) -> int:
         while True:
             time.sleep(3600)  # unlike waiting for a lock, Ctrl-C ends this on every platform
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever presses Ctrl-C twice means no more by it
         box.stop()
 
 
@@ -95,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="make what --fault-rate picks the same each time")
     parser.add_argument(
         "--fault",
-        type=json.loads,
+        type=_fault,
         action="append",
         default=[],
         metavar="JSON",
@@ -123,6 +128,15 @@ def _rate(text: str) -> tuple[int, float]:
         return int(requests), float(seconds)
     except ValueError:
         raise argparse.ArgumentTypeError("must be requests and seconds, such as 1000/3600") from None
+
+
+def _fault(text: str) -> Json:
+    try:
+        fault: Json = json.loads(text)
+    except (ValueError, RecursionError):
+        example = '{"kind": "drop", "times": 2}'
+        raise argparse.ArgumentTypeError(f"must be JSON, such as '{example}', in quotes") from None
+    return fault
 
 
 def _as_exports(box: Sandbox, database: str) -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import secrets
+import sqlite3
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from cstar.sandbox._validation import Json, JsonObject
 if TYPE_CHECKING:
     from cstar.sandbox._webhooks import EventType
 
+BASE_PATH = "/api/v1"
 LATEST_VERSION = "2026-03-01"
 
 RECENT_TICKETS = 10
@@ -120,10 +122,8 @@ class Api:
             answer = self._perform(operation, call, context)
         except ApiError as error:
             answer = _failure(error, context)
-        except Exception:
-            _log.exception("%s %s failed in the sandbox itself", call.method, call.path)
-            message = "The sandbox failed to handle this request; its log says why."
-            answer = _failure(ApiError("internal_error", message), context)
+        except Exception as failure:
+            answer = _failure(_unforeseen(failure, call), context)
         return _with_headers(answer, version, usage)
 
     def refuse(self, call: Call, error: ApiError) -> Answer:
@@ -168,7 +168,7 @@ class Api:
             raise ApiError("request_too_large", message)
 
     def _perform(self, operation: Operation, call: Call, context: Context) -> Answer:
-        if operation not in _WRITES:
+        if operation not in WRITES:
             with self._store.transaction(writing=False):
                 return _success(operation(self, call, context), context)
         if context.key != self._store.identity.api_key:
@@ -301,7 +301,15 @@ def method_not_allowed(allowed: str) -> Operation:
     return refuse
 
 
-_WRITES: Sequence[Operation] = (Api.create_customer, Api.update_customer, Api.delete_customer)
+WRITES: Sequence[Operation] = (Api.create_customer, Api.update_customer, Api.delete_customer)
+
+
+def _unforeseen(failure: Exception, call: Call) -> ApiError:
+    if isinstance(failure, sqlite3.OperationalError) and "locked" in str(failure):
+        message = "Another process keeps the sandbox's database to itself; try again."
+        return ApiError("service_unavailable", message, headers={"Retry-After": "1"})
+    _log.error("%s %s failed in the sandbox itself", call.method, call.path, exc_info=failure)
+    return ApiError("internal_error", "The sandbox failed to handle this request; its log says why.")
 
 
 def _bearer(call: Call) -> str:
@@ -321,7 +329,7 @@ def _write_body(call: Call) -> JsonObject:
 
 
 def _fingerprint(call: Call) -> str:
-    target = json.dumps([call.method, call.path]).encode()
+    target = json.dumps([call.method, call.path, call.query]).encode()
     return hashlib.sha256(target + b"\n" + call.body).hexdigest()
 
 

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cstar.sandbox._api import Answer, Api, Call, Operation, method_not_allowed
+from cstar.sandbox._api import BASE_PATH, WRITES, Answer, Api, Call, Operation, method_not_allowed
 from cstar.sandbox._control import control_routes
 from cstar.sandbox._errors import injected
 from cstar.sandbox._journal import ReceivedRequest, headers_without_key
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from cstar.sandbox._faults import Fault, Faults
+    from cstar.sandbox._faults import Fault, Faults, Strike
     from cstar.sandbox._journal import Journal
     from cstar.sandbox._store import Store
     from cstar.sandbox._webhooks import Webhooks
-
-BASE_PATH = "/api/v1"
 
 _OPERATIONS: dict[str, dict[str, Operation]] = {
     "/auth/whoami": {"GET": Api.whoami},
@@ -45,6 +43,9 @@ _OPERATIONS: dict[str, dict[str, Operation]] = {
         "DELETE": Api.delete_customer,
     },
 }
+
+# How long a write waits for another process at the same database, in seconds.
+_PATIENCE = 10.0
 
 _JSON = {"Content-Type": "application/json"}
 _HTML = {"Content-Type": "text/html"}
@@ -81,27 +82,24 @@ class _Endpoint:
         self._otherwise = method_not_allowed(", ".join(operations)) if operations else Api.unknown_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request, resets = Request(scope, receive), self._services.journal.resets
         try:
             body, too_large = await _read(request)
         except ClientDisconnect:
             return  # half a request: nothing was done, and nobody is left to tell
         arrived, started = datetime.now(timezone.utc), time.perf_counter()
-        target: bytes = scope["raw_path"]
-        call = Call(
-            method=request.method,
-            path=target.decode("ascii", "backslashreplace"),
-            query=request.query_params.multi_items(),
-            headers=request.headers,
-            body=body,
-            too_large=too_large,
-            team_id=request.path_params.get("team_id"),
-            customer_id=request.path_params.get("customer_id"),
-        )
+        call = _call(request, body, too_large=too_large)
+        operation = self._operations.get(call.method, self._otherwise)
         strike = self._services.faults.strike(call.method, call.path)
-        if strike.delay:
-            await asyncio.sleep(strike.delay)
-        answer = self._answer(call, strike.fault)
+        try:
+            await self._hold(operation, strike)
+        except asyncio.CancelledError:
+            self._services.connections.abort(scope["client"])  # or the server would say 500 for its being stopped
+            raise
+        if self._services.journal.resets != resets:
+            await self._drop(scope, receive)  # it belongs to a test that is over
+            return
+        answer = self._answer(call, operation, strike.fault)
         received = ReceivedRequest(
             method=call.method,
             path=call.path,
@@ -118,11 +116,25 @@ class _Endpoint:
         # Before the answer goes out: who has it can count on finding its request in the journal.
         self._services.journal.add(received)
         _log_line(received, answer.remark if answer else "connection dropped")
-        await self._send(answer, strike.fault, scope, receive, send)
+        if answer is None:
+            await self._drop(scope, receive)
+        elif strike.fault is not None and strike.fault.kind == "cut":
+            await self._send_half(answer, scope, receive, send)
+        else:
+            await Response(answer.body, answer.status, dict(answer.headers))(scope, receive, send)
 
-    def _answer(self, call: Call, fault: Fault | None) -> Answer | None:
+    async def _hold(self, operation: Operation, strike: Strike) -> None:
+        """Let a request wait for its latency, and a write for another process that is writing to the same file."""
+        if strike.delay:
+            await asyncio.sleep(strike.delay)
+        if operation in WRITES:
+            give_up = time.monotonic() + _PATIENCE
+            # Here, and not in SQLite, whose waiting would hold up every other request too.
+            while not self._services.store.can_write() and time.monotonic() < give_up:  # noqa: ASYNC110 - not our event
+                await asyncio.sleep(0.005)
+
+    def _answer(self, call: Call, operation: Operation, fault: Fault | None) -> Answer | None:
         """The answer to a call as a fault leaves it; None if there is to be none."""
-        operation = self._operations.get(call.method, self._otherwise)
         api = self._services.api
         answer = api.answer(call, operation) if fault is None or fault.acts else None
         if fault is None or fault.kind == "cut":
@@ -140,19 +152,14 @@ class _Endpoint:
         error = injected(status, retry_after)
         return api.spoil(answer, error) if answer else api.refuse(call, error)
 
-    async def _send(
-        self, answer: Answer | None, fault: Fault | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if answer is None:
-            self._services.connections.abort(scope["client"])
-            await receive()  # until the server has noticed, or it would answer in our place
-            return
-        response = Response(answer.body, answer.status, dict(answer.headers))
-        if fault is None or fault.kind != "cut":
-            await response(scope, receive, send)
-            return
+    async def _drop(self, scope: Scope, receive: Receive) -> None:
+        self._services.connections.abort(scope["client"])
+        await receive()  # until the server has noticed, or it would answer in our place
+
+    async def _send_half(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Response(answer.body, answer.status, dict(answer.headers)).raw_headers
         half = answer.body[: len(answer.body) // 2]
-        await send({"type": "http.response.start", "status": answer.status, "headers": response.raw_headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": half, "more_body": True})
         self._services.connections.close(scope["client"])
         await receive()
@@ -173,6 +180,7 @@ def build_app(services: Services) -> Starlette:
 
     app = Starlette(
         lifespan=lifespan,
+        exception_handlers={Exception: _failed},
         routes=[
             # Classes, so that Starlette leaves the methods to them: a wrong one must be answered in the envelope too.
             *(Route(BASE_PATH + path, _Endpoint(services, operations)) for path, operations in _OPERATIONS.items()),
@@ -184,6 +192,26 @@ def build_app(services: Services) -> Starlette:
     app.router.redirect_slashes = False
     app.router.default = _Endpoint(services, {})
     return app
+
+
+def _failed(request: Request, failure: Exception) -> Response:
+    """What is beside the API has failed: the control endpoint, the page, the contract."""
+    _log.error("%s %s failed in the sandbox itself", request.method, request.url.path, exc_info=failure)
+    return JSONResponse({"error": {"message": "The sandbox failed to do this; its log says why."}}, 500)
+
+
+def _call(request: Request, body: bytes, *, too_large: bool) -> Call:
+    target: bytes = request.scope["raw_path"]
+    return Call(
+        method=request.method,
+        path=target.decode("ascii", "backslashreplace"),
+        query=request.query_params.multi_items(),
+        headers=request.headers,
+        body=body,
+        too_large=too_large,
+        team_id=request.path_params.get("team_id"),
+        customer_id=request.path_params.get("customer_id"),
+    )
 
 
 async def _read(request: Request) -> tuple[bytes, bool]:

@@ -21,6 +21,11 @@ def instant(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+def moment(at: int) -> datetime:
+    """An instant as an aware datetime."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
 def iso(at: int) -> str:
     """An instant as the API writes it: ISO 8601, always with microseconds, so that text sorts as time does."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment(at).isoformat(timespec="microseconds").replace("+00:00", "Z")

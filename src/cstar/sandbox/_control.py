@@ -7,7 +7,7 @@ behalf it writes, and such a request is refused.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 CONTROL_PATH = "/_sandbox"
 
+Endpoint: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 
 def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: Callable[[], None]) -> list[Route]:
     """The control endpoint."""
@@ -33,7 +37,11 @@ def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: 
 
     async def add_fault(request: Request) -> Response:
         try:
-            fault = faults.add_json(json.loads(await request.body()))
+            document = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            return _error(400, 'The body must be JSON, such as {"kind": "drop", "times": 2}.')
+        try:
+            fault = faults.add_json(document)
         except ValueError as error:
             return _error(400, str(error))
         return JSONResponse({"data": fault.to_json()}, 201)
@@ -52,19 +60,28 @@ def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: 
         reset()
         return Response(status_code=204)
 
+    async def unknown(request: Request) -> Response:
+        known = ", ".join(f"{method} {CONTROL_PATH}/{name}" for method, name in endpoints)
+        return _error(404, f"There is no {request.method} {request.url.path}; there are {known}.")
+
+    endpoints: dict[tuple[str, str], Endpoint] = {
+        ("GET", "faults"): list_faults,
+        ("POST", "faults"): _not_from_a_page(add_fault),
+        ("DELETE", "faults"): _not_from_a_page(clear_faults),
+        ("GET", "requests"): list_requests,
+        ("GET", "deliveries"): list_deliveries,
+        ("POST", "reset"): _not_from_a_page(start_over),
+    }
     return [
-        Route(f"{CONTROL_PATH}/faults", list_faults),
-        Route(f"{CONTROL_PATH}/faults", _not_from_a_page(add_fault), methods=["POST"]),
-        Route(f"{CONTROL_PATH}/faults", _not_from_a_page(clear_faults), methods=["DELETE"]),
-        Route(f"{CONTROL_PATH}/requests", list_requests),
-        Route(f"{CONTROL_PATH}/deliveries", list_deliveries),
-        Route(f"{CONTROL_PATH}/reset", _not_from_a_page(start_over), methods=["POST"]),
+        *(
+            Route(f"{CONTROL_PATH}/{name}", endpoint, methods=[method])
+            for (method, name), endpoint in endpoints.items()
+        ),
+        *(Route(CONTROL_PATH + rest, unknown, methods=_METHODS) for rest in ("", "/{rest:path}")),
     ]
 
 
-def _not_from_a_page(
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
+def _not_from_a_page(endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
         if "Origin" in request.headers:
             return _error(403, "Web pages may not drive the sandbox.")

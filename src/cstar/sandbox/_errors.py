@@ -23,6 +23,7 @@ ErrorCode = Literal[
     "request_too_large",
     "resource_already_exists",
     "resource_missing",
+    "service_unavailable",
     "team_access_denied",
 ]
 
@@ -41,6 +42,7 @@ _ON_THE_WIRE: dict[ErrorCode, tuple[int, str]] = {
     "request_too_large": (413, "invalid_request_error"),
     "resource_already_exists": (409, "invalid_request_error"),
     "resource_missing": (404, "not_found_error"),
+    "service_unavailable": (503, "api_error"),
     "team_access_denied": (403, "authentication_error"),
 }
 
@@ -53,6 +55,7 @@ _CODE_OF_STATUS: dict[int, ErrorCode] = {
     409: "resource_already_exists",
     413: "request_too_large",
     429: "rate_limit_exceeded",
+    503: "service_unavailable",
 }
 
 _DOCUMENTATION = "https://www.cstar.help/docs/api/errors"

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from cstar.sandbox._api import BASE_PATH
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,6 +19,7 @@ FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flak
 When = Literal["before", "after"]
 
 _LONGEST = 3600.0
+_METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE")
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,12 @@ class Fault:
 
     def matches(self, method: str, path: str) -> bool:
         """Whether a request is one of those that this fault may strike."""
-        return (self.method is None or self.method.upper() == method) and (
-            self.path is None or fnmatchcase(path, self.path)
-        )
+        if self.method is not None and self.method.upper() != method:
+            return False
+        if self.path is None:
+            return True
+        pattern = self.path.replace("[", "[[]")  # which means nothing special here
+        return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix(BASE_PATH), pattern)
 
     def to_json(self) -> JsonObject:
         """What was given, in the control endpoint's spelling."""
@@ -98,7 +104,8 @@ class Faults:
             when: Whether it strikes "before" the API does its work, so that nothing is done, or "after", so that only
                 the answer is lost. "cut" and "garbage" strike after the work, everything else before unless told.
             method: Only requests with this method.
-            path: Only requests to this path, such as "*/customers": the whole path, where `*` and `?` are wildcards.
+            path: Only requests to this path, such as "*/customers" or "/auth/whoami": without the query, whole or from
+                below `/api/v1`. `*` stands for anything, `?` for one character.
             times: How many requests to strike. Once, or without limit where a probability is given.
             probability: How likely each matching request is to be struck, above 0 up to 1.
             seed: Makes what `probability` and "flaky" pick the same each time.
@@ -193,11 +200,11 @@ def _check(fault: Fault) -> None:
         raise ValueError("The kind 'latency' needs seconds, such as seconds=0.5.")
     for name, allowed, holds in (
         ("status", "a whole number from 200 to 599", _is_whole(fault.status) and 200 <= (fault.status or 0) <= 599),
-        ("retry_after", "seconds or a text", _is_whole(fault.retry_after) or _is_header(fault.retry_after)),
+        ("retry_after", "seconds from 0 on, or a text", _is_retry_after(fault.retry_after)),
         ("seconds", f"a number from 0 to {_LONGEST:g}", _is_number(fault.seconds, 0, _LONGEST)),
         ("when", "'before' or 'after'", fault.when in get_args(When)),
-        ("method", "a text such as 'POST'", isinstance(fault.method, str)),
-        ("path", "a text such as '*/customers'", isinstance(fault.path, str)),
+        ("method", f"one of {', '.join(_METHODS)}", isinstance(fault.method, str) and fault.method.upper() in _METHODS),
+        ("path", "a path such as '*/customers', without a query", _is_path(fault.path)),
         ("times", "a whole number from 1 on", _is_whole(fault.times) and (fault.times or 0) >= 1),
         ("probability", "above 0 and at most 1", _is_number(fault.probability, 0, 1) and fault.probability != 0),
         ("seed", "a whole number", _is_whole(fault.seed)),
@@ -223,8 +230,14 @@ def _is_number(value: object, least: float, most: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_header(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+def _is_retry_after(value: object) -> bool:
+    if isinstance(value, str):
+        return value.isascii() and value.isprintable() and value == value.strip()  # else it is no header
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("/", "*")) and value.isascii()
 
 
 # What a client should survive by sending the same request again.

@@ -2,7 +2,8 @@
 
 Most filters match most customers, and a search has to look at every one of them, so no index of SQLite's could save it
 from reading them all. Going through 100,000 small entries takes a few milliseconds, and a page needs only its own rows
-from the database.
+from the database. The pages of one list are usually asked for one after another, so the last few selections are kept,
+and kept up to date.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from bisect import bisect_left
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,13 +20,20 @@ if TYPE_CHECKING:
     from cstar.sandbox._validation import ListQuery
 
 
+# Folding turns every capital ASCII letter into a small one, so none is in what is searched for, and nothing that is
+# searched for can match across this.
+_SEPARATOR = "A"
+
+# How many selections are kept.
+_SELECTIONS = 8
+
+
 @dataclass(slots=True)
 class Entry:
-    """What lists need to know of a customer; name and email are folded, for searching in any letter case."""
+    """What lists need to know of a customer; `text` is email and name, folded for searching in any letter case."""
 
     created: int
-    name: str
-    email: str
+    text: str
     sentiment: str
     status: str
     tags: tuple[str, ...]
@@ -34,61 +42,79 @@ class Entry:
 _created = attrgetter("created")
 
 
+class _Filters(NamedTuple):
+    status: str | None = None
+    sentiment: str | None = None
+    tag: str | None = None
+    search: str | None = None
+
+
+_NO_FILTERS = _Filters()
+
+
 def entry(created: int, name: str, email: str, sentiment: str, status: str, tags: tuple[str, ...]) -> Entry:
     """The entry of a customer."""
+    # In one string, because a search looks at every one of them, and one search costs half of what two do.
+    text = email.casefold() + _SEPARATOR + name.casefold()
     # Interned, the few values there are take no memory, and comparing equal ones is comparing addresses.
-    return Entry(created, name.casefold(), email.casefold(), sys.intern(sentiment), sys.intern(status), tags)
+    return Entry(created, text, sys.intern(sentiment), sys.intern(status), tags)
 
 
 class Index:
     """The entries of all customers, in the order of their creation."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry]) -> None:
         """Take over entries, which are in order already."""
         self._entries = list(entries)
+        self._selections: dict[_Filters, list[Entry]] = {}  # what was found for them, the most recently used last
 
     def put(self, entry: Entry) -> None:
         """Add an entry, or put it in the place of the one that has its `created`."""
-        at = self._position(entry.created)
-        self._entries[at : at + self._has(entry.created, at)] = [entry]
+        _replace(self._entries, entry.created, [entry])
+        for filters, found in self._selections.items():
+            _replace(found, entry.created, _find([entry], filters))
 
     def discard(self, created: int) -> None:
         """Remove the entry with this `created`, if there is one."""
-        at = self._position(created)
-        del self._entries[at : at + self._has(created, at)]
-
-    def clear(self) -> None:
-        """Remove every entry."""
-        self._entries.clear()
+        for entries in (self._entries, *self._selections.values()):
+            _replace(entries, created, [])
 
     def select(self, query: ListQuery) -> tuple[list[int], int]:
         """One page of what a query describes, each by its `created`, newest first, and how many there are in all."""
-        found = self._entries
-        # What usually leaves the fewest goes first, what costs the most goes last.
-        if query.tag is not None:
-            found = [entry for entry in found if query.tag in entry.tags]
-        if query.sentiment is not None:
-            found = [entry for entry in found if entry.sentiment == query.sentiment]
-        if query.status is not None:
-            found = [entry for entry in found if entry.status == query.status]
-        if query.search is not None:
-            needle = query.search.casefold()
-            found = [entry for entry in found if needle in entry.email or needle in entry.name]
+        found = self._selection(_Filters(query.status, query.sentiment, query.tag, query.search))
         end = max(0, len(found) - (query.page - 1) * query.page_size)
         page = found[max(0, end - query.page_size) : end]
         return [entry.created for entry in reversed(page)], len(found)
 
-    def free_instant(self, at: int) -> int:
-        """The first instant, from `at` on, that is the `created` of no entry."""
-        first = self._position(at)
-        # While the instants follow each other without a gap, their difference to their positions stays the same, and
-        # it never falls: so the gap is found by bisection, however many were created at one reading of the clock.
-        rest = range(first, len(self._entries))
-        gap = bisect_left(rest, at - first + 1, key=lambda position: self._entries[position].created - position)
-        return at + gap
+    def _selection(self, filters: _Filters) -> list[Entry]:
+        if filters == _NO_FILTERS:
+            return self._entries
+        found = self._selections.pop(filters, None)
+        if found is None:
+            found = _find(self._entries, filters)
+        self._selections[filters] = found
+        if len(self._selections) > _SELECTIONS:
+            del self._selections[next(iter(self._selections))]
+        return found
 
-    def _position(self, created: int) -> int:
-        return bisect_left(self._entries, created, key=_created)
 
-    def _has(self, created: int, position: int) -> bool:
-        return position < len(self._entries) and self._entries[position].created == created
+def _find(entries: list[Entry], filters: _Filters) -> list[Entry]:
+    status, sentiment, tag, search = filters
+    # The quickest to check goes first, the slowest last.
+    if sentiment is not None:
+        entries = [entry for entry in entries if entry.sentiment == sentiment]
+    if status is not None:
+        entries = [entry for entry in entries if entry.status == status]
+    if tag is not None:
+        entries = [entry for entry in entries if tag in entry.tags]
+    if search is not None:
+        needle = search.casefold()
+        entries = [entry for entry in entries if needle in entry.text]
+    return entries
+
+
+def _replace(entries: list[Entry], created: int, replacement: list[Entry]) -> None:
+    """Put a replacement, or nothing, in the place of the entry with this `created`, or where it would be."""
+    at = bisect_left(entries, created, key=_created)
+    there = at < len(entries) and entries[at].created == created
+    entries[at : at + there] = replacement

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cstar.sandbox import _clock
 from cstar.sandbox._validation import Json
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_REQUESTS = 1000
 _MOST_BYTES = 64 * 1024 * 1024
+_KEY = re.compile(r"([sp]k_(?:live|test)_)[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,13 @@ class ReceivedRequest:
         method: The HTTP method.
         path: The path as it was sent, percent-encoding and all, without the query.
         query: The query string as it was sent; empty if there was none.
-        headers: The headers by lower-case name. The credentials in `authorization` are replaced by `***`.
+        headers: The headers by lower-case name. The credentials in `authorization`, and whatever looks like a key in
+            another header, are replaced by `***`.
         body: The body; empty if it was over the limit of 1 MiB.
         status: The status of the answer; None if the connection was dropped instead.
         request_id: The `X-Request-Id` of the answer, if the API gave one.
         replayed: Whether this was the remembered answer to an earlier request with the same Idempotency-Key.
-        fault: The kind of the fault that struck this request, if one did.
+        fault: The kind of the fault that struck this request, if one did; of a "flaky" one, what it came to.
         at: When the request had arrived.
         duration: Seconds from then to the answer, with any latency that was asked for.
     """
@@ -61,14 +65,14 @@ class ReceivedRequest:
             "requestId": self.request_id,
             "replayed": self.replayed,
             "fault": self.fault,
-            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "at": _clock.iso(_clock.instant(self.at)),
             "duration": self.duration,
         }
 
 
 def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
     """A request's headers by lower-case name, with the credentials taken out."""
-    shown = {name.lower(): value for name, value in headers.items()}
+    shown = {name.lower(): _KEY.sub(r"\1***", value) for name, value in headers.items()}
     if "authorization" in shown:
         scheme, space, _ = shown["authorization"].partition(" ")
         shown["authorization"] = f"{scheme} ***" if space else "***"
@@ -76,9 +80,14 @@ def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Journal:
-    """The newest requests, oldest first; any thread may read it."""
+    """The newest requests, oldest first; any thread may read it.
+
+    Attributes:
+        resets: How often it was cleared. What began before a reset has no place after it.
+    """
 
     def __init__(self) -> None:
+        self.resets = 0
         self._requests = deque[ReceivedRequest]()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -92,6 +101,7 @@ class Journal:
 
     def clear(self) -> None:
         with self._lock:
+            self.resets += 1
             self._requests.clear()
             self._bytes = 0
 

@@ -49,8 +49,9 @@ _REFUSALS = {
     413: ("TooLarge", f"The request body has more than {MAX_BODY_SIZE} bytes."),
     429: ("TooManyRequests", "The API key has used up its budget; `Retry-After` says when it is back."),
     500: ("InternalError", "The server failed."),
+    503: ("Unavailable", "The server is busy with something else; `Retry-After` says when to come back."),
 }
-_ALWAYS_POSSIBLE = (400, 401, 413, 429, 500)
+_ALWAYS_POSSIBLE = (400, 401, 413, 429, 500, 503)
 
 _DESCRIPTION = """\
 The customers of a team on cStar: list, create, read, update and delete them, and hear of changes by webhook.
@@ -468,6 +469,7 @@ def _refusal(status: int) -> JsonObject:
         405: {"Allow": "Allow"},
         409: {"Idempotent-Replayed": "IdempotentReplayed"},
         429: {"Retry-After": "RetryAfter"},
+        503: {"Retry-After": "RetryAfter"},
     }
     return {
         "description": _REFUSALS[status][1],

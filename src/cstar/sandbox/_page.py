@@ -16,7 +16,7 @@ import re
 import secrets
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from http import HTTPStatus
 from string import Template
 from typing import TYPE_CHECKING
@@ -51,7 +51,6 @@ _ASKED_BY_BROWSERS = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devto
 _SECRET = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]{8,}")
 _TIME = "%H:%M:%S"
 _DAY_AND_TIME = "%Y-%m-%d %H:%M"
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _SENTIMENT_TONES = {"happy": "good", "frustrated": "warning", "angry": "bad"}
 _OUTCOME_TONES = {"delivered": "good", "pending": "warning", "failed": "bad"}
@@ -318,7 +317,7 @@ def _customer(customer: Customer) -> Html:
         element("td", _badge(customer.sentiment, _SENTIMENT_TONES.get(customer.sentiment, "plain")), class_="mood"),
         element("td", *(_badge(tag, "plain") for tag in customer.tags), class_="tags"),
         element("td", f"{customer.ticket_count:,}", class_="tickets"),
-        element("td", _time(_EPOCH + timedelta(microseconds=customer.created), _DAY_AND_TIME), class_="time"),
+        element("td", _time(_clock.moment(customer.created), _DAY_AND_TIME), class_="time"),
         id=customer.public_id,
     )
 

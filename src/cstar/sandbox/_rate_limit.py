@@ -54,10 +54,8 @@ class RateLimiter:
         ends, used = self._used.get(key, (0, 0))
         if now >= ends:
             ends, used = now + self._window, 0
-        # Not beyond one too many: a key that is refused a million times has still used its budget just once.
-        used = min(used, self._limit) + 1
-        self._used[key] = ends, used
-        return Usage(self._limit, used, self._window, ends, now)
+        self._used[key] = ends, used + 1
+        return Usage(self._limit, used + 1, self._window, ends, now)
 
     def untouched(self, now: int) -> Usage:
         """Where a key stands that has not been used: what strangers are told, who have no budget to use up."""

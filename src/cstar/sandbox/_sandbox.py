@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from cstar.sandbox._api import Api
-from cstar.sandbox._app import BASE_PATH, Services, build_app
+from cstar.sandbox._api import BASE_PATH, Api
+from cstar.sandbox._app import Services, build_app
 from cstar.sandbox._clock import SECOND
 from cstar.sandbox._faults import Faults
 from cstar.sandbox._journal import Journal
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from cstar.sandbox._journal import ReceivedRequest
     from cstar.sandbox._server import Server
     from cstar.sandbox._webhooks import Delivery
+
+
+_SHORTEST_WINDOW, _LONGEST_WINDOW = 0.001, 366 * 24 * 3600  # seconds
 
 
 class Sandbox:
@@ -50,7 +53,7 @@ class Sandbox:
         faults: How to have it misbehave: `box.faults.add("status", status=503, times=2)`.
 
     Raises:
-        ValueError: `customers` is negative, `rate_limit` not two numbers above 0, or `webhook_url` not a URL.
+        ValueError: One of these is not what it should be; the message says what is.
     """
 
     def __init__(
@@ -63,17 +66,24 @@ class Sandbox:
         rate_limit: tuple[int, float] | None = None,
         webhook_url: str | Sequence[str] | None = None,
     ) -> None:
-        if customers < 0:
-            raise ValueError("customers must not be negative.")
-        if rate_limit is not None and not (len(rate_limit) == 2 and rate_limit[0] >= 1 and rate_limit[1] > 0):
-            raise ValueError("rate_limit must be a number of requests and of seconds, such as (1000, 3600).")
+        _check("port", port, "a whole number from 0 to 65535", holds=_is_whole(port) and 0 <= port <= 65535)
+        _check("host", host, "an address such as '127.0.0.1'", holds=_is_text(host))
+        _check("customers", customers, "a whole number from 0 on", holds=_is_whole(customers) and customers >= 0)
+        _check(
+            "rate_limit",
+            rate_limit,
+            "a whole number of requests and a number of seconds, such as (1000, 3600)",
+            holds=rate_limit is None or _is_rate(rate_limit),
+        )
         self.faults = Faults()
         self._port = port
         self._host = host
         self._database = database
         self._customers = customers
         self._rate_limit = rate_limit
-        self._webhook_urls = [webhook_url] if isinstance(webhook_url, str) else list(webhook_url or ())
+        urls = [webhook_url] if isinstance(webhook_url, str) else webhook_url or ()
+        _check("webhook_url", webhook_url, "a URL or a list of URLs", holds=_are_texts(urls))
+        self._webhook_urls = list(urls)
         endpoints(self._webhook_urls)  # refuses what is not a URL, which should not wait for the start
         self._journal = Journal()
         self._running: contextlib.ExitStack | None = None
@@ -111,6 +121,7 @@ class Sandbox:
 
             services = Services(store, api, self.faults, self._journal, webhooks, reset=start_over)
             server = stack.enter_context(serving(build_app(services), listener, services.connections))
+            self._journal.clear()
             self._latest = _Run(url, store.identity, webhooks, server, start_over)
             self._running = stack.pop_all()
 
@@ -122,6 +133,11 @@ class Sandbox:
         running, self._running = self._running, None
         if running is not None:
             running.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves."""
+        return self._running is not None
 
     def reset(self) -> None:
         """Start over without stopping: no customers but the demo ones, no faults, nothing remembered or recorded.
@@ -214,6 +230,31 @@ class Sandbox:
         if self._latest is None:
             raise RuntimeError("This sandbox was not started yet: use it in a with block, or call start().")
         return self._latest
+
+
+def _check(name: str, value: object, allowed: str, *, holds: bool) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {allowed}, not {value!r}.")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(_is_text(each) for each in cast("Sequence[object]", value))
+
+
+def _is_rate(value: object) -> bool:
+    if not isinstance(value, tuple) or len(pair := cast("tuple[object, ...]", value)) != 2:
+        return False
+    requests, seconds = pair
+    is_span = isinstance(seconds, (int, float)) and _SHORTEST_WINDOW <= seconds <= _LONGEST_WINDOW
+    return isinstance(requests, int) and not isinstance(requests, bool) and requests >= 1 and is_span
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _NEWEST = instant(datetime(2025, 6, 1, tzinfo=timezone.utc))
 _APART = 11 * 60 * SECOND
 
+_AT_A_TIME = 1000
+
 _FIRST_NAMES = (
     "Ada Amara Ana Anders Astrid Aylin Beatriz Ben Björn Carmen Chloé Daniel Diego Elena Elif Emma Farid Fatima Femi "
     "Grace Hana Hannah Hugo Ines Ivan Jack Jane Javier Jonas Julia Kenji Lars Laura Leila Liam Lucía Luca Maria Mateo "
@@ -68,16 +70,26 @@ _TICKET_STATUSES = ("open", "pending", "resolved", "closed")
 
 
 def seed(store: Store, customers: int) -> None:
-    """Put in the demo customers numbered below `customers` that were not put in before, with their tickets."""
-    if customers <= store.seeded:
-        return  # without the lock for writing, which another process may hold for long
-    with store.transaction(writing=True):
-        for number in reversed(range(store.seeded, customers)):
-            customer, tickets = _demo(number)
-            if store.customer_with_email(customer.email) is None:
-                store.add(customer)
-                store.add_tickets(customer, tickets)
-        store.seeded = max(store.seeded, customers)
+    """Put in the demo customers numbered below `customers` that were not put in before, with their tickets.
+
+    They go in from number 0 on, some at a time, so that other processes can write in between, and what a kill leaves
+    out the next start puts in.
+    """
+    with store.patience():
+        while (first := store.seeded) < customers:
+            # Made up before the database is locked for writing, which leaves others time to take their turn.
+            demos = [_demo(number) for number in range(first, min(first + _AT_A_TIME, customers))]
+            with store.transaction(writing=True):
+                if store.seeded == first:  # still so: another process may be putting in the same ones
+                    _put_in(store, demos)
+                    store.seeded = first + len(demos)
+
+
+def _put_in(store: Store, demos: list[tuple[Customer, list[Ticket]]]) -> None:
+    for customer, tickets in reversed(demos):  # oldest first, the order in which the database appends
+        if store.customer_with_email(customer.email) is None:
+            store.add(customer)
+            store.add_tickets(customer, tickets)
 
 
 def _demo(number: int) -> tuple[Customer, list[Ticket]]:

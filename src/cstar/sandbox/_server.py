@@ -43,13 +43,11 @@ class Connections:
 
     def abort(self, client: Address) -> None:
         """Break a connection at once; what was sent but has not gone out yet is lost."""
-        if client in self._transports:
-            self._transports[client].abort()
+        self._transports[client].abort()
 
     def close(self, client: Address) -> None:
         """Break a connection once everything sent has gone out."""
-        if client in self._transports:
-            self._transports[client].close()
+        self._transports[client].close()
 
     def protocol(self) -> type[asyncio.Protocol]:
         """The class that uvicorn is to make its connections with: its own, which here also enters them."""
@@ -93,6 +91,8 @@ class Server(uvicorn.Server):
             interface="asgi3",
             lifespan="on",
             ws="none",
+            # Connections are known by their client's address, so nobody's X-Forwarded-For may put another in its place.
+            proxy_headers=False,
             log_config=None,  # the logging configuration belongs to the program that embeds us
             server_header=False,
             # Longer than clients keep their idle connections (5 s in httpx, which is also uvicorn's default): when both

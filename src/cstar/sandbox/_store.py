@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 _APPLICATION_ID = 0x63737472
 _SCHEMA_VERSION = 2
 
-# Seconds to wait for another process at the same file: longer than it takes to put in 100,000 demo customers.
-_BUSY_TIMEOUT = 30
+# Seconds to wait for another process that is writing to the same file. Usually brief, because whoever waits in SQLite
+# keeps everything else on its thread waiting too, and it is there for requests.
+_BRIEFLY = 0.05
+_PATIENTLY = 30.0
 
 _SCHEMA = (
     """CREATE TABLE sandbox (
@@ -118,24 +120,26 @@ class Store:
     """One SQLite database, opened and ready; `close()` it."""
 
     def __init__(self, database: str | os.PathLike[str]) -> None:
-        self._db = sqlite3.connect(
-            os.fspath(database),
-            timeout=_BUSY_TIMEOUT,
-            isolation_level=None,  # transactions are begun and ended here, not by the module's guesses
-            check_same_thread=False,
-        )
-        self._index = Index()
-        self._index_version: int | None = None  # SQLite's data_version of what the index was made from; None: unknown
+        self._index: Index | None = None  # made when it is first needed
+        self._index_version = 0  # SQLite's data_version of what the index was made from
         self._index_changed = False  # by the transaction under way
         try:
-            self._db.row_factory = sqlite3.Row
-            self._prepare(database)
-            with self.transaction(writing=False):
-                self.identity = self._identity()
-                self._refresh_index()
-        except BaseException:
-            self._db.close()
-            raise
+            self._db = sqlite3.connect(
+                database,
+                timeout=_BRIEFLY,
+                isolation_level=None,  # transactions are begun and ended here, not by the module's guesses
+                check_same_thread=False,
+            )
+            try:
+                self._db.row_factory = sqlite3.Row
+                with self.patience():
+                    self._prepare(database)
+                    self.identity = self._identity()
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.Error as error:
+            raise type(error)(f"The database {os.fspath(database)!r} cannot be opened: {error}.") from error
 
     def close(self) -> None:
         self._db.close()
@@ -154,13 +158,34 @@ class Store:
             if self._db.in_transaction:  # some failures, such as a full disk, have rolled back already
                 self._db.execute("ROLLBACK")
             if self._index_changed:
-                self._index_version = None  # what holds now is what the database says
+                self._index = None  # what holds now is what the database says
             raise
+
+    @contextlib.contextmanager
+    def patience(self) -> Generator[None]:
+        """Within, wait long for another process that is writing, before giving up with "database is locked"."""
+        self._wait_for_others(_PATIENTLY)
+        try:
+            yield
+        finally:
+            self._wait_for_others(_BRIEFLY)
+
+    def can_write(self) -> bool:
+        """Whether a write could begin at once, because no other process is writing."""
+        self._wait_for_others(0)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            return not _is_busy(error)  # anything else is for the write itself to meet
+        else:
+            self._db.execute("ROLLBACK")
+            return True
+        finally:
+            self._wait_for_others(_BRIEFLY)
 
     def customers(self, query: ListQuery) -> tuple[list[Customer], int]:
         """One page of the customers that a query describes, newest first, and how many there are in all."""
-        self._refresh_index()
-        page, total = self._index.select(query)
+        page, total = self._current_index().select(query)
         places = ", ".join("?" * len(page))
         rows = self._db.execute(f"{_SELECT_CUSTOMER} WHERE created IN ({places}) ORDER BY created DESC", page)
         return [_customer(row) for row in rows], total
@@ -175,9 +200,11 @@ class Store:
 
     def free_instant(self, at: int) -> int:
         """The first instant, from `at` on, at which no customer was created."""
-        free = self._index.free_instant(at)
-        while self._db.execute("SELECT 1 FROM customers WHERE created = ?", (free,)).fetchone():
-            free += 1  # another process was at it
+        free = at
+        for row in self._db.execute("SELECT created FROM customers WHERE created >= ? ORDER BY created", (at,)):
+            if row["created"] > free:
+                break
+            free += 1
         return free
 
     def add(self, customer: Customer) -> None:
@@ -188,8 +215,7 @@ class Store:
                        :custom_fields, :metadata)""",
             _row(customer),
         )
-        self._index_changed = True
-        self._index.put(_entry(customer))
+        self._put_into_index(customer)
 
     def replace(self, customer: Customer) -> None:
         """Put a customer in the place of the one that has its `created`."""
@@ -200,13 +226,13 @@ class Store:
                WHERE created = :created""",
             _row(customer),
         )
-        self._index_changed = True
-        self._index.put(_entry(customer))
+        self._put_into_index(customer)
 
     def remove(self, customer: Customer) -> None:
         self._db.execute("DELETE FROM customers WHERE created = ?", (customer.created,))
         self._index_changed = True
-        self._index.discard(customer.created)
+        if self._index is not None:
+            self._index.discard(customer.created)
 
     def add_tickets(self, customer: Customer, tickets: Iterable[Ticket]) -> None:
         self._db.executemany(
@@ -250,7 +276,7 @@ class Store:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names
         self.seeded = 0
         self._index_changed = True
-        self._index.clear()
+        self._index = None
 
     @property
     def seeded(self) -> int:
@@ -268,7 +294,10 @@ class Store:
                 if self._is_blank():  # still so: another process may be starting on the same new file
                     self._create()
         if (self._pragma("application_id"), self._pragma("user_version")) != (_APPLICATION_ID, _SCHEMA_VERSION):
-            raise ValueError(f"{os.fspath(database)!r} is not a database of this version of the cStar sandbox.")
+            raise ValueError(
+                f"{os.fspath(database)!r} is not a database of this version of the cStar sandbox; "
+                "move it away, or name another file."
+            )
         self._write_ahead()
         # In WAL mode the default would not sync at every commit; an answer must mean that its write is on disk.
         self._db.execute("PRAGMA synchronous = FULL")
@@ -294,7 +323,7 @@ class Store:
 
     def _write_ahead(self) -> None:
         # The one statement for which SQLite does not wait while another process is about to do the same.
-        deadline = time.monotonic() + _BUSY_TIMEOUT
+        deadline = time.monotonic() + _PATIENTLY
         while not self._is_write_ahead():
             if time.monotonic() > deadline:
                 raise sqlite3.OperationalError("database is locked")
@@ -304,10 +333,13 @@ class Store:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if str(error) != "database is locked":
+            if not _is_busy(error):
                 raise
             return False
         return True
+
+    def _wait_for_others(self, seconds: float) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     def _pragma(self, name: str) -> int:
         value: int = self._db.execute(f"PRAGMA {name}").fetchone()[0]
@@ -317,10 +349,15 @@ class Store:
         row = self._db.execute("SELECT team_id, api_key, publishable_key, webhook_secret FROM sandbox").fetchone()
         return Identity(*row)
 
-    def _refresh_index(self) -> None:
-        """Make the index again if another process has written since it was made, or a transaction has failed."""
+    def _put_into_index(self, customer: Customer) -> None:
+        self._index_changed = True
+        if self._index is not None:
+            self._index.put(_entry(customer))
+
+    def _current_index(self) -> Index:
+        """The index, made anew if there is none or another process has written since it was made."""
         version = self._pragma("data_version")
-        if version != self._index_version:
+        if self._index is None or version != self._index_version:
             rows = self._db.execute(
                 "SELECT created, name, email, sentiment, status, tags FROM customers ORDER BY created"
             )
@@ -329,6 +366,11 @@ class Store:
                 for created, name, email, sentiment, status, tags in rows
             )
             self._index_version = version
+        return self._index
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return str(error) == "database is locked"  # Python 3.10 does not give the code
 
 
 def _row(customer: Customer) -> dict[str, object]:

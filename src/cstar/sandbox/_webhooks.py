@@ -18,7 +18,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -28,6 +27,7 @@ from cstar.sandbox._validation import Json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     import httpx
@@ -45,7 +45,6 @@ RETRY_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds after each failed
 CONCURRENT_POSTS = 20  # to one URL
 REMEMBERED_DELIVERIES = 1000  # finished ones; those pending are never forgotten
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _log = logging.getLogger("cstar.sandbox")
 
@@ -313,7 +312,7 @@ class Webhooks:
         except Exception as failure:  # not only httpx's: should one end this task, what follows in the lane would hang
             error = _reason(failure)
         duration = time.perf_counter() - started
-        return DeliveryAttempt(_EPOCH + timedelta(microseconds=now), signature, status, error, duration)
+        return DeliveryAttempt(_clock.moment(now), signature, status, error, duration)
 
     def _update(self, delivery: Delivery) -> None:
         with self._settled:
