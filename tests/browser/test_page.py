@@ -185,7 +185,7 @@ def test_markup_is_shown_and_does_not_run(page, create, api, box):
     page.run("window.alert = () => { window.ran = true; }")
     created = create(MARKUP, tags=[MARKUP], notes=MARKUP)
     api.get("/customers", params={"x": MARKUP}, headers={"X-Mine": MARKUP})
-    box.faults.add("drop", path=MARKUP)
+    box.faults.add("drop", path="*" + MARKUP)
     page.wait_for_text("#faults", MARKUP)
     page.wait_for_text("#deliveries tbody", created)
     assert page.text(f"#{created} b") == MARKUP
@@ -202,7 +202,7 @@ def test_the_page_fits_into_the_window_whatever_it_shows(page, create, api, box,
     long = "x" * 200
     create(long, tags=[long, "beta"], notes=long)
     api.get(f"/customers/{long}?{long}", headers={"X-Mine": long})
-    box.faults.add("drop", path=long)
+    box.faults.add("drop", path="*" + long)
     page.wait_for_text("#requests tbody tr", long)
     page.wait_for_text("#faults", long)
     page.run("for (const each of document.querySelectorAll('details')) each.open = true")

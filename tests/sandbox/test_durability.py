@@ -8,13 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
+
+from cstar.sandbox._seed import seed
+from cstar.sandbox._store import Store
+from cstar.sandbox._validation import ListQuery
 
 PATIENCE = 20  # seconds, for what takes a fraction of one
 
@@ -196,12 +201,56 @@ def test_processes_that_create_one_database_at_the_same_moment_agree_on_its_team
 def test_sandboxes_started_at_the_same_moment_on_a_new_database_all_serve_the_same_customers(tmp_path):
     database = tmp_path / "cstar.db"
     with ExitStack() as stack:
-        processes = [stack.enter_context(sandbox_process(database, "--customers", "50")) for _ in range(3)]
+        processes = [stack.enter_context(sandbox_process(database, "--customers", "2500")) for _ in range(3)]
         boxes = [told(process) for process in processes]
         seen = [walk(stack.enter_context(client_of(box))) for box in boxes]
     assert seen[0] == seen[1] == seen[2]
-    assert len(seen[0]) == 50
+    assert len(seen[0]) == 2500
     assert len({(box["team_id"], box["api_key"], box["webhook_secret"]) for box in boxes}) == 1
+
+
+def wait_for_demo_customers(database):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as file:
+            if file.execute("SELECT seeded FROM sandbox").fetchone()[0]:
+                return
+    raise TimeoutError
+
+
+def test_demo_customers_cut_short_by_a_kill_are_completed_by_the_next_start(tmp_path):
+    database = tmp_path / "cstar.db"
+    with sandbox_process(database, "--customers", "1000000") as process:
+        wait_for_demo_customers(database)
+        process.send_signal(signal.SIGKILL)
+    with closing(Store(database)) as cut_short, closing(Store(":memory:")) as whole:
+        before = cut_short.seeded
+        assert cut_short.customers(ListQuery())[1] == before
+        for store in (cut_short, whole):
+            seed(store, before + 1)
+        rows = [
+            store._db.execute(f"SELECT * FROM {table}").fetchall()
+            for table in ("customers", "tickets")
+            for store in (cut_short, whole)
+        ]
+        assert rows[0] == rows[1]
+        assert rows[2] == rows[3]
+
+
+def test_reads_are_answered_while_another_process_is_writing_and_writes_wait_for_it(tmp_path):
+    database = tmp_path / "cstar.db"
+    with (
+        served(database) as client,
+        closing(sqlite3.connect(database, isolation_level=None)) as other,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        writing = threads.submit(client.post, "/customers", json={"name": "New", "email": "new@example.com"})
+        for _ in range(50):
+            assert client.get("/customers").json()["pagination"]["total"] == 0
+        assert not writing.done()
+        other.execute("ROLLBACK")
+        assert writing.result().status_code == 201
 
 
 @pytest.fixture(scope="module")

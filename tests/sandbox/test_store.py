@@ -2,14 +2,17 @@
 
 import dataclasses
 import sqlite3
+import time
 import uuid
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cstar.sandbox._index import Index, entry
+from cstar.sandbox import _seed
+from cstar.sandbox._index import Entry, Index
 from cstar.sandbox._seed import seed
 from cstar.sandbox._store import Customer, Remembered, Store, Ticket
 from cstar.sandbox._validation import SENTIMENTS, STATUSES, ListQuery
@@ -112,7 +115,7 @@ def two_stores(tmp_path_factory):
 
 
 @settings(deadline=None, max_examples=80)
-@given(transactions, st.lists(queries, min_size=1, max_size=6))
+@given(transactions, st.lists(queries, min_size=1, max_size=12))
 def test_lists_are_what_was_committed_whoever_wrote_it_and_nothing_that_was_rolled_back(
     two_stores, transactions, queries
 ):
@@ -124,6 +127,7 @@ def test_lists_are_what_was_committed_whoever_wrote_it_and_nothing_that_was_roll
         with suppress(RollBackError), two_stores[writer].transaction(writing=True):
             for change in changes:
                 change(two_stores[writer], changed)
+                assert two_stores[writer].customers(queries[0]) == expected(changed, queries[0])
             if not succeeds:
                 raise RollBackError
             model = changed
@@ -141,7 +145,8 @@ def test_search_folds_letters_as_unicode_does(store, needle):
 
 
 @pytest.mark.parametrize(
-    "needle", ["comname", "com name", "namemail", "name mail", "com\nname", "com\0name", "name\0mail"]
+    "needle",
+    ["comname", "com name", "namemail", "name mail", "com\nname", "com\0name", "comAname", "comaname", "nameAmail"],
 )
 def test_search_does_not_span_name_and_email(store, needle):
     with store.transaction(writing=True):
@@ -181,10 +186,70 @@ def test_a_commit_that_fails_leaves_lists_as_they_were(store):
     assert [found.created for found in everyone(store)] == [1]
 
 
+class Text(str):
+    """Counts how often it is searched."""
+
+    __slots__ = ("searched",)
+
+    def __init__(self, _text):
+        self.searched = 0
+
+    def __contains__(self, needle):
+        self.searched += 1
+        return super().__contains__(needle)
+
+
+def index_of(*texts):
+    return Index(Entry(created, text, "neutral", "active", ()) for created, text in enumerate(texts))
+
+
+def test_each_customer_is_searched_once_for_all_the_pages_of_a_list():
+    texts = [Text(f"{number}@example.com") for number in range(3)]
+    index = index_of(*texts)
+    pages = [index.select(ListQuery(search="example", page_size=1, page=page)) for page in (1, 2, 3, 4)]
+    assert pages == [([2], 3), ([1], 3), ([0], 3), ([], 3)]
+    assert [text.searched for text in texts] == [1, 1, 1]
+
+
+def test_a_write_between_two_pages_has_only_the_changed_customer_searched_again():
+    texts = [Text(f"{number}@example.com") for number in range(3)]
+    index = index_of(*texts)
+    assert index.select(ListQuery(search="example", page_size=2)) == ([2, 1], 3)
+    index.put(Entry(1, "elsewhere", "neutral", "active", ()))
+    index.put(Entry(3, "3@example.com", "neutral", "active", ()))
+    assert index.select(ListQuery(search="example", page_size=2)) == ([3, 2], 3)
+    assert [text.searched for text in texts] == [1, 1, 1]
+
+
+def test_of_many_lists_the_most_recently_used_are_kept():
+    text = Text("0@example.com")
+    index = index_of(text)
+    for number in range(50):
+        index.select(ListQuery(search="example"))
+        index.select(ListQuery(search=f"other {number}"))
+    assert text.searched == 1 + 50
+    index.select(ListQuery(search="other 0"))
+    assert text.searched == 1 + 50 + 1
+
+
+def test_customers_are_not_read_before_the_first_list(tmp_path, monkeypatch):
+    with closing(Store(tmp_path / "cstar.db")) as store:
+        seed(store, 3)
+    monkeypatch.setattr("cstar.sandbox._store.entry", None)
+    with closing(Store(tmp_path / "cstar.db")) as store:
+        seed(store, 4)
+        with store.transaction(writing=True):
+            store.add(customer(store.free_instant(1)))
+        monkeypatch.undo()
+        assert len(everyone(store)) == 5
+
+
 @given(st.sets(st.integers(0, 30)), st.integers(0, 31))
 def test_the_free_instant_is_the_first_at_which_nobody_was_created(taken, at):
-    index = Index(entry(created, "", "", "neutral", "active", ()) for created in sorted(taken))
-    assert index.free_instant(at) == min(set(range(at, 64)) - taken)
+    with closing(Store(":memory:")) as store:
+        for created in taken:
+            store.add(customer(created))
+        assert store.free_instant(at) == min(set(range(at, 64)) - taken)
 
 
 def test_finding_a_free_instant_asks_once_however_many_were_created_at_one_reading_of_the_clock(store):
@@ -243,6 +308,59 @@ def test_a_clear_that_is_rolled_back_clears_nothing(filled):
     assert filled.seeded == 20
 
 
+def test_demo_customers_put_in_with_interruptions_are_the_same_ones(store, monkeypatch):
+    def fail_at_25(number):
+        if number == 25:
+            raise RollBackError
+        return demo(number)
+
+    demo = _seed._demo
+    monkeypatch.setattr(_seed, "_AT_A_TIME", 10)
+    with monkeypatch.context() as patch, suppress(RollBackError):
+        patch.setattr(_seed, "_demo", fail_at_25)
+        seed(store, 40)
+    assert len(everyone(store)) == store.seeded == 20
+    seed(store, 40)
+    with closing(Store(":memory:")) as other:
+        monkeypatch.setattr(_seed, "_AT_A_TIME", 1000)
+        seed(other, 40)
+        assert everyone(store) == everyone(other)
+        assert store.seeded == other.seeded == 40
+
+
+def test_demo_customers_that_another_process_puts_in_meanwhile_are_not_put_in_twice(tmp_path, monkeypatch):
+    def meanwhile(number):
+        with monkeypatch.context() as patch:
+            patch.setattr(_seed, "_demo", demo)
+            seed(other, 30)
+        return demo(number)
+
+    demo = _seed._demo
+    monkeypatch.setattr(_seed, "_AT_A_TIME", 20)
+    with closing(Store(tmp_path / "cstar.db")) as store, closing(Store(tmp_path / "cstar.db")) as other:
+        monkeypatch.setattr(_seed, "_demo", meanwhile)
+        seed(store, 50)
+        assert len(everyone(store)) == store.seeded == 50
+
+
+def test_tickets_of_the_same_instant_are_in_the_order_of_their_ids(store):
+    with store.transaction(writing=True):
+        store.add(customer(1))
+        tickets = [Ticket(name, "Why?", "open", at) for name, at in (("b", 5), ("c", 5), ("a", 5), ("z", 6), ("d", 4))]
+        store.add_tickets(customer(1), tickets)
+    assert [ticket.id for ticket in store.recent_tickets(customer(1), 4)] == ["z", "a", "b", "c"]
+
+
+def test_the_same_idempotency_key_of_two_api_keys_is_two_keys(store):
+    mine, theirs = (Remembered(name, 201, name.encode(), f"req_{name}") for name in ("mine", "theirs"))
+    with store.transaction(writing=True):
+        store.remember("sk_mine", "key", mine, at=5)
+        assert store.recall("sk_theirs", "key", since=0) is None
+        store.remember("sk_theirs", "key", theirs, at=5)
+    assert store.recall("sk_mine", "key", since=0) == mine
+    assert store.recall("sk_theirs", "key", since=0) == theirs
+
+
 def test_answers_are_forgotten_once_they_are_too_old(store):
     with store.transaction(writing=True):
         for at in (3, 1, 2):
@@ -263,13 +381,41 @@ def test_a_busy_day_is_forgotten_little_by_little_the_oldest_answers_first(store
             assert still_known() == list(left)
 
 
+def test_every_commit_to_a_file_is_on_the_disk_and_readers_do_not_wait_for_writers(tmp_path):
+    with closing(Store(tmp_path / "cstar.db")) as store:
+        pragmas = {
+            name: store._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("synchronous", "journal_mode", "foreign_keys")
+        }
+    assert pragmas == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
+
+
 def test_a_database_of_an_older_version_is_refused(tmp_path):
-    with closing(Store(tmp_path / "cstar.db")):
+    database = tmp_path / "cstar.db"
+    with closing(Store(database)):
         pass
-    with closing(sqlite3.connect(tmp_path / "cstar.db")) as older:
+    with closing(sqlite3.connect(database)) as older:
         older.execute("PRAGMA user_version = 1")
-    with pytest.raises(ValueError, match="not a database of this version"):
-        Store(tmp_path / "cstar.db")
+    with pytest.raises(ValueError, match="not a database of this version") as raised:
+        Store(database)
+    assert repr(str(database)) in str(raised.value)
+    assert "move it away, or name another file" in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    database = tmp_path / "notes.txt"
+    database.write_text("Buy milk, and then some more of it, because there is never enough. " * 20)
+    with pytest.raises(sqlite3.DatabaseError, match="file is not a database") as raised:
+        Store(database)
+    assert type(raised.value) is sqlite3.DatabaseError
+    assert repr(str(database)) in str(raised.value)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    database = tmp_path / "nowhere" / "cstar.db"
+    with pytest.raises(sqlite3.OperationalError, match="unable to open database file") as raised:
+        Store(database)
+    assert repr(str(database)) in str(raised.value)
 
 
 def test_a_store_with_all_its_demo_customers_opens_while_another_process_is_writing(tmp_path):
@@ -278,3 +424,59 @@ def test_a_store_with_all_its_demo_customers_opens_while_another_process_is_writ
         with writer.transaction(writing=True), closing(Store(tmp_path / "cstar.db")) as store:
             seed(store, 3)
             assert len(everyone(store)) == 3
+
+
+@contextmanager
+def locked(database):
+    """Another process that is writing to a database."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_whether_it_can_write_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("cstar.sandbox._store._BRIEFLY", 30)
+    with closing(Store(tmp_path / "cstar.db")) as store:
+        started = time.monotonic()
+        assert store.can_write()
+        with locked(tmp_path / "cstar.db"):
+            assert not store.can_write()
+        assert store.can_write()
+        assert time.monotonic() - started < 10
+
+
+def test_having_asked_whether_it_can_write_holds_nobody_up(tmp_path):
+    with closing(Store(tmp_path / "cstar.db")) as store, closing(Store(tmp_path / "cstar.db")) as other:
+        assert store.can_write()
+        assert other.can_write()
+        with store.transaction(writing=True):
+            store.add(customer(1))
+        assert [found.created for found in everyone(other)] == [1]
+
+
+def test_while_another_process_is_writing_lists_are_answered_and_a_write_soon_gives_up(tmp_path):
+    def write():
+        with store.transaction(writing=True):
+            raise AssertionError
+
+    with closing(Store(tmp_path / "cstar.db")) as store:
+        seed(store, 3)
+        with locked(tmp_path / "cstar.db"):
+            started = time.monotonic()
+            for _ in range(2):
+                with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+                    write()
+                assert not store.can_write()  # and has not made it wait longer
+                with store.transaction(writing=False):
+                    assert len(everyone(store)) == 3
+            assert time.monotonic() - started < 10
+
+
+def test_demo_customers_wait_for_another_process_that_is_writing(tmp_path):
+    with closing(Store(tmp_path / "cstar.db")) as store, ThreadPoolExecutor(1) as threads:
+        with locked(tmp_path / "cstar.db"):
+            seeding = threads.submit(seed, store, 3)
+            assert not wait([seeding], timeout=0.2).done  # longer than any other write would wait
+        seeding.result()
+        assert len(everyone(store)) == 3
