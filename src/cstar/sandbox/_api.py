@@ -138,7 +138,7 @@ class Api:
 
     def reset(self, customers: int) -> None:
         """Be as a new sandbox with so many demo customers is, but for the keys and the team."""
-        with self._store.transaction(writing=True):
+        with self._store.patience(), self._store.transaction(writing=True):
             self._store.clear()
         seed(self._store, customers)
         self._limiter.clear()

@@ -104,6 +104,10 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
 
+    def soon(self, function: Callable[[], None]) -> None:
+        """Have a function called between two requests, without waiting for it."""
+        self.loop.result().call_soon_threadsafe(function)
+
     def call(self, function: Callable[[], T]) -> T:
         """Call a function between two requests, and wait for it, from any other thread than the server's."""
 

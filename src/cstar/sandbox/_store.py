@@ -190,6 +190,11 @@ class Store:
         rows = self._db.execute(f"{_SELECT_CUSTOMER} WHERE created IN ({places}) ORDER BY created DESC", page)
         return [_customer(row) for row in rows], total
 
+    def prepare_lists(self) -> None:
+        """Do now what the first list would have to wait for."""
+        with self.transaction(writing=False):
+            self._current_index()
+
     def customer(self, id: uuid.UUID) -> Customer | None:
         row = self._db.execute(f"{_SELECT_CUSTOMER} WHERE id = ?", (id.hex,)).fetchone()
         return row and _customer(row)
