@@ -87,7 +87,7 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self.resets = 0
+        self.resets: int = 0
         self._requests = deque[ReceivedRequest]()
         self._bytes = 0
         self._lock = threading.Lock()

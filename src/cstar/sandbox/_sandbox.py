@@ -75,7 +75,7 @@ class Sandbox:
             "a whole number of requests and a number of seconds, such as (1000, 3600)",
             holds=rate_limit is None or _is_rate(rate_limit),
         )
-        self.faults = Faults()
+        self.faults: Faults = Faults()
         self._port = port
         self._host = host
         self._database = database
