@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 import respx
 import tenacity
+from hypothesis import settings
 
 from cstar.sandbox import Sandbox
 from support import URL, Speaker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The machines that run the tests are busy ones: how long an example takes says nothing.
+settings.register_profile("default", deadline=None)
+settings.register_profile("nightly", deadline=None, max_examples=10_000)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

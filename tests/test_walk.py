@@ -1,0 +1,389 @@
+"""The walk itself, against a model of a server whose rows come and go while it is read. Nothing here touches HTTP.
+
+`pytest tests/test_walk.py --hypothesis-profile=nightly` takes 10,000 walks of each kind.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cstar._codec import Slice
+from cstar._walk import MAX_SLICES_PAST_TOTAL, Ask, Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+@dataclass(frozen=True)
+class Row:
+    id: str
+    rank: float = 0.0
+
+    @property
+    def created_at(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=timezone.utc) - timedelta(minutes=self.rank)
+
+
+@dataclass
+class Server:
+    """A list, newest first, and what others do to it. Rows keep their order for as long as they live."""
+
+    rows: list[Row]
+    largest: int = 100
+    removed: set[str] = field(default_factory=set)
+    hidden: list[Row] = field(default_factory=list)
+    made: int = 0
+    requests: list[Ask] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, count: int, *, largest: int = 100) -> Server:
+        return cls([Row(f"row{number}", number) for number in range(count)], largest)
+
+    def answer(self, ask: Ask) -> Slice[Row]:
+        self.requests.append(ask)
+        assert len(self.requests) < 10_000, "this walk does not end"
+        size = min(ask.size, self.largest)
+        start = (ask.page - 1) * size
+        end = start + size
+        return Slice(self.rows[start:end], len(self.rows), ask.page, size, has_more=end < len(self.rows))
+
+    def insert_in_front(self) -> None:
+        self.made += 1
+        self.rows.insert(0, Row(f"new{self.made}", -self.made))
+
+    def insert(self, rank: float) -> None:
+        self.made += 1
+        self._place(Row(f"new{self.made}", rank))
+
+    def delete(self, place: int) -> Row:
+        row = self.rows.pop(place)
+        self.removed.add(row.id)
+        return row
+
+    def hide(self, place: int) -> None:
+        """A row no longer matches the filter."""
+        self.hidden.append(self.delete(place))
+
+    def show(self, place: int) -> None:
+        """It matches again, and stands where it stood."""
+        self._place(self.hidden.pop(place))
+
+    def _place(self, row: Row) -> None:
+        self.rows.insert(bisect_right([each.rank for each in self.rows], row.rank), row)
+
+
+def write_in_front_delete_anywhere(server: Server, chance: random.Random) -> None:
+    if server.rows and chance.random() < 0.5:
+        server.delete(chance.randrange(len(server.rows)))
+    else:
+        server.insert_in_front()
+
+
+def write_anywhere(server: Server, chance: random.Random) -> None:
+    action = chance.random()
+    if server.rows and action < 0.5:
+        (server.hide if chance.random() < 0.7 else server.delete)(chance.randrange(len(server.rows)))
+    elif server.hidden and action < 0.8:
+        server.show(chance.randrange(len(server.hidden)))
+    else:
+        server.insert(chance.uniform(-10, 1000))
+
+
+def read(
+    walk: Walk[Row],
+    server: Server,
+    *,
+    ahead: int = 0,
+    meanwhile: Callable[[], object] = lambda: None,
+    chance: random.Random | None = None,
+    visit: Callable[[Row], object] = lambda _: None,
+) -> list[str]:
+    """Read a list to its end as a client does, with so many requests under way, answered in any order."""
+    given: list[str] = []
+    asked: deque[Ask] = deque()
+    answers: dict[int, Slice[Row]] = {}
+    while walk.next is not None:
+        while len(asked) < max(1, ahead):
+            ask = walk.after(asked[-1]) if asked else walk.next
+            if ask is None:
+                break
+            asked.append(ask)
+        while 0 not in answers:
+            waiting = [place for place in range(len(asked)) if place not in answers]
+            place = chance.choice(waiting) if chance else waiting[0]
+            answers[place] = server.answer(asked[place])
+            meanwhile()
+        for row in walk.take(asked.popleft(), answers.pop(0)):
+            given.append(row.id)
+            visit(row)
+        answers = {place - 1: part for place, part in answers.items()}
+        if walk.was_upset:
+            asked.clear()
+            answers.clear()
+    return given
+
+
+WRITERS = {False: write_in_front_delete_anywhere, True: write_anywhere}
+
+
+def churned(
+    chance: random.Random, *, gapless: bool, ahead: int, make: Callable[..., Walk[Row]] = Walk
+) -> tuple[list[str], set[str]]:
+    """What a walk gives while others write, and which rows were there from its beginning to its end."""
+    page_size = chance.choice([13, 20, 60, 100])
+    server = Server.of(chance.randrange(12 * page_size), largest=chance.choice([100, page_size, max(14, page_size)]))
+    if server.largest == page_size:
+        server.largest += 1  # a server that gives no more than what it was asked for first looks like a mock
+    busy = chance.choice([0.1, 1, 3])
+    start = {row.id for row in server.rows}
+
+    def meanwhile() -> None:
+        for _ in range(chance.randrange(int(busy) + 1) if busy >= 1 else chance.random() < busy):
+            WRITERS[gapless](server, chance)
+
+    walk: Walk[Row] = make(1, page_size=page_size, gapless=gapless, ahead=ahead > 0)
+    return read(walk, server, ahead=ahead, meanwhile=meanwhile, chance=chance), start - server.removed
+
+
+@pytest.mark.parametrize("ahead", [0, 3, 8])
+@pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
+@given(seed=st.integers(0, 2**32))
+def test_whoever_writes_meanwhile_no_row_that_stayed_is_lost_and_none_comes_twice(
+    gapless: bool, ahead: int, seed: int
+) -> None:
+    given, stayed = churned(random.Random(seed), gapless=gapless, ahead=ahead)
+    assert len(given) == len(set(given))
+    assert stayed <= set(given)
+
+
+def test_rows_that_come_in_front_while_as_many_go_are_noticed_though_answers_overtake_each_other() -> None:
+    """Page 2 is answered after pages 3 to 6, and in between the whole list has moved down by two pages."""
+    walk: Walk[Row] = Walk(1, page_size=20, ahead=True)
+    server = Server.of(400)
+    given = [row.id for row in walk.take(Ask(1, 20), server.answer(Ask(1, 20)))]
+    early = {number: server.answer(Ask(number, 20)) for number in range(3, 7)}
+    for _ in range(40):
+        server.insert_in_front()
+        server.delete(len(server.rows) - 1)
+    early[2] = server.answer(Ask(2, 20))
+    number = 2
+    while number in early and not walk.was_upset:
+        given += [row.id for row in walk.take(Ask(number, 20), early[number])]
+        number += 1
+    given += read(walk, server)
+    assert {f"row{number}" for number in range(360)} <= set(given)
+
+
+@pytest.mark.parametrize("made_of", [hash, str])
+def test_it_does_not_matter_what_ids_are_remembered_as(made_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a hash has but 32 bits, two rows of a long list would share one."""
+    monkeypatch.setattr("cstar._walk._key", made_of)
+    assert len(read(Walk(1, page_size=100, gapless=True), Server.of(1000))) == 1000
+
+
+class NeverStepsBack(Walk[Row]):
+    def _is_usable(self, view: Any, total: int) -> bool:
+        super()._is_usable(view, total)
+        return True
+
+
+class RemembersNothing(Walk[Row]):
+    def take(self, ask: Ask, part: Slice[Row]) -> list[Row]:
+        super().take(ask, part)
+        return part.rows
+
+
+class TakesNoNoticeOfTotals(Walk[Row]):
+    def _is_usable(self, view: Any, total: int) -> bool:
+        return super()._is_usable(view, total if self._total is None else self._total)
+
+
+class TakesNoNoticeOfAnything(Walk[Row]):
+    def _is_usable(self, view: Any, total: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("mutant", [NeverStepsBack, RemembersNothing, TakesNoNoticeOfTotals, TakesNoNoticeOfAnything])
+def test_without_any_part_of_the_rule_rows_are_lost_or_come_twice(mutant: type[Walk[Row]]) -> None:
+    """The model would notice: it is not that nothing happens in it."""
+    failures = 0
+    for seed in range(200):
+        given, stayed = churned(random.Random(seed), gapless=False, ahead=0, make=mutant)
+        failures += len(given) > len(set(given)) or not stayed <= set(given)
+    assert failures > 10
+
+
+@pytest.mark.parametrize("total", [0, 1, 99, 100, 101, 1234])
+@pytest.mark.parametrize("page_size", [1, 7, 50, 100])
+@pytest.mark.parametrize("ahead", [0, 8])
+def test_a_quiet_walk_sends_exactly_the_conventional_requests(total: int, page_size: int, ahead: int) -> None:
+    server = Server.of(total)
+    pages = max(1, -(-total // page_size))
+    assert len(read(Walk(1, page_size=page_size), server, ahead=ahead)) == total
+    assert server.requests == [Ask(number, page_size) for number in range(1, pages + 1)]
+
+
+@pytest.mark.parametrize("total", [0, 1, 100, 101, 1000, 12_345, 100_000])
+def test_a_quiet_gapless_walk_sends_at_most_a_fifth_more(total: int) -> None:
+    server = Server.of(total)
+    assert len(read(Walk(1, page_size=100, gapless=True), server)) == total
+    assert len(server.requests) <= max(1, -(-total // 100)) * 1.2
+
+
+@pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
+@pytest.mark.parametrize("page_size", [10, 100])
+def test_a_loop_that_takes_each_row_out_of_the_list_sees_all_in_about_one_request_a_page(
+    page_size: int, gapless: bool
+) -> None:
+    server = Server.of(3000)
+    given = read(
+        Walk(1, page_size=page_size, gapless=gapless), server, visit=lambda row: server.delete(server.rows.index(row))
+    )
+    assert given == [f"row{number}" for number in range(3000)]
+    assert len(server.requests) <= 3000 / 100 + 3
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01])
+def test_a_loop_that_takes_some_rows_out_costs_about_twice_the_requests_at_most(share: float) -> None:
+    chance, server = random.Random(1), Server.of(3000)
+
+    def visit(row: Row) -> None:
+        if chance.random() < share:
+            server.delete(server.rows.index(row))
+
+    assert len(read(Walk(1, page_size=100), server, visit=visit)) == 3000
+    assert len(server.requests) <= 65
+
+
+def test_rows_that_come_in_front_meanwhile_are_not_visited() -> None:
+    server = Server.of(350)
+    given = read(Walk(1, page_size=100), server, visit=lambda _: server.insert_in_front())
+    assert given == [f"row{number}" for number in range(350)]
+
+
+@pytest.mark.parametrize("per_request", [50, 100, 200])
+def test_a_walk_catches_up_with_a_list_that_grows_in_front_as_fast_as_it_is_read(per_request: int) -> None:
+    server = Server.of(1000)
+
+    def meanwhile() -> None:
+        for _ in range(per_request):
+            server.insert_in_front()
+
+    assert [row for row in read(Walk(1, page_size=100), server, meanwhile=meanwhile) if row.startswith("row")] == [
+        f"row{number}" for number in range(1000)
+    ]
+    assert len(server.requests) < 300
+
+
+def test_a_list_that_grows_at_its_end_as_fast_as_it_is_read_is_left_at_last(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server.of(150)
+
+    def meanwhile() -> None:
+        count = len(server.rows)
+        server.rows.extend(Row(f"row{number}", number) for number in range(count, count + 200))
+
+    read(Walk(1, page_size=100), server, meanwhile=meanwhile)
+    assert len(server.requests) < MAX_SLICES_PAST_TOTAL * 1.3
+    assert "1000 pages past the total of 150" in caplog.text
+
+
+def test_a_walk_from_a_later_page_never_gives_what_stands_before_it() -> None:
+    server = Server.of(500)
+    given = read(Walk(3, page_size=100), server, visit=lambda row: server.delete(server.rows.index(row)))
+    assert given == [f"row{number}" for number in range(200, 500)]
+
+
+def test_a_server_that_gives_fewer_rows_a_page_than_asked_for_is_read_page_by_page() -> None:
+    server = Server.of(500, largest=30)
+    assert len(read(Walk(1, page_size=100), server)) == 500
+    assert server.requests == [Ask(number, 100) for number in range(1, 18)]
+
+
+def test_such_a_server_too_is_read_without_loss() -> None:
+    for seed in range(100):
+        chance, server = random.Random(seed), Server.of(300, largest=30)
+        start = {row.id for row in server.rows}
+        given = read(
+            Walk(1, page_size=100, gapless=True),
+            server,
+            meanwhile=lambda: write_anywhere(server, chance),  # noqa: B023
+        )
+        assert start - server.removed <= set(given)
+
+
+# ── Canned pages: what people mock a server with ─────────────────────────────────────────────────────────────────────
+
+
+def conventional(pages: Mapping[int, Slice[Row]]) -> Iterator[str]:
+    number = 1
+    while True:
+        yield from (row.id for row in pages[number].rows)
+        if not pages[number].has_more:
+            return
+        number += 1
+
+
+def canned(chance: random.Random) -> tuple[dict[int, Slice[Row]], int]:
+    """Pages by their number, whatever size is asked for, with totals and sizes that need not be right; and the size."""
+    size = chance.choice([1, 2, 3, 5])
+    lengths = [size] * chance.randrange(5) + [chance.randint(1, size)]
+    if chance.random() < 0.3:
+        lengths = [chance.randint(1, size) for _ in lengths]
+    total = sum(lengths)
+    say_total = chance.choice(
+        [
+            lambda _: total,
+            lambda place: lengths[place],
+            lambda _: lengths[0],
+            lambda place: sum(lengths[: place + 1]),
+            lambda _: 0,
+            lambda _: 10**9,
+            lambda _: total + chance.choice([-1, 0, 0, 1]),
+        ]
+    )
+    told_size = chance.choice([None, size, 7, 100])
+    pages = {
+        place + 1: Slice(
+            [Row(f"{place}-{number}") for number in range(length)],
+            say_total(place),
+            chance.choice([None, place + 1]),
+            told_size,
+            has_more=place + 1 < len(lengths),
+        )
+        for place, length in enumerate(lengths)
+    }
+    return pages, chance.choice([size, 20, 100])
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
+@given(seed=st.integers(0, 2**32))
+def test_canned_pages_are_read_as_a_conventional_loop_would(gapless: bool, ahead: int, seed: int) -> None:
+    chance = random.Random(seed)
+    pages, page_size = canned(chance)
+
+    class Mock(Server):
+        def answer(self, ask: Ask) -> Slice[Row]:
+            self.requests.append(ask)
+            return pages.get(ask.page) or Slice([], 0, ask.page, None, has_more=False)
+
+    given = read(Walk(1, page_size=page_size, gapless=gapless), Mock([]), ahead=ahead, chance=chance)
+    assert given == list(conventional(pages))
+
+
+def test_a_gapless_walk_of_canned_pages_says_that_it_proves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    walk: Walk[Row] = Walk(1, page_size=2, gapless=True)
+    walk.take(Ask(1, 2), Slice([Row("a"), Row("b")], 3, 1, 2, has_more=True))
+    assert walk.next == Ask(1, 100)
+    walk.take(walk.next, Slice([Row("a"), Row("b")], 3, 1, 2, has_more=True))
+    assert walk.next == Ask(2, 2)
+    assert "gaps cannot be ruled out" in caplog.text
