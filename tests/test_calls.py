@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 import cstar
-from cstar import Customer, CustomerDetail, DeletedCustomer, Identity
+from cstar import Customer, CustomerDetail, DeletedCustomer, Identity, RateLimit
+from cstar._codec import tighter
 from support import CUSTOMER, CUSTOMERS, DELETE_SAMPLE, DETAIL, GET_SAMPLE, ID, KEY, LIST_SAMPLE, TEAM, URL, Speaker, ok
 
 if TYPE_CHECKING:
@@ -303,3 +304,16 @@ def test_rate_limit_headers_that_make_no_sense_are_taken_for_none(wire: respx.Ro
     wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL), headers=headers)
     raw = say(lambda client: client.customers.with_raw_response.get(TEAM, ID))
     assert raw.rate_limit is None
+
+
+def test_of_answers_that_overtake_each_other_the_one_given_last_counts() -> None:
+    def stands(remaining: int, *, minutes: int = 60, limit: int = 1000) -> RateLimit:
+        return RateLimit(limit, remaining, datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(minutes=minutes))
+
+    assert tighter(stands(5), stands(7)) == stands(5)
+    assert tighter(stands(7), stands(5)) == stands(5)
+    assert tighter(stands(0), stands(999, minutes=120)) == stands(999, minutes=120)
+    assert tighter(stands(999, minutes=120), stands(0)) == stands(999, minutes=120)
+    assert tighter(stands(5), stands(7, limit=2000)) == stands(5)
+    assert tighter(None, stands(5)) == tighter(stands(5), None) == stands(5)
+    assert tighter(None, None) is None

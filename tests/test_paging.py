@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
 from cstar._codec import Slice
-from cstar._pagination import MAX_PAGES_PAST_TOTAL, MAX_PAGES_WITHOUT_FRESH_ROWS, Walk
+from cstar._walk import MAX_SLICES_PAST_TOTAL, MAX_SLICES_WITHOUT_FRESH_ROWS, Walk
 from support import CUSTOMERS, STOP, TEAM, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def test_a_server_that_ignores_the_page_number_is_read_once(wire: respx.Router, 
     route = wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
     rows = say.collect(lambda client: client.customers.list(TEAM, page_size=7))
     assert [row.id for row in rows] == IDS
-    assert route.call_count <= MAX_PAGES_WITHOUT_FRESH_ROWS + 1
+    assert route.call_count <= MAX_SLICES_WITHOUT_FRESH_ROWS + 1
 
 
 def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, say: Speaker) -> None:
@@ -282,12 +282,12 @@ def test_even_a_server_that_makes_up_rows_for_ever_is_left_at_last(
 ) -> None:
     walk: Walk[Row] = Walk(1, page_size=1)
     pages = 0
-    while walk.next_page is not None:
-        walk.take(Slice([Row(pages)], total=1, page=walk.next_page, page_size=size, has_more=True))
+    while walk.next is not None:
+        walk.take(walk.next, Slice([Row(pages)], total=1, page=walk.next.page, page_size=size, has_more=True))
         pages += 1
-        assert pages <= MAX_PAGES_PAST_TOTAL
-    assert pages == MAX_PAGES_PAST_TOTAL
-    assert f"ended after {pages} rows, 1000 pages past the total of 1" in caplog.text
+        assert pages <= MAX_SLICES_PAST_TOTAL
+    assert pages == MAX_SLICES_PAST_TOTAL
+    assert "ended after 1000 rows, 1000 pages past the total of 1" in caplog.text
 
 
 @given(
@@ -304,11 +304,12 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
     walk: Walk[Row] = Walk(start, page_size=5)
     given: list[str] = []
     pages = 0
-    while walk.next_page is not None:
+    while walk.next is not None:
         rows, total, size = answers[pages % len(answers)]
-        given += [row.id for row in walk.take(Slice([Row(n) for n in rows], total, None, size, has_more=True))]
+        part = Slice([Row(n) for n in rows], total, None, size, has_more=True)
+        given += [row.id for row in walk.take(walk.next, part)]
         pages += 1
-        assert pages <= 21 * (MAX_PAGES_WITHOUT_FRESH_ROWS + 1)
+        assert pages <= 21 * (MAX_SLICES_WITHOUT_FRESH_ROWS + 1)
     assert len(given) == len(set(given))
 
 

@@ -98,7 +98,8 @@ def test_the_fixed_signatures_are_as_designed() -> None:
         "default_headers=None, http_client=None"
     )
     assert shown(Customers.list) == (
-        "team_id, status=None, sentiment=None, search=None, tag=None, page=1, page_size=100, extra_query=None"
+        "team_id, status=None, sentiment=None, search=None, tag=None, page=1, page_size=100, prefetch=0, "
+        "gapless=False, extra_query=None"
     )
     assert shown(Customers.create) == (
         "team_id, name, email, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
@@ -177,7 +178,7 @@ def test_both_clients_have_the_same_resources() -> None:
 # Ground floor first: a room imports only from rooms before it.
 HOUSE = [
     "_version", "_types", "errors", "models", "_logging", "_options", "_check", "_call", "_codec", "_retry",
-    "_transport", "_pagination", "_response", "resources", "_client", "sandbox",
+    "_transport", "_walk", "_listing", "_prefetch", "_pagination", "_response", "resources", "_client", "sandbox",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 1_000_000_000
 MAX_PAGE_SIZE = 100
+MAX_PREFETCH = 100
 MAX_METADATA_KEYS = 50
 MAX_METADATA_KEY_LENGTH = 40
 MAX_METADATA_VALUE_LENGTH = 500
@@ -111,6 +112,12 @@ def check_whole_number(param: str, value: object, *, low: int, high: int) -> int
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         refuse(param, f"a whole number from {low} to {high}", value)
     return int(value)
+
+
+def check_flag(param: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        refuse(param, "True or False", value)
+    return value
 
 
 def check_tags(param: str, value: object) -> list[JsonValue]:

@@ -399,3 +399,12 @@ def rate_limit(headers: httpx.Headers) -> RateLimit | None:
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
+
+
+def tighter(known: RateLimit | None, told: RateLimit | None) -> RateLimit | None:
+    """Where the key stands after another answer: of answers that overtake each other, the one given last counts."""
+    if known is None or told is None:
+        return told or known
+    if (known.limit, known.reset_at) == (told.limit, told.reset_at):
+        return min(known, told, key=lambda budget: budget.remaining)
+    return max(known, told, key=lambda budget: budget.reset_at)

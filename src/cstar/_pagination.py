@@ -1,162 +1,45 @@
-"""Lists that page by themselves.
-
-`Walk` is the pure part: where a walk stands, which rows of a page are new and which page comes next. `Page` and
-`AsyncPage` drive it and differ only in that one of them awaits.
-"""
+"""Lists that page by themselves: `Page` and `AsyncPage` drive a `Walk`, and differ only in that one of them awaits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cstar._call import Call, merge_query
-from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, check_whole_number
-from cstar._logging import logger
+from cstar._listing import Listing, async_fetch, fetch
+from cstar._walk import Ask, HasId
 from cstar.errors import CstarError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 
     from typing_extensions import Self
 
     from cstar._codec import Slice
-
-
-class HasId(Protocol):
-    """A row that can be told from the others."""
-
-    @property
-    def id(self) -> str: ...
-
+    from cstar._prefetch import Ahead, AsyncAhead
+    from cstar._transport import AsyncTransport, Transport
 
 T = TypeVar("T", bound=HasId)
-
-# Rows that were given already fill a page when others insert as we read, so one such page does not end a walk; this
-# many in a row do, or a server that answers every page number with the same rows would be read for ever.
-MAX_PAGES_WITHOUT_FRESH_ROWS = 10
-# Some servers cap the total they report, so new rows past it are believed; but not for ever.
-MAX_PAGES_PAST_TOTAL = 1_000
-
-
-class Walk(Generic[T]):
-    """Where a walk stands, from the page it begins at to the list's end. Pure: it is told what came and says what next.
-
-    Args:
-        page: The number of the page it begins at.
-        page_size: Rows a page that are asked for.
-
-    Attributes:
-        next_page: The number of the page to ask for next; `None` at the end.
-    """
-
-    def __init__(self, page: int, *, page_size: int) -> None:
-        self.next_page: int | None = page
-        self._page_size = page_size
-        self._seen: set[str] = set()
-        self._pages_without_fresh_rows = 0
-        self._pages_past_total = 0
-
-    def take(self, part: Slice[T]) -> list[T]:
-        """The rows of the page asked for that were not given before."""
-        assert self.next_page is not None
-        fresh: list[T] = []
-        for row in part.rows:
-            if row.id not in self._seen:
-                self._seen.add(row.id)
-                fresh.append(row)
-        self._pages_without_fresh_rows = 0 if fresh else self._pages_without_fresh_rows + 1
-        self.next_page = None if self._is_end(part, self.next_page) else self.next_page + 1
-        return fresh
-
-    def _is_end(self, part: Slice[T], page: int) -> bool:
-        if not part.has_more or not part.rows:
-            return True
-        # From here on hasMore says true, and may be stuck on it.
-        is_past_total = page * (part.page_size or self._page_size) >= part.total
-        self._pages_past_total = self._pages_past_total + 1 if is_past_total else 0
-        if self._pages_past_total >= MAX_PAGES_PAST_TOTAL:
-            logger.warning(
-                "a walk ended after %d rows, %d pages past the total of %d: the server still says hasMore",
-                len(self._seen),
-                self._pages_past_total,
-                part.total,
-            )
-            return True
-        if self._pages_without_fresh_rows >= (1 if is_past_total else MAX_PAGES_WITHOUT_FRESH_ROWS):
-            if len(self._seen) < part.total:
-                logger.warning(
-                    "a walk ended after %d of %d rows: the server repeats rows and still says hasMore",
-                    len(self._seen),
-                    part.total,
-                )
-            return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
-    """A list, and how to ask for any page of it.
-
-    Attributes:
-        call: The call for the page to begin at.
-        first: That page's number.
-        page_size: Rows a page that it asks for.
-    """
-
-    call: Call[Slice[T]]
-    first: int
-    page_size: int
-
-    def page(self, number: int) -> Call[Slice[T]]:
-        """The call for one page."""
-        query = tuple((name, str(number) if name == "page" else value) for name, value in self.call.query)
-        return replace(self.call, query=query)
-
-
-def listing(
-    path: str,
-    parse: Callable[[bytes], Slice[T]],
-    filters: Mapping[str, str | None],
-    *,
-    page: int,
-    page_size: int,
-    extra_query: Mapping[str, object] | None,
-) -> Listing[T]:
-    """A checked list of any resource.
-
-    Args:
-        path: The list's path below the base URL.
-        parse: Makes a slice of an answer, such as `list_of(Customer)`.
-        filters: The resource's own query parameters, checked; those that are `None` are left out.
-        page: The number of the page to begin at.
-        page_size: Rows a page.
-        extra_query: Further query parameters.
-    """
-    number = check_whole_number("page", page, low=1, high=MAX_PAGE)
-    size = check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE)
-    query = merge_query({"page": str(number), "pageSize": str(size), **filters}, extra_query)
-    return Listing(Call("GET", path, parse, query), number, size)
 
 
 class _Page(Generic[T]):
     """What `Page` and `AsyncPage` have in common."""
 
-    def __init__(self, listing: Listing[T], number: int, part: Slice[T]) -> None:
+    def __init__(self, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
         self.data: list[T] = part.rows
         self.total: int = part.total
-        self.page: int = number if part.page is None else part.page
-        self.page_size: int = listing.page_size if part.page_size is None else part.page_size
+        self.page: int = ask.page if part.page is None else part.page
+        self.page_size: int = ask.size if part.page_size is None else part.page_size
         self.has_more: bool = part.has_more
         # The server may not repeat the number it was asked for, or repeat a wrong one: walks go by what they asked.
         self._listing = listing
-        self._number = number
+        self._ask = ask
         self._part = part
 
-    def _next_number(self) -> int:
+    def _next_ask(self) -> Ask:
         if not self.has_more:
             raise CstarError(f"page {self.page} is the last one: ask has_more first, or iterate over the page")
-        return self._number + 1
+        return Ask(self._ask.page + 1, self._ask.size)
 
     def __repr__(self) -> str:
         return (
@@ -176,11 +59,9 @@ class Page(_Page[T]):
         has_more: Whether the server says that another page follows.
     """
 
-    def __init__(
-        self, fetch: Callable[[Call[Slice[T]]], Slice[T]], listing: Listing[T], number: int, part: Slice[T]
-    ) -> None:
-        super().__init__(listing, number, part)
-        self._fetch = fetch
+    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+        super().__init__(listing, ask, part)
+        self._transport = transport
 
     def get_next_page(self) -> Page[T]:
         """Fetch the page after this one.
@@ -192,8 +73,8 @@ class Page(_Page[T]):
             CstarError: This is the last page.
             APIError: The call failed.
         """
-        number = self._next_number()
-        return Page(self._fetch, self._listing, number, self._fetch(self._listing.page(number)))
+        ask = self._next_ask()
+        return Page(self._transport, self._listing, ask, fetch(self._transport, self._listing.page(ask)))
 
     def iter_pages(self) -> Iterator[Page[T]]:
         """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
@@ -204,10 +85,10 @@ class Page(_Page[T]):
         Raises:
             APIError: A call failed.
         """
-        return _Pages(self._fetch, self._listing, self._number, self._part)
+        return _Pages(self._transport, self._listing, self._ask, self._part)
 
     def __iter__(self) -> Iterator[T]:
-        return _Rows(self.iter_pages())
+        return _Rows(_Pages(self._transport, self._listing, self._ask, self._part))
 
 
 class AsyncPage(_Page[T]):
@@ -221,11 +102,9 @@ class AsyncPage(_Page[T]):
         has_more: Whether the server says that another page follows.
     """
 
-    def __init__(
-        self, fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]], listing: Listing[T], number: int, part: Slice[T]
-    ) -> None:
-        super().__init__(listing, number, part)
-        self._fetch = fetch
+    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+        super().__init__(listing, ask, part)
+        self._transport = transport
 
     async def get_next_page(self) -> AsyncPage[T]:
         """Fetch the page after this one.
@@ -237,8 +116,9 @@ class AsyncPage(_Page[T]):
             CstarError: This is the last page.
             APIError: The call failed.
         """
-        number = self._next_number()
-        return AsyncPage(self._fetch, self._listing, number, await self._fetch(self._listing.page(number)))
+        ask = self._next_ask()
+        part = await async_fetch(self._transport, self._listing.page(ask))
+        return AsyncPage(self._transport, self._listing, ask, part)
 
     def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
         """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
@@ -249,10 +129,10 @@ class AsyncPage(_Page[T]):
         Raises:
             APIError: A call failed.
         """
-        return _AsyncPages(self._fetch, self._listing, self._number, self._part)
+        return _AsyncPages(self._transport, self._listing, self._ask, self._part)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return _AsyncRows(self.iter_pages())
+        return _AsyncRows(_AsyncPages(self._transport, self._listing, self._ask, self._part))
 
 
 class AsyncPaginator(Generic[T]):
@@ -264,11 +144,11 @@ class AsyncPaginator(Generic[T]):
     def __init__(
         self,
         first: Callable[[], Awaitable[AsyncPage[T]]],
-        fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]],
+        transport: AsyncTransport,
         listing: Listing[T],
     ) -> None:
         self._first = first
-        self._fetch = fetch
+        self._transport = transport
         self._listing = listing
 
     def __await__(self) -> Generator[object, object, AsyncPage[T]]:
@@ -283,10 +163,10 @@ class AsyncPaginator(Generic[T]):
         Raises:
             APIError: A call failed.
         """
-        return _AsyncPages(self._fetch, self._listing, self._listing.first, None)
+        return _AsyncPages(self._transport, self._listing, self._listing.first, None)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return _AsyncRows(self.iter_pages())
+        return _AsyncRows(_AsyncPages(self._transport, self._listing, self._listing.first, None))
 
 
 # Classes, not generators: a generator is finished by the first error, and would then look like a list that was read
@@ -294,14 +174,14 @@ class AsyncPaginator(Generic[T]):
 class _Pages(Generic[T]):
     """The pages of a walk, from one that is there already."""
 
-    def __init__(
-        self, fetch: Callable[[Call[Slice[T]]], Slice[T]], listing: Listing[T], number: int, part: Slice[T]
-    ) -> None:
-        self._fetch = fetch
+    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+        self._transport = transport
         self._listing = listing
+        self._walk = listing.walk_from(ask)
         self._part: Slice[T] | None = part
-        self._walk: Walk[T] = Walk(number, page_size=listing.page_size)
         self._is_first = True
+        self._is_closed = False
+        self._ahead: Ahead[T] | None = None
         self._lock = Lock()
 
     def __iter__(self) -> Self:
@@ -310,18 +190,43 @@ class _Pages(Generic[T]):
     def __next__(self) -> Page[T]:
         # Threads may take their work from one iterator.
         with self._lock:
-            while (number := self._walk.next_page) is not None:
-                part, self._part = self._part or self._fetch(self._listing.page(number)), None
+            while self._walk.next is not None and not self._is_closed:
+                ask, part = self._answer(self._walk.next)
+                fresh = self._walk.take(ask, part)
+                # From here on nothing may fail: these rows will not be given again.
+                if self._ahead is not None and not self._is_closed:
+                    self._ahead.follow(self._walk, was_fruitful=bool(fresh))
                 is_first, self._is_first = self._is_first, False
-                if (fresh := self._walk.take(part)) or is_first:
-                    return Page(self._fetch, self._listing, number, replace(part, rows=fresh))
+                if fresh or is_first:
+                    return Page(self._transport, self._listing, ask, replace(part, rows=fresh))
+            if self._ahead is not None:
+                self._ahead.close()
         raise StopIteration
+
+    def _answer(self, ask: Ask) -> tuple[Ask, Slice[T]]:
+        if (part := self._part) is not None:
+            self._part = None
+            if self._listing.prefetch:
+                from cstar._prefetch import Ahead
+
+                self._ahead = Ahead(self._transport, self._listing)
+            return ask, part
+        if self._ahead is not None:
+            return self._ahead.answer(self._walk)
+        self._transport.wait_for_budget()
+        return ask, fetch(self._transport, self._listing.page(ask))
+
+    def close(self) -> None:
+        """End the walk here; what was fetched ahead is thrown away."""
+        self._is_closed = True
+        if self._ahead is not None:
+            self._ahead.close()
 
 
 class _Rows(Generic[T]):
     """The rows of pages."""
 
-    def __init__(self, pages: Iterator[Page[T]]) -> None:
+    def __init__(self, pages: _Pages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
         self._lock = Lock()
@@ -336,22 +241,23 @@ class _Rows(Generic[T]):
                     return row
                 self._rows = iter(next(self._pages).data)
 
+    def close(self) -> None:
+        """End the walk here; what was fetched ahead is thrown away."""
+        self._rows = iter(())
+        self._pages.close()
+
 
 class _AsyncPages(Generic[T]):
     """The pages of a walk, from one that is there already or is still to be fetched."""
 
-    def __init__(
-        self,
-        fetch: Callable[[Call[Slice[T]]], Awaitable[Slice[T]]],
-        listing: Listing[T],
-        number: int,
-        part: Slice[T] | None,
-    ) -> None:
-        self._fetch = fetch
+    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: Slice[T] | None) -> None:
+        self._transport = transport
         self._listing = listing
+        self._walk = listing.walk_from(ask)
         self._part = part
-        self._walk: Walk[T] = Walk(number, page_size=listing.page_size)
         self._is_first = True
+        self._is_closed = False
+        self._ahead: AsyncAhead[T] | None = None
         self._is_busy = False
 
     def __aiter__(self) -> Self:
@@ -362,20 +268,45 @@ class _AsyncPages(Generic[T]):
             raise CstarError("a walk serves one task at a time: give each task pages of its own, or share a queue")
         self._is_busy = True
         try:
-            while (number := self._walk.next_page) is not None:
-                part, self._part = self._part or await self._fetch(self._listing.page(number)), None
+            while self._walk.next is not None and not self._is_closed:
+                ask, part = await self._answer(self._walk.next)
+                fresh = self._walk.take(ask, part)
+                # From here on nothing may fail or wait: these rows will not be given again.
+                if self._ahead is not None:
+                    self._ahead.follow(self._walk, was_fruitful=bool(fresh))
                 is_first, self._is_first = self._is_first, False
-                if (fresh := self._walk.take(part)) or is_first:
-                    return AsyncPage(self._fetch, self._listing, number, replace(part, rows=fresh))
+                if fresh or is_first:
+                    return AsyncPage(self._transport, self._listing, ask, replace(part, rows=fresh))
+            if self._ahead is not None:
+                await self._ahead.close()
         finally:
             self._is_busy = False
         raise StopAsyncIteration
+
+    async def _answer(self, ask: Ask) -> tuple[Ask, Slice[T]]:
+        if self._ahead is None and self._listing.prefetch:
+            from cstar._prefetch import AsyncAhead
+
+            self._ahead = AsyncAhead(self._transport, self._listing)
+        if (part := self._part) is not None:
+            self._part = None
+            return ask, part
+        if self._ahead is not None:
+            return await self._ahead.answer(self._walk)
+        await self._transport.wait_for_budget()
+        return ask, await async_fetch(self._transport, self._listing.page(ask))
+
+    async def aclose(self) -> None:
+        """End the walk here; what was fetched ahead is thrown away."""
+        self._is_closed = True
+        if self._ahead is not None:
+            await self._ahead.close()
 
 
 class _AsyncRows(Generic[T]):
     """The rows of pages."""
 
-    def __init__(self, pages: AsyncIterator[AsyncPage[T]]) -> None:
+    def __init__(self, pages: _AsyncPages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
 
@@ -387,3 +318,8 @@ class _AsyncRows(Generic[T]):
             for row in self._rows:
                 return row
             self._rows = iter((await anext(self._pages)).data)
+
+    async def aclose(self) -> None:
+        """End the walk here; what was fetched ahead is thrown away."""
+        self._rows = iter(())
+        await self._pages.aclose()

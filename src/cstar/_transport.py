@@ -10,16 +10,19 @@ import logging
 import os
 import platform
 import sys
+import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
 
 import httpx
-from tenacity import AsyncRetrying, Retrying
+from tenacity import AsyncRetrying, Retrying, sleep_using_event, stop_any, stop_when_event_set
 
-from cstar._codec import HIDDEN, Answer, raise_for_status, rate_limit
+from cstar._codec import HIDDEN, Answer, raise_for_status, rate_limit, tighter
 from cstar._logging import logger
 from cstar._options import is_loopback
 from cstar._retry import is_lost_answer, policy
@@ -35,7 +38,7 @@ from cstar.errors import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from typing_extensions import Self
 
@@ -63,11 +66,15 @@ class Pool(Generic[H]):
 
     Attributes:
         rate_limit: Where the key stood at the last answer.
+        reserved: How many pages each process has on their way that walks sent for ahead of need.
+        lock: Held while these change.
         user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
     """
 
     def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
         self.rate_limit: RateLimit | None = None
+        self.reserved = Counter[int]()
+        self.lock = threading.Lock()
         self._make: Callable[[], H] = make
         self._given: H | None = given
         self._current_home = home
@@ -182,6 +189,32 @@ class _Common(Generic[H]):
         """A transport of other options over the same connections, which stay this one's to close."""
         return type(self)(options, self.pool, closes_pool=False)
 
+    def reserve(self, *, needed: bool) -> bool:
+        """Take a place in the key's budget for a page; whether there was one, or it is needed anyway."""
+        budget = self.pool.rate_limit
+        is_known = budget is not None and budget.reset_at > datetime.now(timezone.utc)
+        with self.pool.lock:
+            if budget is not None and is_known and not needed and budget.remaining <= self.pool.reserved[os.getpid()]:
+                return False
+            self.pool.reserved[os.getpid()] += 1
+            return True
+
+    def release(self) -> None:
+        """Give a place back: the answer has told of its request, or none is to come."""
+        with self.pool.lock:
+            self.pool.reserved[os.getpid()] -= 1
+
+    def _wait_for_budget(self) -> float:
+        """Seconds until the key may be used again. None where they are too many: the server's refusal tells better."""
+        budget = self.pool.rate_limit
+        if budget is None or budget.remaining > 0:
+            return 0.0
+        wait = (budget.reset_at - datetime.now(timezone.utc)).total_seconds()
+        if not 0.0 < wait <= self.options.max_retry_wait:
+            return 0.0
+        logger.info("the rate limit of %d requests is used up; waiting %.2f s", budget.limit, wait)
+        return wait
+
     def _begin(self, exchange: Exchange, http: H) -> httpx.Request:
         """The request of the next attempt."""
         exchange.attempts += 1
@@ -220,7 +253,7 @@ class _Common(Generic[H]):
             exchange.lost_answer,
         )
         exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
-        self.pool.rate_limit = rate_limit(response.headers) or self.pool.rate_limit
+        self.pool.rate_limit = tighter(self.pool.rate_limit, rate_limit(response.headers))
         if logger.isEnabledFor(logging.DEBUG):
             name = answer.request_id
             self._log_attempt(exchange, f"{answer.status_code}, request {name}" if name else f"{answer.status_code}")
@@ -312,6 +345,19 @@ class Transport(_Common[httpx.Client]):
             return self._unanswered(exchange, error, response)
         return self._answered(exchange, response)
 
+    def wait_for_budget(self) -> None:
+        """Sit out a rate limit that is known to be used up, if it does not take longer than `max_retry_wait`."""
+        if wait := self._wait_for_budget():
+            self._retrying.sleep(wait)
+
+    def until(self, left: threading.Event) -> Transport:
+        """A transport over the same connections that neither retries nor sleeps any more once an event is set."""
+        transport = Transport(self.options, self.pool, closes_pool=False)
+        transport._retrying = self._retrying.copy(
+            sleep=sleep_using_event(left), stop=stop_any(self._policy["stop"], stop_when_event_set(left))
+        )
+        return transport
+
     def close(self) -> None:
         """Close the connections, unless they are the caller's."""
         if self._closes_pool and (http := self.pool.release()):
@@ -349,6 +395,12 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._unanswered(exchange, error, response)
         return self._answered(exchange, response)
+
+    async def wait_for_budget(self) -> None:
+        """Sit out a rate limit that is known to be used up, if it does not take longer than `max_retry_wait`."""
+        if wait := self._wait_for_budget():
+            # tenacity declares the sleep of its sync and its async side as one.
+            await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(wait)
 
     async def close(self) -> None:
         """Close the connections, unless they are the caller's."""

@@ -35,7 +35,7 @@ class Ticket(BaseModel):
 
 def sync_calls(client: Cstar, team: str) -> None:
     page = client.customers.list(
-        team, status="active", sentiment="happy", extra_query={"a": ["b"], "n": [1], "x": None}
+        team, status="active", prefetch=4, gapless=True, extra_query={"a": ["b"], "n": [1], "x": None}
     )
     assert_type(page, Page[Customer])
     assert_type(page.data, list[Customer])

@@ -6,14 +6,16 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from cstar._codec import decode
-from cstar._pagination import AsyncPage, AsyncPaginator, HasId, Listing, Page
+from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse
+from cstar._walk import HasId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cstar._call import Call
-    from cstar._codec import Answer, Slice
+    from cstar._codec import Answer
+    from cstar._listing import Listing
     from cstar._transport import AsyncTransport, Transport
 
 P = ParamSpec("P")
@@ -39,12 +41,9 @@ class Resource:
 
     def _list(self, listing: Listing[RowT]) -> Page[RowT]:
         def parse(answer: Answer) -> Page[RowT]:
-            return Page(self._fetch, listing, listing.first, decode(listing.call, answer))
+            return Page(self._transport, listing, listing.first, decode(listing.call, answer))
 
         return _finish(self._transport.send(listing.call), parse, raw=self._raw)
-
-    def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
-        return decode(call, self._transport.send(call))
 
 
 class AsyncResource:
@@ -59,15 +58,12 @@ class AsyncResource:
 
     def _list(self, listing: Listing[RowT]) -> AsyncPaginator[RowT]:
         def parse(answer: Answer) -> AsyncPage[RowT]:
-            return AsyncPage(self._fetch, listing, listing.first, decode(listing.call, answer))
+            return AsyncPage(self._transport, listing, listing.first, decode(listing.call, answer))
 
         async def first() -> AsyncPage[RowT]:
             return _finish(await self._transport.send(listing.call), parse, raw=self._raw)
 
-        return AsyncPaginator(first, self._fetch, listing)
-
-    async def _fetch(self, call: Call[Slice[RowT]]) -> Slice[RowT]:
-        return decode(call, await self._transport.send(call))
+        return AsyncPaginator(first, self._transport, listing)
 
 
 def _finish(answer: Answer, parse: Callable[[Answer], T], *, raw: bool) -> T:
