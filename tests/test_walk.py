@@ -281,7 +281,7 @@ def test_a_walk_catches_up_with_a_list_that_grows_in_front_as_fast_as_it_is_read
     assert [row for row in read(Walk(1, page_size=100), server, meanwhile=meanwhile) if row.startswith("row")] == [
         f"row{number}" for number in range(1000)
     ]
-    assert len(server.requests) < 300
+    assert len(server.requests) < 200
 
 
 def test_a_list_that_grows_at_its_end_as_fast_as_it_is_read_is_left_at_last(caplog: pytest.LogCaptureFixture) -> None:

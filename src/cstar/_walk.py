@@ -237,7 +237,7 @@ class Walk(Generic[T]):
         for place in range(len(view.rows) - 1, -1, -1):
             if (before := self._places.get(view.rows[place].id)) is not None:
                 return view.start + place - before
-        return min(0, total - self._total) if self._total is not None else 0
+        return total - self._total if self._total is not None else 0
 
     def _is_end(self, part: Slice[T], view: _View[T], fresh: list[T]) -> bool:
         if not part.has_more or not part.rows:
