@@ -73,8 +73,8 @@ class Pool(Generic[H]):
 
     def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
         self.rate_limit: RateLimit | None = None
-        self.reserved = Counter[int]()
-        self.lock = threading.Lock()
+        self.reserved: Counter[int] = Counter()
+        self.lock: threading.Lock = threading.Lock()
         self._make: Callable[[], H] = make
         self._given: H | None = given
         self._current_home = home

@@ -107,7 +107,7 @@ class Walk(Generic[T]):
 
     def __init__(self, page: int, *, page_size: int, gapless: bool = False, ahead: bool = False) -> None:
         self.next: Ask | None = Ask(page, page_size)
-        self.was_upset = False
+        self.was_upset: bool = False
         self._page_size = page_size
         self._largest = MAX_PAGE_SIZE  # rows a page that the server gives at most
         self._trust = _Trust.IF_CONNECTED if gapless else _Trust.WHILE_QUIET
@@ -141,7 +141,8 @@ class Walk(Generic[T]):
 
     def take(self, ask: Ask, part: Slice[T]) -> list[T]:
         """The rows of an answer that were not given before; none if it cannot be used, and `next` makes up for it."""
-        self.was_upset, was_quiet = False, self._trust is _Trust.WHILE_QUIET
+        self.was_upset = False
+        was_quiet = self._trust is _Trust.WHILE_QUIET
         view = self._view(ask, part)
         if self._is_usable(view, part.total):
             return self._use(ask, part, view)
@@ -188,7 +189,8 @@ class Walk(Generic[T]):
                 return True
             if self._total is None or (total == self._total and not any(view.known) and not self._is_newer(view)):
                 return True
-            self._trust, self.was_upset = _Trust.IF_CONNECTED, True
+            self._trust = _Trust.IF_CONNECTED
+            self.was_upset = True
         elif self._trust is _Trust.IF_CONNECTED and not view.is_exact:
             self._distrust()
         elif self._trust is _Trust.BLINDLY:
@@ -204,7 +206,8 @@ class Walk(Generic[T]):
         return self._is_ahead and created is not None and self._newest is not None and created > self._newest
 
     def _distrust(self) -> None:
-        self._trust, self.was_upset = _Trust.BLINDLY, True
+        self._trust = _Trust.BLINDLY
+        self.was_upset = True
         if self._is_gapless:
             logger.warning(
                 "gaps cannot be ruled out: the server's pages are not of the size that was asked for; the walk goes on "
