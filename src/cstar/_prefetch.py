@@ -44,13 +44,10 @@ class _Depth:
     """
 
     def __init__(self, most: int) -> None:
+        self.now = most
         self._most = most
-        self._now = most
         self._pause = 0
         self._pages_to_pause = 0
-
-    def __call__(self) -> int:
-        return 1 if self._pages_to_pause else self._now
 
     @property
     def is_paused(self) -> bool:
@@ -60,11 +57,11 @@ class _Depth:
     def learn(self, *, was_useful: bool) -> None:
         if not was_useful:
             self._pause = min(LONGEST_PAUSE, self._pause * 2 or 1)
-            self._pages_to_pause, self._now = self._pause, 1
+            self._pages_to_pause, self.now = self._pause, 1
         elif self._pages_to_pause:
             self._pages_to_pause -= 1
         else:
-            self._now = min(self._most, self._now * 2)
+            self.now = min(self._most, self.now * 2)
 
 
 class Ahead(Generic[T]):
@@ -122,7 +119,7 @@ class Ahead(Generic[T]):
 
     def _fill(self, walk: Walk[T]) -> None:
         with contextlib.suppress(RuntimeError):  # no further thread to be had
-            while len(self._asked) < self._depth():
+            while len(self._asked) < self._depth.now:
                 ask = walk.after(self._asked[-1][0]) if self._asked else walk.next
                 if ask is None or not self._ask(ask):
                     return
@@ -220,7 +217,7 @@ class AsyncAhead(Generic[T]):
 
     def _fill(self, walk: Walk[T]) -> None:
         self._leaving = [job for job in self._leaving if not job.has_ended]
-        while len(self._asked) + len(self._leaving) < self._depth():
+        while len(self._asked) + len(self._leaving) < self._depth.now:
             ask = walk.after(self._asked[-1][0]) if self._asked else walk.next
             if ask is None or not self._ask(ask):
                 return

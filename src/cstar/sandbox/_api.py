@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import secrets
-import sqlite3
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from cstar.sandbox import _clock, _validation
 from cstar.sandbox._errors import ApiError
 from cstar.sandbox._rate_limit import RateLimiter, Usage
 from cstar.sandbox._seed import seed
-from cstar.sandbox._store import Customer, Remembered, Store, Ticket
+from cstar.sandbox._store import Customer, Remembered, Store, Ticket, is_busy
 from cstar.sandbox._validation import Json, JsonObject
 
 if TYPE_CHECKING:
@@ -305,7 +304,7 @@ WRITES: Sequence[Operation] = (Api.create_customer, Api.update_customer, Api.del
 
 
 def _unforeseen(failure: Exception, call: Call) -> ApiError:
-    if isinstance(failure, sqlite3.OperationalError) and "locked" in str(failure):
+    if is_busy(failure):
         message = "Another process keeps the sandbox's database to itself; try again."
         return ApiError("service_unavailable", message, headers={"Retry-After": "1"})
     _log.error("%s %s failed in the sandbox itself", call.method, call.path, exc_info=failure)

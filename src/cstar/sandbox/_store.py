@@ -176,7 +176,7 @@ class Store:
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            return not _is_busy(error)  # anything else is for the write itself to meet
+            return not is_busy(error)  # anything else is for the write itself to meet
         else:
             self._db.execute("ROLLBACK")
             return True
@@ -338,7 +338,7 @@ class Store:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if not _is_busy(error):
+            if not is_busy(error):
                 raise
             return False
         return True
@@ -374,8 +374,10 @@ class Store:
         return self._index
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return str(error) == "database is locked"  # Python 3.10 does not give the code
+def is_busy(error: Exception) -> bool:
+    """Whether something failed because another process is writing to the same file."""
+    # By its words: Python 3.10 does not give the code.
+    return isinstance(error, sqlite3.OperationalError) and str(error) == "database is locked"
 
 
 def _row(customer: Customer) -> dict[str, object]:
