@@ -8,6 +8,7 @@ import importlib.resources
 import httpx
 
 import cstar
+from cstar.webhooks import construct_event, sign
 
 assert importlib.metadata.version("cstar") == cstar.__version__
 assert importlib.resources.files("cstar").joinpath("py.typed").is_file()
@@ -20,6 +21,9 @@ def answer(request: httpx.Request) -> httpx.Response:
 
 with httpx.Client(transport=httpx.MockTransport(answer)) as http_client:
     assert cstar.Cstar("sk_test_wheel", http_client=http_client).whoami().team_name == "Acme"
+
+event = b'{"id": "evt_1", "type": "ticket.created", "created_at": "2026-03-30T10:30:00Z", "team_id": "t", "data": {}}'
+assert construct_event(event, sign(event, "whsec_wheel"), "whsec_wheel").type == "ticket.created"
 
 try:
     import cstar.sandbox

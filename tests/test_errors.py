@@ -30,6 +30,7 @@ from cstar import (
     PermissionDeniedError,
     RateLimitError,
     UnprocessableEntityError,
+    WebhookPayloadError,
     WebhookSignatureError,
 )
 from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, error, ok
@@ -60,6 +61,7 @@ def test_the_tree_is_the_documented_one() -> None:
         "ConfigurationError": "CstarError",
         "InvalidParameterError": "CstarError",
         "WebhookSignatureError": "CstarError",
+        "WebhookPayloadError": "CstarError",
         "APIError": "CstarError",
         "APIConnectionError": "APIError",
         "APITimeoutError": "APIConnectionError",
@@ -342,6 +344,7 @@ ERRORS = [
     ConfigurationError("a"),
     InvalidParameterError("a", param="name"),
     WebhookSignatureError("a"),
+    WebhookPayloadError("a"),
     APIConnectionError("a", attempts=3, idempotency_key="k"),
     APITimeoutError("a", attempts=3, idempotency_key="k"),
     APIResponseValidationError("a", status_code=200, body={"x": [1]}, request_id="r", attempts=2, idempotency_key="k"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import cstar
-from cstar import AsyncCstar, AsyncPage, Cstar, CstarError, Page
+from cstar import AsyncCstar, AsyncPage, Cstar, CstarError, Page, webhooks
 from cstar._client import _Client
 from cstar.resources._resource import AsyncResource, Resource
 from cstar.resources.customers import Customers
@@ -123,6 +123,11 @@ def test_all_lists_exactly_what_is_public() -> None:
     assert sorted(cstar.__all__) == sorted(set(cstar.__all__))
 
 
+def test_all_of_the_webhooks_lists_exactly_what_it_defines_for_everybody() -> None:
+    defined = {name for name, value in vars(webhooks).items() if getattr(value, "__module__", "") == "cstar.webhooks"}
+    assert {name for name in defined if not name.startswith("_")} | {"WebhookEvent"} == set(webhooks.__all__)
+
+
 def test_every_public_class_and_method_has_a_docstring() -> None:
     missing = []
     for name in cstar.__all__:
@@ -177,7 +182,7 @@ def test_both_clients_have_the_same_resources() -> None:
 
 # Ground floor first: a room imports only from rooms before it.
 HOUSE = [
-    "_version", "_types", "errors", "models", "_logging", "_options", "_check", "_call", "_codec", "_retry",
+    "_version", "_types", "errors", "models", "webhooks", "_logging", "_options", "_check", "_call", "_codec", "_retry",
     "_transport", "_walk", "_listing", "_prefetch", "_pagination", "_response", "resources", "_client", "sandbox",
 ]  # fmt: skip
 

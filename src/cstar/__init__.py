@@ -22,6 +22,7 @@ from cstar.errors import (
     PermissionDeniedError,
     RateLimitError,
     UnprocessableEntityError,
+    WebhookPayloadError,
     WebhookSignatureError,
 )
 from cstar.models import (
@@ -70,6 +71,7 @@ __all__ = [
     "RawResponse",
     "RecentTicket",
     "UnprocessableEntityError",
+    "WebhookPayloadError",
     "WebhookSignatureError",
     "__version__",
 ]

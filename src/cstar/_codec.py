@@ -28,7 +28,7 @@ from cstar.errors import (
     UnprocessableEntityError,
 )
 from cstar.models import RateLimit
-from cstar.models._base import Model
+from cstar.models._base import Model, why_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,10 +243,7 @@ def _why_invalid(invalid: ValueError, answer: Answer) -> str:
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
     if not isinstance(invalid, ValidationError):
         return str(invalid)
-    # Places and reasons only, for the same reason.
-    found = invalid.errors(include_url=False, include_input=False, include_context=False)
-    reasons = [": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]])) for each in found[:3]]
-    return "; ".join(reasons) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+    return why_invalid(invalid)
 
 
 def _encoding_hint(answer: Answer) -> str:

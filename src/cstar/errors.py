@@ -28,6 +28,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "UnprocessableEntityError",
+    "WebhookPayloadError",
     "WebhookSignatureError",
 ]
 
@@ -54,7 +55,11 @@ class InvalidParameterError(CstarError, ValueError):
 
 
 class WebhookSignatureError(CstarError):
-    """A webhook delivery is not proven to come from cStar."""
+    """A webhook delivery is not proven to come from cStar, or is an old one; the message says what to check."""
+
+
+class WebhookPayloadError(CstarError):
+    """A webhook delivery comes from cStar, but is not an event as documented; the message says where it differs."""
 
 
 class APIError(CstarError):

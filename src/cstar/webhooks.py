@@ -1,0 +1,393 @@
+"""Webhook deliveries: proven to come from cStar, then typed (API page "Webhooks").
+
+```python
+from cstar.webhooks import CustomerCreatedEvent, construct_event
+
+event = construct_event(raw_body, headers["X-Signature"], secret)
+match event:
+    case CustomerCreatedEvent():
+        print(event.data.customer.email)
+```
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast
+
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    Discriminator,
+    JsonValue,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
+from cstar.models import CustomerSentiment, CustomerStatus
+from cstar.models._base import Model, why_invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "CustomerCreatedEvent",
+    "CustomerDeletedEvent",
+    "CustomerEventData",
+    "CustomerUpdatedEvent",
+    "UnknownEvent",
+    "WebhookCustomer",
+    "WebhookEvent",
+    "construct_event",
+    "sign",
+]
+
+# Servers refuse headers that are longer than some 8,000 to 64,000 bytes; a secret in rotation makes one of 150.
+_LONGEST_HEADER = 10_000
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_LAST_TIMESTAMP = 1e12 - 1
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+# ── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Payload(Model):
+    # Deliveries are snake_case, so that is what errors speak of.
+    model_config: ClassVar[ConfigDict] = ConfigDict(loc_by_alias=False)
+
+
+class WebhookCustomer(_Payload):
+    """A customer as an event tells of it: everything but the id may be left out, and is `None` then.
+
+    Attributes:
+        id: The prefixed id, `cus_…`, to `get` the whole customer with.
+        object: Always `"customer"`.
+        name: Display name.
+        email: Email address, unique in the team.
+        sentiment: One of `CustomerSentiment`, or a value the server has added since.
+        status: One of `CustomerStatus`, or a value the server has added since.
+        tags: Tags, in the server's order.
+        notes: Internal notes.
+        custom_fields: Custom data: any JSON values.
+        ticket_count: How many tickets the customer has.
+        metadata: Developer metadata.
+        created_at: When the customer was created, with its time zone.
+        updated_at: When the customer was last changed, with its time zone.
+    """
+
+    id: str
+    object: str = "customer"
+    name: str | None = None
+    email: str | None = None
+    sentiment: CustomerSentiment | str | None = None
+    status: CustomerStatus | str | None = None
+    tags: list[str] | None = None
+    notes: str | None = None
+    custom_fields: dict[str, JsonValue] | None = None
+    ticket_count: int | None = None
+    metadata: dict[str, str] | None = None
+    created_at: AwareDatetime | None = None
+    updated_at: AwareDatetime | None = None
+
+
+class CustomerEventData(_Payload):
+    """What the events about customers carry.
+
+    Attributes:
+        customer: The customer as it was when the event happened.
+    """
+
+    customer: WebhookCustomer
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_bare_resource(cls, data: JsonValue) -> JsonValue:
+        # Older deliveries have the customer itself here.
+        return {"customer": data} if isinstance(data, dict) and "customer" not in data else data
+
+
+class _Event(_Payload):
+    id: str
+    created_at: AwareDatetime
+    team_id: str
+
+
+class CustomerCreatedEvent(_Event):
+    """`customer.created`: a customer was created.
+
+    Attributes:
+        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        type: Always `"customer.created"`.
+        created_at: When it happened, with its time zone.
+        team_id: The UUID of the customer's team.
+        data: `data.customer` is the customer.
+    """
+
+    type: Literal["customer.created"]
+    data: CustomerEventData
+
+
+class CustomerUpdatedEvent(_Event):
+    """`customer.updated`: fields of a customer changed.
+
+    Attributes:
+        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        type: Always `"customer.updated"`.
+        created_at: When it happened, with its time zone.
+        team_id: The UUID of the customer's team.
+        data: `data.customer` is the customer as it is now.
+    """
+
+    type: Literal["customer.updated"]
+    data: CustomerEventData
+
+
+class CustomerDeletedEvent(_Event):
+    """`customer.deleted`: a customer was deleted.
+
+    Attributes:
+        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        type: Always `"customer.deleted"`.
+        created_at: When it happened, with its time zone.
+        team_id: The UUID of the customer's team.
+        data: `data.customer` is the customer as it was.
+    """
+
+    type: Literal["customer.deleted"]
+    data: CustomerEventData
+
+
+class UnknownEvent(_Event):
+    """An event of a type that this version does not know, with all that it carries.
+
+    Attributes:
+        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        type: What happened, such as `"ticket.created"`.
+        created_at: When it happened, with its time zone.
+        team_id: The team's UUID.
+        data: The event's data, as it came.
+    """
+
+    type: str
+    data: JsonValue = None
+
+
+def _kind(event: object) -> str:
+    named = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
+    return named if isinstance(named, str) and named in _KNOWN else "event"
+
+
+_KNOWN = frozenset({"customer.created", "customer.updated", "customer.deleted"})
+
+WebhookEvent: TypeAlias = Annotated[
+    Annotated[CustomerCreatedEvent, Tag("customer.created")]
+    | Annotated[CustomerUpdatedEvent, Tag("customer.updated")]
+    | Annotated[CustomerDeletedEvent, Tag("customer.deleted")]
+    | Annotated[UnknownEvent, Tag("event")],
+    Discriminator(_kind),
+]
+"""Any event. To read back one that was stored with `event.model_dump_json()`, use `TypeAdapter(WebhookEvent)`."""
+
+_EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
+
+
+def construct_event(
+    payload: str | bytes,
+    signature: str | bytes | None,
+    secret: str | Sequence[str],
+    *,
+    tolerance: float = 300,
+) -> WebhookEvent:
+    """Verify that a delivery comes from cStar and is no replay, and read its event (API page "Webhooks").
+
+    Nothing of the payload is parsed before its signature has been found right, in constant time. A delivery can arrive
+    more than once: drop those whose `event.id` you have seen.
+
+    Args:
+        payload: The request's body exactly as it arrived. JSON that was parsed and written again has other bytes, and
+            so another signature.
+        signature: The request's `X-Signature` header, `t=<Unix seconds>,v1=<hex>`, with a `v1` for each secret that the
+            sender signs with. The older form `sha256=<hex>` is taken too; it has no time, so `tolerance` does not
+            apply to it. `None` where the request has none.
+        secret: The webhook's secret, `whsec_…`; or several while it is being replaced, any of which will do.
+        tolerance: How old the signature may be, in seconds, and how far ahead of this machine's clock. `math.inf` is
+            any age.
+
+    Returns:
+        The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent`, `CustomerDeletedEvent`, or `UnknownEvent` for every
+        other type.
+
+    Raises:
+        WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Answer it with a 401.
+        WebhookPayloadError: It does come from cStar, but is not an event as documented.
+        InvalidParameterError: The secret is empty, or an argument has the wrong type: a mistake in the receiver.
+
+    Example:
+        ```python
+        event = construct_event(request.body, request.headers.get("X-Signature"), secret)
+        if isinstance(event, CustomerDeletedEvent):
+            forget(event.data.customer.id)
+        ```
+    """
+    secrets = [_key(each) for each in ([secret] if isinstance(secret, str) else _several(secret))]
+    _check_seconds("tolerance", tolerance)
+    body = _body(payload)
+    claimed = _read(signature)
+    expected = [_digest(key, claimed.timestamp, body) for key in secrets]
+    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in claimed.digests):
+        raise WebhookSignatureError(
+            "The signature does not match the payload. Check that the secret is this webhook's (whsec_…), and that the "
+            "payload is the request's body as it arrived: JSON that was parsed and written again has other bytes."
+        )
+    if claimed.timestamp is not None:
+        _check_age(int(time.time()) - int(claimed.timestamp), tolerance)
+    try:
+        return _EVENTS.validate_json(body)
+    except ValidationError as invalid:
+        # Without its cause, whose message repeats what the payload holds.
+        raise WebhookPayloadError(
+            f"The delivery is signed, but is not an event as documented: {why_invalid(invalid)}"
+        ) from None
+
+
+def sign(payload: str | bytes, secret: str, *, timestamp: float | None = None) -> str:
+    """Sign a payload as cStar does, to test a receiver (API page "Webhooks").
+
+    Args:
+        payload: The body that will be sent, byte for byte.
+        secret: The webhook's secret.
+        timestamp: When it is sent, in Unix seconds; fractions are cut. By default now.
+
+    Returns:
+        The `X-Signature` header: `t=<Unix seconds>,v1=<hex of HMAC-SHA256 of "<t>.<payload>">`.
+
+    Raises:
+        InvalidParameterError: The secret is empty, or an argument has the wrong type.
+
+    Example:
+        ```python
+        response = app.post("/webhooks", content=body, headers={"X-Signature": sign(body, secret)})
+        ```
+    """
+    key, body = _key(secret), _body(payload)
+    if timestamp is None:
+        timestamp = time.time()
+    _check_seconds("timestamp", timestamp, maximum=_LAST_TIMESTAMP)
+    at = str(int(timestamp))
+    return f"t={at},v1={_digest(key, at, body).hex()}"
+
+
+# ── Signatures ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a signature header claims.
+
+    Attributes:
+        timestamp: When it was signed, as it was written; `None` in the older form, which does not sign the time.
+        digests: The signatures, any of which will do.
+    """
+
+    timestamp: str | None
+    digests: list[bytes]
+
+
+def _read(signature: object) -> _Claim:
+    if isinstance(signature, bytes):
+        signature = signature.decode("latin-1")
+    if not signature:
+        raise WebhookSignatureError(
+            "The delivery has no signature. Check that the X-Signature header reaches this program: a proxy may drop "
+            "it. If it does, the delivery is not from cStar."
+        )
+    if not isinstance(signature, str):
+        raise InvalidParameterError(
+            f"signature must be the X-Signature header, a string, not a {type(signature).__name__}", param="signature"
+        )
+    if len(signature) <= _LONGEST_HEADER:
+        entries = [entry.strip().partition("=") for entry in signature.split(",")]
+        timestamp = next((value for name, _, value in entries if name == "t"), "")
+        if digests := _digests(value for name, _, value in entries if name == "v1"):
+            if _TIMESTAMP.fullmatch(timestamp):
+                return _Claim(timestamp, digests)
+        elif digests := _digests(value for name, _, value in entries if name == "sha256"):
+            return _Claim(None, digests)
+    raise WebhookSignatureError(
+        "The signature is not of the form t=<Unix seconds>,v1=<64 hexadecimal digits>. Check that what you pass is the "
+        "X-Signature header, unchanged."
+    )
+
+
+def _digests(values: Iterable[str]) -> list[bytes]:
+    return [bytes.fromhex(value) for value in values if _DIGEST.fullmatch(value)]
+
+
+def _digest(key: bytes, timestamp: str | None, body: bytes) -> bytes:
+    return hmac.digest(key, body if timestamp is None else f"{timestamp}.".encode() + body, "sha256")
+
+
+def _check_age(age: int, tolerance: float) -> None:
+    if abs(age) > tolerance:
+        when = f"{age} s ago" if age > 0 else f"{-age} s ahead of this machine's clock"
+        raise WebhookSignatureError(
+            f"The signature is right, but was made {when}, and the tolerance is {tolerance:g} s. Check this machine's "
+            "clock; if it is right, somebody sends an old delivery again."
+        )
+
+
+def _check_seconds(param: str, value: object, maximum: float = math.inf) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= maximum:
+        up_to = "" if maximum == math.inf else f" to {maximum:.0f}"
+        raise InvalidParameterError(f"{param} must be a number of seconds from 0 up{up_to}, not {value!r}", param=param)
+
+
+def _body(payload: object) -> bytes:
+    if isinstance(payload, bytes):
+        return payload
+    if not isinstance(payload, str):
+        raise InvalidParameterError(
+            f"payload must be the request's body as it arrived, bytes or a string, not a {type(payload).__name__}: "
+            "take it before any framework parses it",
+            param="payload",
+        )
+    try:
+        return payload.encode()
+    except UnicodeEncodeError:
+        raise WebhookSignatureError(
+            "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
+        ) from None
+
+
+def _several(secret: object) -> Sequence[object]:
+    if not isinstance(secret, Sequence) or isinstance(secret, (bytes, bytearray)) or not secret:
+        raise InvalidParameterError("secret must be a string, or a list of at least one", param="secret")
+    return cast("Sequence[object]", secret)
+
+
+def _key(secret: object) -> bytes:
+    # No message here shows the secret, not even a part of it.
+    if not isinstance(secret, str):
+        raise InvalidParameterError(f"secret must be a string, not a {type(secret).__name__}", param="secret")
+    if not secret.strip():
+        raise InvalidParameterError(
+            "secret must not be empty: anybody could sign with that (is its environment variable set?)", param="secret"
+        )
+    if secret != secret.strip():
+        raise InvalidParameterError(
+            "secret must not have blanks or line breaks around it (was it read from a file with a newline at its end?)",
+            param="secret",
+        )
+    try:
+        return secret.encode()
+    except UnicodeEncodeError:
+        raise InvalidParameterError("secret must be Unicode text", param="secret") from None

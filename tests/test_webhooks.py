@@ -1,0 +1,534 @@
+"""Webhook deliveries: what is taken for genuine, and what an event is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import pickle
+import time
+import traceback
+from typing import Any
+
+import pytest
+import stripe
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from pydantic.alias_generators import to_camel
+
+from cstar import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
+from cstar.webhooks import (
+    CustomerCreatedEvent,
+    CustomerDeletedEvent,
+    CustomerUpdatedEvent,
+    UnknownEvent,
+    WebhookCustomer,
+    WebhookEvent,
+    construct_event,
+    sign,
+)
+
+SECRET = "whsec_c2VjcmV0"
+OTHER = "whsec_b3RoZXI"
+NOW = 1_790_000_000
+FULL: dict[str, Any] = {
+    "id": "cus_1",
+    "object": "customer",
+    "name": "Jane",
+    "email": "jane@example.com",
+    "sentiment": "happy",
+    "status": "active",
+    "tags": ["vip"],
+    "notes": None,
+    "custom_fields": {"seat_count": 3},
+    "ticket_count": 2,
+    "metadata": {"crm_id": "42"},
+    "created_at": "2026-01-02T03:04:05Z",
+    "updated_at": "2026-02-03T04:05:06+02:00",
+}
+ENVELOPE: dict[str, Any] = {
+    "id": "evt_1",
+    "type": "customer.created",
+    "created_at": "2026-03-04T05:06:07Z",
+    "team_id": "team-1",
+    "data": {"customer": FULL},
+}
+PAYLOAD = json.dumps(ENVELOPE).encode()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [NOW + 0.5]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    return now
+
+
+def signed(payload: str | bytes, *, secret: str = SECRET, at: int = NOW) -> str:
+    """Signed as the API's Webhooks page says, by the standard library alone."""
+    body = payload.encode() if isinstance(payload, str) else payload
+    return f"t={at},v1=" + hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+
+
+def legacy(payload: bytes, secret: str = SECRET) -> str:
+    return "sha256=" + hmac.new(secret.encode(), payload, hashlib.sha256).hexdigest()
+
+
+def event_of(**changes: Any) -> WebhookEvent:
+    payload = json.dumps({**ENVELOPE, **changes})
+    return construct_event(payload, signed(payload), SECRET)
+
+
+def camel(fields: dict[str, Any]) -> dict[str, Any]:
+    return {to_camel(name): value for name, value in fields.items()}
+
+
+# ── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("type_", "cls"),
+    [
+        ("customer.created", CustomerCreatedEvent),
+        ("customer.updated", CustomerUpdatedEvent),
+        ("customer.deleted", CustomerDeletedEvent),
+    ],
+)
+def test_each_documented_type_is_a_class_of_its_own(type_: str, cls: type) -> None:
+    event = event_of(type=type_)
+    assert type(event) is cls
+    assert (event.id, event.type, event.team_id) == ("evt_1", type_, "team-1")
+    assert event.created_at.isoformat() == "2026-03-04T05:06:07+00:00"
+
+
+def test_an_event_can_be_matched_by_its_class() -> None:
+    match event_of():
+        case CustomerCreatedEvent() as event:
+            assert event.data.customer.email == "jane@example.com"
+        case other:
+            pytest.fail(f"matched nothing: {other!r}")
+
+
+SHAPES = {
+    "in the envelope": lambda customer: {"customer": customer},
+    "bare, as in older samples": lambda customer: customer,
+}
+FEWER = {"full": FULL, "some fields": {"id": "cus_1", "email": "jane@example.com"}, "the id alone": {"id": "cus_1"}}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("customer", FEWER.values(), ids=FEWER)
+@pytest.mark.parametrize("spelled", [dict, camel], ids=["snake_case", "camelCase"])
+def test_a_customer_is_read_in_every_shape_it_has_been_sent_in(shape: Any, customer: dict[str, Any], spelled: Any):
+    payload = json.dumps({**spelled(ENVELOPE), "data": shape(spelled(customer))})
+    event = construct_event(payload, signed(payload), SECRET)
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer == WebhookCustomer.model_validate(customer)
+    assert event.data.customer.model_dump(exclude_unset=True).keys() == customer.keys()
+
+
+def test_what_an_event_leaves_out_of_a_customer_is_none() -> None:
+    event = event_of(data={"customer": {"id": "cus_1"}})
+    assert isinstance(event, CustomerCreatedEvent)
+    left_out = event.data.customer.model_dump(exclude={"id", "object"})
+    assert set(left_out) == FULL.keys() - {"id", "object"}
+    assert set(left_out.values()) == {None}
+
+
+def test_a_customers_own_keys_keep_their_spelling() -> None:
+    event = event_of(data={"customer": FULL})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer.custom_fields == {"seat_count": 3}
+    assert event.data.customer.metadata == {"crm_id": "42"}
+
+
+def test_values_and_fields_that_the_server_adds_later_are_kept() -> None:
+    customer = {**FULL, "sentiment": "delighted", "tier": {"level": 3}}
+    event = event_of(data={"customer": customer, "previous": {"name": "Jo"}}, livemode=True)
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer.sentiment == "delighted"
+    dumped = event.model_dump(mode="json")
+    assert (dumped["livemode"], dumped["data"]["previous"]) == (True, {"name": "Jo"})
+    assert dumped["data"]["customer"]["tier"] == {"level": 3}
+
+
+def test_every_other_type_is_an_unknown_event_with_its_whole_payload() -> None:
+    data = {"ticket": {"id": "tkt_1", "createdAt": "as it came", "deep": [1, None, {"a": 2.5}]}}
+    event = event_of(type="ticket.created", data=data, api_version="2027-01-01")
+    assert type(event) is UnknownEvent
+    assert event.data == data
+    assert event.model_dump(mode="json") == {
+        **ENVELOPE,
+        "type": "ticket.created",
+        "data": data,
+        "api_version": "2027-01-01",
+    }
+
+
+@pytest.mark.parametrize("type_", ["customer.merged", "Customer.Created", "", "unknown", "event"])
+def test_a_type_is_known_only_if_it_is_exactly_one_of_the_three(type_: str) -> None:
+    assert type(event_of(type=type_)) is UnknownEvent
+
+
+@pytest.mark.parametrize("type_", ["customer.updated", "ticket.created"])
+def test_an_event_survives_pickle_and_json(type_: str) -> None:
+    event = event_of(type=type_)
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert TypeAdapter[WebhookEvent](WebhookEvent).validate_json(event.model_dump_json()) == event
+    assert TypeAdapter[WebhookEvent](WebhookEvent).validate_python(event) is event
+
+
+# ── What is taken for genuine ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refused(signature: Any, payload: str | bytes = PAYLOAD, secret: Any = SECRET, **options: Any) -> str:
+    with pytest.raises(WebhookSignatureError) as caught:
+        construct_event(payload, signature, secret, **options)
+    assert type(caught.value) is WebhookSignatureError
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert all(held not in told for held in (SECRET, OTHER, signed(payload)[-64:], legacy(PAYLOAD)[-64:]))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("payload", [PAYLOAD, PAYLOAD.decode()], ids=["bytes", "str"])
+def test_a_genuine_delivery_is_taken(payload: str | bytes) -> None:
+    assert construct_event(payload, signed(payload), SECRET).id == "evt_1"
+
+
+def test_a_header_is_taken_as_bytes_too() -> None:
+    assert construct_event(PAYLOAD, signed(PAYLOAD).encode(), SECRET).id == "evt_1"
+
+
+def test_a_text_payload_is_signed_as_utf_8() -> None:
+    payload = json.dumps({**ENVELOPE, "team_id": "Zoë"}, ensure_ascii=False)
+    assert construct_event(payload, signed(payload), SECRET).team_id == "Zoë"
+
+
+def test_another_secret_is_refused_and_the_message_says_what_to_check() -> None:
+    message = refused(signed(PAYLOAD, secret=OTHER))
+    assert "whsec_…" in message
+    assert "parsed and written again" in message
+
+
+def test_a_body_that_was_parsed_and_written_again_is_refused() -> None:
+    rewritten = json.dumps(json.loads(PAYLOAD), separators=(",", ":"))
+    assert "parsed and written again" in refused(signed(PAYLOAD), rewritten)
+
+
+@given(st.integers(0, len(PAYLOAD) * 8 - 1))
+def test_one_changed_bit_is_refused(bit: int) -> None:
+    changed = bytearray(PAYLOAD)
+    changed[bit // 8] ^= 1 << bit % 8
+    at = int(time.time())
+    with pytest.raises(WebhookSignatureError):
+        construct_event(bytes(changed), signed(PAYLOAD, at=at), SECRET)
+
+
+def test_the_signed_time_cannot_be_changed() -> None:
+    assert "does not match" in refused(signed(PAYLOAD, at=NOW - 1000).replace(str(NOW - 1000), str(NOW)))
+
+
+@pytest.mark.parametrize("age", [-300, -299, 0, 299, 300])
+def test_a_signature_is_taken_within_the_tolerance(age: int) -> None:
+    assert construct_event(PAYLOAD, signed(PAYLOAD, at=NOW - age), SECRET).id == "evt_1"
+
+
+@pytest.mark.parametrize(
+    ("age", "said"), [(301, "made 301 s ago"), (-301, "made 301 s ahead of"), (NOW, f"made {NOW} s ago")]
+)
+def test_a_signature_is_refused_beyond_the_tolerance_in_both_directions(age: int, said: str) -> None:
+    message = refused(signed(PAYLOAD, at=NOW - age))
+    assert said in message
+    assert "the tolerance is 300 s" in message
+    assert "clock" in message
+
+
+def test_the_tolerance_can_be_chosen() -> None:
+    an_hour_old = signed(PAYLOAD, at=NOW - 3600)
+    assert construct_event(PAYLOAD, an_hour_old, SECRET, tolerance=3600).id == "evt_1"
+    assert construct_event(PAYLOAD, an_hour_old, SECRET, tolerance=math.inf).id == "evt_1"
+    assert construct_event(PAYLOAD, signed(PAYLOAD), SECRET, tolerance=0).id == "evt_1"
+    assert "the tolerance is 0.5 s" in refused(signed(PAYLOAD, at=NOW - 1), tolerance=0.5)
+
+
+def test_a_wrong_signature_says_nothing_of_the_clock() -> None:
+    assert "clock" not in refused(signed(PAYLOAD, secret=OTHER, at=NOW - 1000))
+
+
+def test_any_of_several_signatures_will_do_while_a_secret_is_replaced() -> None:
+    old, new = signed(PAYLOAD, secret=OTHER), signed(PAYLOAD).partition(",")[2]
+    assert construct_event(PAYLOAD, f"{old},{new}", SECRET).id == "evt_1"
+    assert construct_event(PAYLOAD, f"{old},{new}", OTHER).id == "evt_1"
+    assert construct_event(PAYLOAD, f"{old}, {new} ,v0=abc,v2=def,odd", SECRET).id == "evt_1"
+
+
+def test_any_of_several_secrets_will_do() -> None:
+    for secrets in ([OTHER, SECRET], (SECRET, OTHER), [SECRET]):
+        assert construct_event(PAYLOAD, signed(PAYLOAD), secrets).id == "evt_1"
+    refused(signed(PAYLOAD), secret=[OTHER, OTHER + "2"])
+
+
+def test_the_older_form_of_signature_is_taken_at_any_age() -> None:
+    assert construct_event(PAYLOAD, legacy(PAYLOAD), SECRET, tolerance=0).id == "evt_1"
+    assert construct_event(PAYLOAD, legacy(PAYLOAD), [OTHER, SECRET]).id == "evt_1"
+    assert "does not match" in refused(legacy(PAYLOAD, OTHER))
+
+
+def test_the_older_form_counts_for_nothing_beside_the_newer() -> None:
+    refused(f"{signed(PAYLOAD, secret=OTHER)},{legacy(PAYLOAD)}")
+    refused(f"{signed(PAYLOAD, at=NOW - 1000)},{legacy(PAYLOAD)}")
+
+
+def test_the_forms_are_not_taken_for_each_other() -> None:
+    refused(legacy(PAYLOAD).replace("sha256", f"t={NOW},v1"))
+    refused(signed(PAYLOAD).replace(f"t={NOW},v1", "sha256"))
+    refused(signed(PAYLOAD).replace("v1", "v0"))
+
+
+def test_hexadecimal_digits_may_be_of_either_case() -> None:
+    name, _, digits = signed(PAYLOAD).rpartition("=")
+    assert construct_event(PAYLOAD, f"{name}={digits.upper()}", SECRET).id == "evt_1"
+
+
+@pytest.mark.parametrize("nothing", [None, "", b""])
+def test_a_delivery_without_signature_is_refused(nothing: object) -> None:
+    assert "X-Signature" in refused(nothing)
+
+
+DIGITS = "0" * 64
+RUBBISH: dict[str, str | bytes] = {
+    "binary": bytes(range(256)),
+    "text": "let me in",
+    "non-ASCII": "t=١٧٩٠٠٠٠٠٠٠,v1=" + DIGITS,
+    "non-ASCII digits of a signature": f"t={NOW},v1=" + "\uff10" * 64,
+    "a surrogate": f"t={NOW},v1=\ud800" + DIGITS[1:],
+    "commas": "," * 1_000_000,
+    "signatures": f"t={NOW}" + f",v1={DIGITS}" * 1_000_000,
+    "a long timestamp": "t=" + "9" * 400 + ",v1=" + DIGITS,
+    "a negative timestamp": f"t=-1,v1={DIGITS}",
+    "a fractional timestamp": f"t={NOW}.0,v1={DIGITS}",
+    "a timestamp in words": f"t=now,v1={DIGITS}",
+    "no timestamp": f"v1={DIGITS}",
+    "an empty timestamp": f"t=,v1={DIGITS}",
+    "no signature": f"t={NOW}",
+    "an empty signature": f"t={NOW},v1=",
+    "half a signature": f"t={NOW},v1={DIGITS[:32]}",
+    "a signature and more": f"t={NOW},v1={DIGITS}0",
+    "a line break": f"t={NOW},v1={DIGITS}\n0",
+    "an empty older signature": "sha256=",
+    "half an older signature": f"sha256={DIGITS[:32]}",
+}
+
+
+@pytest.mark.parametrize("header", RUBBISH.values(), ids=RUBBISH)
+def test_whatever_else_arrives_as_a_signature_is_refused(header: str | bytes) -> None:
+    assert "not of the form t=" in refused(header)
+
+
+def test_a_body_of_50_mb_is_refused_like_any_other() -> None:
+    body = b"x" * 50_000_000
+    with pytest.raises(WebhookSignatureError, match="does not match"):
+        construct_event(body, f"t={NOW},v1={DIGITS}", SECRET)
+    with pytest.raises(WebhookPayloadError, match="Invalid JSON"):
+        construct_event(body, signed(body), SECRET)
+
+
+def test_a_payload_that_cannot_have_been_sent_is_refused() -> None:
+    with pytest.raises(WebhookSignatureError, match="it is not Unicode text"):
+        construct_event("\ud800", f"t={NOW},v1={DIGITS}", SECRET)
+
+
+def test_nothing_is_parsed_before_the_signature_is_found_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Untouchable:
+        def validate_json(self, body: bytes) -> None:
+            raise AssertionError("parsed")
+
+    monkeypatch.setattr("cstar.webhooks._EVENTS", Untouchable())
+    refused(signed(PAYLOAD, secret=OTHER))
+    refused(signed(PAYLOAD, at=NOW - 301))
+    refused("rubbish")
+    with pytest.raises(AssertionError, match="parsed"):
+        construct_event(PAYLOAD, signed(PAYLOAD), SECRET)
+
+
+def test_signatures_are_compared_in_constant_time_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(ours: bytes, theirs: bytes) -> bool:
+        compared.append((ours, theirs))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    refused(signed(PAYLOAD))
+    assert compared == [(bytes.fromhex(signed(PAYLOAD)[-64:]),) * 2]
+
+
+# ── Signed, but not an event ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ("", "Invalid JSON"),
+        ("<html>", "Invalid JSON"),
+        ("[" * 100_000, "Invalid JSON: recursion limit"),
+        ('"\\ud800"', "Invalid JSON"),
+        ("[]", "event: Input should be"),
+        ("null", "event: Input should be"),
+        ("{}", "event.id: Field required"),
+        (json.dumps({**ENVELOPE, "type": None}), "event.type: Input should be a valid string"),
+        (json.dumps({**ENVELOPE, "type": ["customer.created"]}), "event.type: Input should be a valid string"),
+        (json.dumps({**ENVELOPE, "data": None}), "customer.created.data: Input should be"),
+        (json.dumps({**ENVELOPE, "data": {}}), "customer.created.data.customer.id: Field required"),
+        (json.dumps({**ENVELOPE, "data": {"customer": "private"}}), "customer.created.data.customer: Input should be"),
+        (json.dumps({**ENVELOPE, "created_at": "2026-03-04T05:06:07"}), "customer.created.created_at: Input should"),
+        (json.dumps({k: v for k, v in ENVELOPE.items() if k != "team_id"}), "customer.created.team_id: Field required"),
+    ],
+)
+def test_what_is_signed_but_no_event_says_where_it_differs(payload: str, said: str) -> None:
+    with pytest.raises(WebhookPayloadError) as caught:
+        construct_event(payload, signed(payload), SECRET)
+    assert f"not an event as documented: {said}" in str(caught.value)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "private" not in told
+    assert SECRET not in told
+
+
+def test_neither_error_is_caught_as_the_other() -> None:
+    assert not issubclass(WebhookPayloadError, WebhookSignatureError)
+    assert not issubclass(WebhookSignatureError, WebhookPayloadError)
+
+
+# ── Mistakes in a receiver ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("", "must not be empty"),
+        (" ", "must not be empty"),
+        (f"{SECRET}\n", "blanks or line breaks"),
+        (None, "a string, or a list"),
+        (SECRET.encode(), "must be a string"),
+        ([], "at least one"),
+        ([SECRET, ""], "must not be empty"),
+        ([SECRET, None], "not a NoneType"),
+        ({SECRET}, "or a list"),
+        ("\ud800", "Unicode"),
+    ],
+)
+def test_a_secret_that_proves_nothing_is_refused(secret: Any, said: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        construct_event(PAYLOAD, signed(PAYLOAD), secret)
+    assert caught.value.param == "secret"
+    assert SECRET not in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("payload", [ENVELOPE, None, 7, bytearray(PAYLOAD)])
+def test_a_payload_that_is_not_the_raw_body_is_refused(payload: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="request's body as it arrived, bytes or a string") as caught:
+        construct_event(payload, signed(PAYLOAD), SECRET)
+    assert caught.value.param == "payload"
+
+
+@pytest.mark.parametrize("tolerance", [-1, math.nan, "300", None, True])
+def test_a_tolerance_that_is_no_number_of_seconds_is_refused(tolerance: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="tolerance must be a number of seconds from 0 up, not") as caught:
+        construct_event(PAYLOAD, signed(PAYLOAD), SECRET, tolerance=tolerance)
+    assert caught.value.param == "tolerance"
+
+
+def test_a_signature_of_another_type_is_refused() -> None:
+    with pytest.raises(InvalidParameterError, match="a string, not a list") as caught:
+        construct_event(PAYLOAD, [signed(PAYLOAD)], SECRET)  # type: ignore[arg-type]
+    assert caught.value.param == "signature"
+
+
+# ── Signing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("payload", [PAYLOAD, PAYLOAD.decode(), b"", "Zoë", b"\xff"])
+def test_sign_makes_the_header_that_the_api_documents(payload: str | bytes) -> None:
+    assert sign(payload, SECRET) == signed(payload, at=NOW)
+    assert sign(payload, SECRET, timestamp=17) == signed(payload, at=17)
+    assert sign(payload, SECRET, timestamp=17.9) == signed(payload, at=17)
+
+
+@pytest.mark.parametrize("timestamp", [-1, math.nan, math.inf, 1e12, "17", True])
+def test_sign_refuses_what_is_no_time(timestamp: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="timestamp must be a number of seconds from 0 up to") as caught:
+        sign(PAYLOAD, SECRET, timestamp=timestamp)
+    assert caught.value.param == "timestamp"
+
+
+def test_sign_refuses_an_empty_secret_and_a_parsed_body() -> None:
+    with pytest.raises(InvalidParameterError, match="secret must not be empty"):
+        sign(PAYLOAD, "")
+    with pytest.raises(InvalidParameterError, match="payload must be the request's body"):
+        sign(ENVELOPE, SECRET)  # type: ignore[arg-type]
+
+
+@given(st.text(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
+def test_stripes_own_verifier_takes_what_we_sign(payload: str, secret: str) -> None:
+    payload = payload.encode("utf-8", "replace").decode()
+    assert stripe.WebhookSignature.verify_header(payload, sign(payload, secret), secret, tolerance=300)
+
+
+@given(st.integers(0, 999), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
+def test_what_stripe_signs_is_taken(number: int, secret: str) -> None:
+    payload = json.dumps({**ENVELOPE, "id": f"evt_{number}"})
+    header = stripe.WebhookSignature.generate_signature_header(payload, secret)
+    assert construct_event(payload, header, secret).id == f"evt_{number}"
+
+
+# ── Whatever arrives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+TIMES = st.one_of(st.integers(NOW - 400, NOW + 400).map(str), st.text(max_size=20), st.from_regex(r"\d{1,400}"))
+DIGEST = st.one_of(st.just(signed(PAYLOAD)[-64:]), st.from_regex(r"\A[0-9a-fA-F]{60,68}\Z"), st.text(max_size=70))
+ENTRIES = st.one_of(
+    st.tuples(st.just("t"), TIMES),
+    st.tuples(st.sampled_from(["v1", "v0", "sha256", "V1", ""]), DIGEST),
+    st.tuples(st.text(max_size=5), st.text(max_size=5)),
+)
+HEADERS = st.one_of(
+    st.none(),
+    st.text(),
+    st.binary(),
+    st.lists(ENTRIES.map("=".join), max_size=6).map(",".join),
+)
+# Events and what is nearly one: a field of the envelope or of the customer replaced by anything.
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=8), values, max_size=3),
+    max_leaves=8,
+)
+ALMOST = st.builds(
+    lambda envelope, customer, bare: {
+        **ENVELOPE,
+        "data": customer if bare else {"customer": customer},
+        **envelope,
+    },
+    st.dictionaries(st.sampled_from([*ENVELOPE, "createdAt", "teamId"]), JSON, max_size=2),
+    st.dictionaries(st.sampled_from([*FULL, *camel(FULL)]), JSON, max_size=2).map(lambda odd: {**FULL, **odd}),
+    st.booleans(),
+)
+BODIES = st.one_of(st.binary(), st.just(PAYLOAD), st.one_of(JSON, ALMOST).map(lambda value: json.dumps(value).encode()))
+
+
+@given(HEADERS, BODIES)
+def test_nothing_but_the_typed_error_comes_of_a_delivery_that_is_not_signed(header: Any, body: bytes) -> None:
+    with pytest.raises(WebhookSignatureError) as caught:
+        construct_event(body, header, OTHER)
+    assert OTHER not in str(caught.value)
+
+
+@given(BODIES)
+def test_nothing_but_an_event_or_the_typed_error_comes_of_a_signed_delivery(body: bytes) -> None:
+    try:
+        event = construct_event(body, sign(body, SECRET), SECRET)
+    except WebhookPayloadError:
+        return
+    assert isinstance(event, (CustomerCreatedEvent, CustomerUpdatedEvent, CustomerDeletedEvent, UnknownEvent))
+    assert event.id == json.loads(body)["id"]
