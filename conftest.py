@@ -14,16 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.fixture(scope="session")
+def documentation_sandbox() -> Iterator[Sandbox]:
+    with Sandbox(customers=250) as box:
+        yield box
+
+
 @pytest.fixture(scope="module")
-def sandbox_in_environment() -> Iterator[None]:
-    with Sandbox(customers=250) as box, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CSTAR_API_KEY", box.api_key)
-        environment.setenv("CSTAR_BASE_URL", box.url)
+def sandbox_in_environment(documentation_sandbox: Sandbox) -> Iterator[None]:
+    documentation_sandbox.reset()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CSTAR_API_KEY", documentation_sandbox.api_key)
+        environment.setenv("CSTAR_BASE_URL", documentation_sandbox.url)
+        environment.setenv("CSTAR_WEBHOOK_SECRET", documentation_sandbox.webhook_secret)
         yield
 
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md"],
     fixtures=["sandbox_in_environment", "cstar_sandbox", "cstar_client"],
 ).pytest()

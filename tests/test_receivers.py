@@ -1,0 +1,529 @@
+"""The webhook receivers in examples/, each on a socket of its own, told by a sandbox."""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import contextlib
+import functools
+import importlib
+import json
+import os
+import re
+import runpy
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import uvicorn
+from werkzeug.serving import make_server
+
+from cstar import Cstar, WebhookPayloadError
+from cstar.sandbox import Sandbox, _webhooks
+from cstar.webhooks import (
+    CustomerCreatedEvent,
+    CustomerDeletedEvent,
+    CustomerUpdatedEvent,
+    UnknownEvent,
+    WebhookEvent,
+    construct_event,
+    sign,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from wsgiref.types import WSGIApplication
+
+    from cstar import Customer
+    from webhook_inbox import Inbox
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+FRAMEWORKS = ["fastapi", "flask", "django"]
+SECRET = "whsec_a-secret-of-the-tests"
+DEADLINE = 10
+
+
+def body(event_id: str, type: str = "ticket.created") -> bytes:
+    """An event as cStar sends it, of a type that this version does not know unless told otherwise."""
+    event = {
+        "id": event_id,
+        "type": type,
+        "created_at": "2026-11-22T12:00:00Z",
+        "team_id": "3f2b8c1e-5d4a-4e6f-9a7b-1c2d3e4f5a6b",
+        "data": {"ticket": {"id": "tkt_1", "title": "Grüße"}},
+    }
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def event(event_id: str) -> WebhookEvent:
+    return construct_event(body(event_id), sign(body(event_id), SECRET), SECRET)
+
+
+class Handler:
+    """Remembers which events it was given, then acts as a test wants it to."""
+
+    def __init__(self) -> None:
+        self.act: Callable[[WebhookEvent], object] = lambda event: None
+        self._events: list[WebhookEvent] = []
+        self._given = threading.Condition()
+
+    def __call__(self, event: WebhookEvent) -> None:
+        with self._given:
+            self._events.append(event)
+            self._given.notify_all()
+        self.act(event)
+
+    def wait_for(self, count: int) -> list[WebhookEvent]:
+        """All that it was given, once there are so many."""
+        with self._given:
+            assert self._given.wait_for(lambda: len(self._events) >= count, DEADLINE), f"got {self._events}"
+            return list(self._events)
+
+    def ids(self, count: int) -> list[str]:
+        return [event.id for event in self.wait_for(count)]
+
+
+@pytest.fixture
+def handler() -> Handler:
+    return Handler()
+
+
+@pytest.fixture
+def new_inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Inbox]]:
+    """A function that makes an inbox in this test's file; all are stopped in the end."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    inbox_class: type[Inbox] = importlib.import_module("webhook_inbox").Inbox
+    with contextlib.ExitStack() as stack:
+
+        def new(**options: float) -> Inbox:
+            inbox = inbox_class(tmp_path / "webhooks.db", **options)
+            stack.callback(inbox.stop)
+            return inbox
+
+        yield new
+
+
+# The receivers
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def shared_box(port: int) -> Iterator[Sandbox]:
+    with Sandbox(webhook_url=f"http://127.0.0.1:{port}/webhooks") as box:
+        yield box
+
+
+@pytest.fixture
+def box(shared_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox as good as new that tells the receivers' port, and soon again where nobody has taken it."""
+    monkeypatch.setattr(_webhooks, "RETRY_WAITS", (0.02, 0.05, *[0.1] * 100))
+    shared_box.reset()
+    return shared_box
+
+
+@pytest.fixture
+def client(box: Sandbox) -> Iterator[Cstar]:
+    with Cstar(api_key=box.api_key, base_url=box.url) as client:
+        yield client
+
+
+class Receiver:
+    """An example that is served while `up()`, with the test's handler and an inbox in the test's directory."""
+
+    def __init__(self, framework: str, port: int, secret: str) -> None:
+        self.example = importlib.import_module(f"webhooks_{framework}")
+        self._serving = {"fastapi": self._fastapi, "flask": self._flask, "django": self._django}[framework]
+        self._port = port
+        self._secret = secret
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        with contextlib.ExitStack() as at_exit, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(atexit, "register", at_exit.callback)
+            serve, stop = self._serving()
+            thread = threading.Thread(target=serve)
+            thread.start()
+            try:
+                yield
+            finally:
+                stop()
+                thread.join()
+
+    def post(self, body: bytes, signature: str | None = None) -> int:
+        """Send a delivery by hand, signed well unless told otherwise; returns the status of the answer."""
+        headers = {"X-Signature": sign(body, self._secret) if signature is None else signature}
+        with httpx.Client(trust_env=False, timeout=DEADLINE) as client:
+            return client.post(f"http://127.0.0.1:{self._port}/webhooks", content=body, headers=headers).status_code
+
+    def _fastapi(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        listener = socket.create_server(("127.0.0.1", self._port))
+        server = uvicorn.Server(uvicorn.Config(self.example.app, lifespan="on", log_config=None))
+        return functools.partial(server.run, [listener]), functools.partial(setattr, server, "should_exit", True)
+
+    def _flask(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        return self._wsgi(self.example.create_app())
+
+    def _django(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        from django.core.wsgi import get_wsgi_application
+
+        self.example.start_inbox()
+        return self._wsgi(get_wsgi_application())
+
+    def _wsgi(self, app: WSGIApplication) -> tuple[Callable[[], None], Callable[[], None]]:
+        server = make_server("127.0.0.1", self._port, app, threaded=True)
+        return functools.partial(server.serve_forever, 0.01), server.shutdown
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def receiver(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    box: Sandbox,
+    port: int,
+    new_inbox: Callable[..., Inbox],
+    handler: Handler,
+) -> Receiver:
+    monkeypatch.setenv("CSTAR_WEBHOOK_SECRET", box.webhook_secret)
+    receiver = Receiver(request.param, port, box.webhook_secret)
+    # They are read when the module is loaded, which Django allows only once.
+    monkeypatch.setattr(receiver.example, "SECRET", box.webhook_secret)
+    monkeypatch.setattr(receiver.example, "inbox", new_inbox(retry_wait=0.01))
+    monkeypatch.setattr(receiver.example, "handle", handler)
+    return receiver
+
+
+def create_customer(client: Cstar, box: Sandbox, name: str = "Jane") -> Customer:
+    return client.customers.create(box.team_id, name=name, email=f"{name.lower()}@example.com")
+
+
+def test_a_receiver_sees_each_write_in_order_as_a_typed_event(
+    receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler
+) -> None:
+    with receiver.up():
+        jane = create_customer(client, box)
+        client.customers.update(box.team_id, jane.id, name="Janet")
+        client.customers.delete(box.team_id, jane.id)
+        deliveries = box.wait_for_deliveries(DEADLINE)
+        created, updated, deleted = handler.wait_for(3)
+    assert isinstance(created, CustomerCreatedEvent)
+    assert isinstance(updated, CustomerUpdatedEvent)
+    assert isinstance(deleted, CustomerDeletedEvent)
+    assert [event.data.customer.name for event in (created, updated, deleted)] == ["Jane", "Janet", "Janet"]
+    assert [event.id for event in (created, updated, deleted)] == [delivery.event_id for delivery in deliveries]
+    assert [[attempt.status for attempt in delivery.attempts] for delivery in deliveries] == [[204]] * 3
+
+
+@pytest.mark.parametrize(
+    ("sent", "signature"),
+    [
+        pytest.param(body("evt_forged"), "", id="no signature"),
+        pytest.param(body("evt_forged"), sign(body("evt_forged"), SECRET), id="signed with another secret"),
+    ],
+)
+def test_what_is_not_proven_to_come_from_cstar_gets_a_401_and_is_not_kept(
+    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, sent: bytes, signature: str
+) -> None:
+    with receiver.up():
+        assert receiver.post(sent, signature) == 401
+        assert receiver.post(body("evt_good")) == 204
+        assert handler.ids(1) == ["evt_good"]
+    [warning] = [record.getMessage() for record in caplog.records if record.name == receiver.example.__name__]
+    assert warning.startswith("Refused a delivery: The ")
+
+
+def test_json_that_was_parsed_and_written_again_gets_a_401(receiver: Receiver, box: Sandbox, handler: Handler) -> None:
+    original = body("evt_forged")
+    again = json.dumps(json.loads(original)).encode()
+    with receiver.up():
+        assert receiver.post(again, sign(original, box.webhook_secret)) == 401
+        assert receiver.post(original) == 204
+        assert handler.ids(1) == ["evt_forged"]
+
+
+def test_an_event_of_an_unknown_type_is_taken(receiver: Receiver, handler: Handler) -> None:
+    with receiver.up():
+        assert receiver.post(body("evt_1", "ticket.created")) == 204
+        [event] = handler.wait_for(1)
+    assert isinstance(event, UnknownEvent)
+    assert (event.type, event.data) == ("ticket.created", {"ticket": {"id": "tkt_1", "title": "Grüße"}})
+
+
+def test_what_is_signed_but_no_event_is_a_500_that_shows_in_the_log(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiver.up():
+        assert receiver.post(b"{}") == 500
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.exc_info
+    assert isinstance(error.exc_info[1], WebhookPayloadError)
+
+
+def test_a_repeated_delivery_is_seen_once(
+    receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = receiver.example.inbox.put
+    outcomes: list[bool] = []
+
+    def put_and_fail_at_first(event: WebhookEvent) -> None:
+        outcomes.append(put(event))
+        if len(outcomes) == 1:
+            raise ConnectionError("The answer is lost")
+
+    monkeypatch.setattr(receiver.example.inbox, "put", put_and_fail_at_first)
+    with receiver.up():
+        create_customer(client, box, "Jane")
+        [repeated] = box.wait_for_deliveries(DEADLINE)
+        create_customer(client, box, "Bob")
+        _, other = box.wait_for_deliveries(DEADLINE)
+        assert handler.ids(2) == [repeated.event_id, other.event_id]
+    assert [attempt.status for attempt in repeated.attempts] == [500, 204]
+    assert outcomes == [True, False, True]
+
+
+def test_what_happens_while_a_receiver_is_down_is_delivered_once_it_is_up_again(
+    receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler
+) -> None:
+    with receiver.up():
+        jane = create_customer(client, box)
+        box.wait_for_deliveries(DEADLINE)
+    client.customers.update(box.team_id, jane.id, name="Janet")
+    wait_for_an_attempt(box, 1)
+    with receiver.up():
+        created, updated = box.wait_for_deliveries(DEADLINE)
+        assert handler.ids(2) == [created.event_id, updated.event_id]
+    assert updated.attempts[0].error == "connection refused"
+    assert updated.attempts[-1].status == 204
+
+
+def wait_for_an_attempt(box: Sandbox, number: int) -> None:
+    """Wait until a delivery that cannot be made was tried."""
+    deadline = time.monotonic() + DEADLINE
+    while not box.deliveries[number].attempts:
+        assert time.monotonic() < deadline
+        with contextlib.suppress(TimeoutError):
+            box.wait_for_deliveries(0.01)
+
+
+def test_a_delivery_is_answered_while_the_handler_is_still_at_work(
+    receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler
+) -> None:
+    released = threading.Event()
+    handler.act = lambda event: released.wait(DEADLINE)
+    with receiver.up():
+        create_customer(client, box, "Jane")
+        handler.wait_for(1)
+        create_customer(client, box, "Bob")
+        deliveries = box.wait_for_deliveries(DEADLINE / 2)
+        assert len(handler.wait_for(1)) == 1
+        released.set()
+        assert handler.ids(2) == [delivery.event_id for delivery in deliveries]
+    assert [delivery.outcome for delivery in deliveries] == ["delivered"] * 2
+
+
+def test_other_requests_are_answered_while_the_disk_is_slow(
+    receiver: Receiver, box: Sandbox, client: Cstar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = receiver.example.inbox.put
+    entered, released = threading.Event(), threading.Event()
+
+    def put_slowly(event: WebhookEvent) -> None:
+        entered.set()
+        released.wait(DEADLINE)
+        put(event)
+
+    monkeypatch.setattr(receiver.example.inbox, "put", put_slowly)
+    with receiver.up():
+        create_customer(client, box)
+        assert entered.wait(DEADLINE)
+        started = time.monotonic()
+        assert receiver.post(body("evt_forged"), "") == 401
+        assert time.monotonic() - started < DEADLINE / 2
+        released.set()
+        [delivery] = box.wait_for_deliveries(DEADLINE)
+    assert len(delivery.attempts) == 1
+
+
+def test_an_event_comes_again_when_the_handler_has_failed(
+    receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = iter([OSError("the mail server is down")])
+
+    def fail_once(event: WebhookEvent) -> None:
+        for failure in failures:
+            raise failure
+
+    handler.act = fail_once
+    with receiver.up():
+        create_customer(client, box)
+        [delivery] = box.wait_for_deliveries(DEADLINE)
+        assert handler.ids(2) == [delivery.event_id] * 2
+    assert len(delivery.attempts) == 1
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.getMessage() == f"Event {delivery.event_id} was not handled; it comes again in 0.01 s."
+
+
+# As a user starts them
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_documented_commands_receive_and_show_what_the_sandbox_sends(
+    framework: str, box: Sandbox, client: Cstar, port: int, tmp_path: Path
+) -> None:
+    code = (EXAMPLES / f"webhooks_{framework}.py").read_text(encoding="utf-8")
+    documentation = ast.get_docstring(ast.parse(code)) or ""
+    sandbox, secret, receiver = [
+        line.partition("#")[0].split() for line in documentation.splitlines() if line.startswith("    ")
+    ]
+    assert sandbox == ["python", "-m", "cstar.sandbox", "--webhook-url", "http://127.0.0.1:8000/webhooks"]
+    assert secret == ["export", "CSTAR_WEBHOOK_SECRET=…"]
+    command = [word.replace("examples", str(EXAMPLES)).replace("8000", str(port)) for word in receiver]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "CSTAR_WEBHOOK_SECRET": box.webhook_secret,
+    }
+    create_customer(client, box)
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    ) as process:
+        too_late = threading.Timer(DEADLINE, process.kill)
+        too_late.start()
+        assert process.stdout
+        try:
+            [delivery] = box.wait_for_deliveries(DEADLINE)
+            assert any("customer.created: Jane <jane@example.com>" in line for line in process.stdout)
+        finally:
+            too_late.cancel()
+            process.terminate()
+    assert delivery.attempts[-1].status == 204
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_without_its_secret_a_receiver_does_not_start(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    with pytest.raises(KeyError, match="CSTAR_WEBHOOK_SECRET"):
+        runpy.run_path(str(EXAMPLES / f"webhooks_{framework}.py"))
+
+
+# The inbox
+
+
+def test_an_inbox_tells_a_repeat_also_from_several_threads(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
+    inbox = new_inbox()
+    inbox.start(handler)
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(inbox.put, [event("evt_1")] * 40))
+    assert sorted(outcomes) == [False] * 39 + [True]
+    assert inbox.put(event("evt_2")) is True
+    assert handler.ids(2) == ["evt_1", "evt_2"]
+
+
+def test_an_inbox_knows_a_repeat_also_after_a_restart(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
+    for inbox, is_new in [(new_inbox(), True), (new_inbox(), False)]:
+        inbox.start(handler)
+        assert inbox.put(event("evt_1")) is is_new
+        handler.wait_for(1)
+        inbox.stop()
+    assert handler.ids(1) == ["evt_1"]
+
+
+def test_an_event_that_cannot_be_handled_does_not_hold_up_others(
+    new_inbox: Callable[..., Inbox], handler: Handler
+) -> None:
+    def fail(event: WebhookEvent) -> None:
+        if event.id == "evt_bad":
+            raise ValueError
+
+    handler.act = fail
+    inbox = new_inbox(retry_wait=DEADLINE)
+    inbox.start(handler)
+    for event_id in ["evt_bad", "evt_2", "evt_3"]:
+        inbox.put(event(event_id))
+    assert handler.ids(3) == ["evt_bad", "evt_2", "evt_3"]
+    started = time.monotonic()
+    inbox.stop()
+    assert time.monotonic() - started < DEADLINE / 2  # what is to come again later does not hold up the stop either
+
+
+def test_what_was_pending_at_a_crash_is_handled_after_the_restart(
+    new_inbox: Callable[..., Inbox], handler: Handler, tmp_path: Path
+) -> None:
+    crash = """if True:
+        import os, sys, threading
+        from webhook_inbox import EVENTS, Inbox
+        everything_is_in = threading.Event()
+        inbox = Inbox("webhooks.db")
+        inbox.start(lambda event: everything_is_in.wait() and os._exit(7))
+        for line in sys.stdin:
+            inbox.put(EVENTS.validate_json(line))
+        everything_is_in.set()
+        threading.Event().wait()
+    """
+    lines = "\n".join(event(event_id).model_dump_json() for event_id in ["evt_1", "evt_2", "evt_3"])
+    crashed = subprocess.run(
+        [sys.executable, "-c", crash],
+        input=lines,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
+        cwd=tmp_path,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert crashed.returncode == 7
+    new_inbox().start(handler)
+    assert handler.ids(3) == ["evt_1", "evt_2", "evt_3"]
+
+
+def test_an_inbox_is_refused_to_a_second_process(
+    new_inbox: Callable[..., Inbox], handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, timeout=0))
+    new_inbox().start(handler)
+    with pytest.raises(sqlite3.OperationalError, match=re.escape("database is locked")):
+        new_inbox().start(handler)
+
+
+def test_nothing_is_put_into_an_inbox_that_nobody_empties(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
+    inbox = new_inbox()
+    with pytest.raises(RuntimeError, match="The inbox is not running"):
+        inbox.put(event("evt_1"))
+    inbox.start(handler)
+    inbox.stop()
+    with pytest.raises(RuntimeError, match="The inbox is not running"):
+        inbox.put(event("evt_1"))
+
+
+def test_the_documented_way_to_make_room_forgets_only_what_was_handled_long_ago(
+    new_inbox: Callable[..., Inbox], handler: Handler, tmp_path: Path
+) -> None:
+    inbox = new_inbox(retry_wait=DEADLINE)
+
+    def fail(event: WebhookEvent) -> None:
+        if event.id == "evt_pending":
+            raise ValueError
+
+    handler.act = fail
+    inbox.start(handler)
+    for event_id in ["evt_old", "evt_pending", "evt_new"]:
+        inbox.put(event(event_id))
+    handler.wait_for(3)
+    inbox.stop()
+    [statement] = re.findall(r'sqlite3 webhooks.db "(.+)"', sys.modules["webhook_inbox"].__doc__ or "")
+    with contextlib.closing(sqlite3.connect(tmp_path / "webhooks.db")) as database:
+        database.execute("UPDATE events SET received = datetime('now', '-31 days') WHERE id != 'evt_new'")
+        database.execute(statement)
+        assert database.execute("SELECT id FROM events ORDER BY number").fetchall() == [("evt_pending",), ("evt_new",)]
