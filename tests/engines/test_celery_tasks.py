@@ -1,0 +1,127 @@
+"""examples/celery_tasks.py, with a Celery worker in this process and results that are really serialized."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+
+import celery_tasks
+from celery_tasks import app, create_customer
+from cstar import APIConnectionError, ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cstar import Cstar
+    from cstar.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def _worker() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CELERY_BROKER_URL", "memory://")
+        environment.setenv("CELERY_RESULT_BACKEND", "cache+memory://")
+        app.conf.update(broker_transport_options={"polling_interval": 0.01}, worker_timer_precision=0.01)
+        app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)  # these are pytest's
+        with start_worker(app, perform_ping_check=False):
+            yield
+
+
+@pytest.fixture(autouse=True)
+def waits(_worker: None, client: Cstar, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Has the worker use this test's sandbox, and tells how long tasks were to wait before they were tried again."""
+    asked: list[float] = []
+    retry = create_customer.retry
+
+    def retry_at_once(*, countdown: float, **options):
+        asked.append(countdown)
+        return retry(countdown=0, **options)
+
+    monkeypatch.setattr(create_customer, "retry", retry_at_once)
+    hasty = client.with_options(max_retries=0, max_retry_wait=1)
+    monkeypatch.setattr(celery_tasks, "client", lambda: hasty)
+    return asked
+
+
+def posts(box: Sandbox) -> list[tuple[str, int | None]]:
+    """The keys and statuses of the creates that arrived."""
+    return [(each.headers["idempotency-key"], each.status) for each in box.requests if each.method == "POST"]
+
+
+def test_a_task_whose_answers_are_lost_creates_one_customer(box: Sandbox, client: Cstar, waits: list[float]) -> None:
+    box.faults.add("drop", when="after", method="POST", times=2)
+    sent = create_customer.delay(box.team_id, "Ada", "ada@engines.test")
+    created = sent.get(timeout=10, interval=0.01)
+    key = f"celery-{sent.id}"
+    assert posts(box) == [(key, None), (key, None), (key, 201)]
+    assert [each.id for each in client.customers.list(box.team_id, search="@engines.test")] == [created]
+    assert waits == [30, 60]
+
+
+@pytest.mark.parametrize("fault", ["status", "garbage"])
+def test_a_task_is_tried_again_after_a_failure_and_after_an_answer_that_makes_no_sense(
+    box: Sandbox, waits: list[float], fault
+) -> None:
+    box.faults.add(fault, status=500 if fault == "status" else None, method="POST")
+    assert create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
+    assert waits == [30]
+
+
+def test_a_task_that_is_delivered_twice_creates_one_customer(box: Sandbox, client: Cstar) -> None:
+    created = []
+    for _ in range(2):
+        delivered = create_customer.apply_async((box.team_id, "Ada", "ada@engines.test"), task_id="job-7")
+        created.append(delivered.get(timeout=10, interval=0.01))
+        delivered.forget()
+    assert created[0] == created[1]
+    assert [request.replayed for request in box.requests if request.method == "POST"] == [False, True]
+    assert client.customers.list(box.team_id, search="@engines.test").total == 1
+
+
+def test_a_task_that_was_refused_waits_as_long_as_the_server_says(box: Sandbox, waits: list[float]) -> None:
+    box.faults.add("status", status=429, retry_after=1234, method="POST")
+    assert create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
+    assert waits == [1234]
+
+
+def test_waits_do_not_outgrow_an_hour(box: Sandbox, waits: list[float]) -> None:
+    box.faults.add("drop", method="POST", times=9)
+    assert create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
+    assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
+
+
+def test_an_error_reaches_the_caller_with_its_class_and_its_attributes(box: Sandbox) -> None:
+    create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
+    again = create_customer.delay(box.team_id, "Another Ada", "ada@engines.test")
+    with pytest.raises(ConflictError) as caught:
+        again.get(timeout=10, interval=0.01)
+    error = caught.value
+    assert (error.status_code, error.code, error.param) == (409, "resource_already_exists", "email")
+    assert (error.attempts, error.idempotency_key) == (1, f"celery-{again.id}")
+    assert error.request_id == box.requests[-1].request_id
+    stored = app.backend.get(app.backend.get_key_for_task(again.id))
+    assert b"ConflictError" in stored
+    assert box.api_key.encode() not in stored
+
+
+def test_a_job_that_gave_up_is_sent_again_with_its_errors_key(
+    box: Sandbox, client: Cstar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create_customer, "max_retries", 1)
+    box.faults.add("drop", when="after", method="POST", times=2)
+    with pytest.raises(APIConnectionError) as caught:
+        create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
+    key = caught.value.idempotency_key
+    again = create_customer.delay(box.team_id, "Ada", "ada@engines.test", idempotency_key=key)
+    created = again.get(timeout=10, interval=0.01)
+    assert posts(box) == [(key, None), (key, None), (key, 201)]
+    assert [each.id for each in client.customers.list(box.team_id, search="@engines.test")] == [created]
+
+
+def test_the_demo_creates_two_customers_in_nine_requests(demo: Callable) -> None:
+    done = demo("celery_tasks.py", "--demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("Customers: 2, POSTs: 9\n")
+    assert "Another Ada was refused: resource_already_exists, email" in done.stdout

@@ -1,0 +1,151 @@
+"""examples/load_duckdb.py, with a DuckDB database in a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from cstar import APIConnectionError
+from load_duckdb import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cstar import Cstar
+    from cstar.sandbox import Sandbox
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(tmp_path / "customers.duckdb") as database:
+        yield database
+
+
+@pytest.fixture
+def load_all(database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox) -> Callable[[], tuple[int, int]]:
+    return lambda: load(database, client.customers.list(box.team_id).iter_pages())
+
+
+def test_the_first_load_writes_every_customer_with_every_field(
+    database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
+) -> None:
+    client.customers.create(
+        box.team_id,
+        name="Ada",
+        email="ada@engines.test",
+        tags=["vip", "née"],
+        custom_fields={"seats": 3, "plan": {"name": "pro"}},
+        metadata={"crm_id": "7"},
+    )
+    assert load_all() == (251, 0)
+    # As text and as numbers: DuckDB's Python client reads times with the help of pytz, which is not here.
+    stored = database.sql(
+        """SELECT id, name, email, sentiment, status, tags, notes, custom_fields->>'seats', ticket_count,
+           metadata->>'crm_id', epoch_us(created_at), epoch_us(updated_at) FROM customers"""
+    ).fetchall()
+    assert sorted(stored) == sorted(
+        (
+            each.id,
+            each.name,
+            each.email,
+            each.sentiment,
+            each.status,
+            each.tags,
+            each.notes,
+            None if "seats" not in each.custom_fields else str(each.custom_fields["seats"]),
+            each.ticket_count,
+            each.metadata.get("crm_id"),
+            round(each.created_at.timestamp() * 1_000_000),
+            round(each.updated_at.timestamp() * 1_000_000),
+        )
+        for each in client.customers.list(box.team_id)
+    )
+
+
+def test_a_load_with_nothing_new_reads_all_pages_and_writes_nothing(box: Sandbox, load_all) -> None:
+    load_all()
+    before = len(box.requests)
+    assert load_all() == (0, 0)
+    assert len(box.requests) - before == 3
+
+
+def test_a_later_load_writes_who_is_new_or_changed_and_removes_who_is_gone(
+    database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
+) -> None:
+    load_all()
+    changed, gone, *_ = client.customers.list(box.team_id).data
+    client.customers.update(box.team_id, changed.id, name="Grace", tags=["new"])
+    client.customers.delete(box.team_id, gone.id)
+    client.customers.create(box.team_id, name="Ada", email="ada@engines.test")
+    assert load_all() == (2, 1)
+    named = database.execute("SELECT name, tags FROM customers WHERE id = ? OR name = 'Ada'", [changed.id]).fetchall()
+    assert sorted(named) == [("Ada", []), ("Grace", ["new"])]
+    assert database.execute("SELECT count(*) FROM customers WHERE id = ?", [gone.id]).fetchall() == [(0,)]
+    assert database.sql("SELECT count(*) FROM customers").fetchall() == [(250,)]
+
+
+def test_an_answer_older_than_the_table_changes_nothing(
+    database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
+) -> None:
+    old = list(client.customers.list(box.team_id).iter_pages())
+    client.customers.update(box.team_id, old[0].data[0].id, name="Grace")
+    load_all()
+    assert load(database, old) == (0, 0)
+    assert database.sql("SELECT count(*) FROM customers WHERE name = 'Grace'").fetchall() == [(1,)]
+
+
+def test_a_load_whose_reading_breaks_off_leaves_the_table_as_it_was(
+    database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
+) -> None:
+    load_all()
+    before = database.sql("SELECT * EXCLUDE (created_at, updated_at) FROM customers ORDER BY id").fetchall()
+    newest, *_ = client.customers.list(box.team_id).data
+    client.customers.update(box.team_id, newest.id, name="Grace")
+    pages = client.with_options(max_retries=0).customers.list(box.team_id).iter_pages()
+    next(pages)
+    box.faults.add("drop", method="GET")
+    with pytest.raises(APIConnectionError):
+        load(database, pages)
+    after = database.sql("SELECT * EXCLUDE (created_at, updated_at) FROM customers ORDER BY id").fetchall()
+    assert after == before
+
+
+def test_a_load_that_fails_between_writing_and_removing_leaves_the_table_as_it_was(
+    tmp_path: Path, client: Cstar, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "customers.duckdb"
+    monkeypatch.setattr("load_duckdb.REMOVE", "SELECT error('the disk is full')")
+    with duckdb.connect(path) as database, pytest.raises(duckdb.Error, match="the disk is full"):
+        load(database, client.customers.list(box.team_id).iter_pages())
+    with duckdb.connect(path) as database:
+        assert database.sql("SELECT count(*) FROM customers").fetchall() == [(0,)]
+
+
+def test_the_program_shows_its_progress_and_can_be_run_again(
+    box: Sandbox, tmp_path: Path, run: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for told in ("250 written, 0 removed\n", "0 written, 0 removed\n"):
+        assert run("load_duckdb", str(tmp_path / "customers.duckdb")) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert said.out.startswith("Reading customers ")
+        assert " 100% " in said.out
+        assert said.out.endswith(told)
+
+
+def test_the_program_says_what_went_wrong(
+    box: Sandbox, tmp_path: Path, run: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.joinpath("notes.txt").write_text("This is no database." * 1000)
+    assert run("load_duckdb", str(tmp_path / "notes.txt")) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_demo_loads_twice(run: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("load_duckdb", "--demo") == 0
+    said = capsys.readouterr().out
+    assert "\n2500 written, 0 removed\n" in said
+    assert said.endswith("\n2 written, 1 removed\n")
