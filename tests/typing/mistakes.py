@@ -1,11 +1,13 @@
-"""Typical mistakes. Each marked line must be an error: mypy and pyright both report a mark that is not needed."""
+"""Typical mistakes. Each marked line must be an error: every checker also reports a mark that is not needed."""
 
-# One mark serves both checkers, whose codes differ.
-# ruff: noqa: B018, PGH003, TC001
+# One mark serves all checkers, whose codes differ.
+# ruff: noqa: B018, PGH003
 
 from __future__ import annotations
 
-from cstar import AsyncCstar, Cstar
+from cstar import APIError, AsyncCstar, Cstar
+from cstar.sandbox import Sandbox
+from cstar.webhooks import CustomerCreatedEvent, UnknownEvent, construct_event, sign
 
 
 def sync_mistakes(client: Cstar, team: str) -> None:
@@ -14,6 +16,7 @@ def sync_mistakes(client: Cstar, team: str) -> None:
     client.customers.list(team, staus="active")  # type: ignore
     client.customers.list(team, page="2")  # type: ignore
     client.customers.list(team, "active")  # type: ignore
+    client.customers.list(team, extra_query={"a": {"b": "c"}})  # type: ignore
     client.customers.create(team, name="J")  # type: ignore
     client.customers.create(team, name="J", email=None)  # type: ignore
     client.customers.create(team, name="J", email="j@x.io", tags="vip")  # type: ignore
@@ -24,10 +27,22 @@ def sync_mistakes(client: Cstar, team: str) -> None:
     client.customers.update(team, "cus_1", name=None)  # type: ignore
     client.customers.update(team)  # type: ignore
     client.customers.get(team, "cus_1").full_name_of_customer.upper()  # type: ignore
+    client.customers.get(team, "cus_1").recent_tickets[0]  # type: ignore
+    client.customers.delete(team, customer="cus_1")  # type: ignore
+    len(client.customers.list(team))  # type: ignore
+    client.customers.list(team).next_page()  # type: ignore
     client.customers.with_raw_response.get(team)  # type: ignore
     client.customers.with_raw_response.get(team, "cus_1").name  # type: ignore
+    client.customers.with_raw_response.list(team, status="archived")  # type: ignore
     client.request("GET", "/x", json={"a": object()})  # type: ignore
+    client.request("GET", "/x", cast_to="Ticket")  # type: ignore
+    client.request("GET", "/x")["data"]  # type: ignore
+    client.rate_limit.remaining  # type: ignore
     client.with_options(retries=1)  # type: ignore
+    client.with_options(max_retries="1")  # type: ignore
+    Cstar(timeout="30")  # type: ignore
+    Cstar("sk_test_key", "http://127.0.0.1")  # type: ignore
+    client.tickets  # type: ignore
 
 
 async def async_mistakes(client: AsyncCstar, team: str) -> None:
@@ -39,3 +54,32 @@ async def async_mistakes(client: AsyncCstar, team: str) -> None:
         pass
     with client:  # type: ignore
         pass
+    await client.customers.create(team, name="J", email="j@x.io", status="archived")  # type: ignore
+    await client.customers.list(team).get_next_page()  # type: ignore
+    client.customers.with_raw_response.get(team, "cus_1").parse()  # type: ignore
+    client.request("GET", "/x", cast_to=list[int]).append(1)  # type: ignore
+    Cstar(http_client=client)  # type: ignore
+
+
+def error_mistakes(error: APIError) -> None:
+    error.status_code  # type: ignore
+    error.retry_after  # type: ignore
+
+
+def webhook_mistakes(body: bytes, known: CustomerCreatedEvent, unknown: UnknownEvent) -> None:
+    construct_event(body, "t=1,v1=0")  # type: ignore
+    construct_event({"type": "customer.created"}, "t=1,v1=0", "whsec_a")  # type: ignore
+    construct_event(body, "t=1,v1=0", "whsec_a", 60)  # type: ignore
+    construct_event(body, "t=1,v1=0", "whsec_a").data.customer  # type: ignore
+    known.data.customer.email.lower()  # type: ignore
+    known.data["customer"]  # type: ignore
+    unknown.data.customer  # type: ignore
+    sign(body, None)  # type: ignore
+
+
+def sandbox_mistakes(box: Sandbox) -> None:
+    Sandbox("cstar.db")  # type: ignore
+    Sandbox(rate_limit=1000)  # type: ignore
+    box.faults.add("reset")  # type: ignore
+    box.faults.add("status", when="during")  # type: ignore
+    box.requests.append("a request")  # type: ignore

@@ -1,0 +1,105 @@
+"""Fails where the public surface breaks what the last tag promised, unless the changelog announces it.
+
+Public is what a module whose path has no leading underscore lists in its `__all__`. A break is announced by an entry in
+CHANGELOG.md, above the section of the last tag, that begins with `**Breaking:**` and names what breaks.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import griffe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Package: TypeAlias = griffe.Object | griffe.Alias
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("cstar", "pytest_cstar")
+HOW_TO_ANNOUNCE = (
+    "Undo them, or add to CHANGELOG.md under [Unreleased]: - **Breaking:** `customers.list` takes no `tag`."
+)
+
+
+def main() -> int:
+    """Check both promises; returns the exit status."""
+    unlisted = [name for package in PACKAGES for name in unlisted_names(load(package))]
+    for name in unlisted:
+        print(f"{name} is neither in its module's __all__ nor underscored")
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        sys.exit("This clone is shallow, so its tags cannot be known: fetch the whole history.")
+    tag = last_tag()
+    if tag is None:
+        print("There is no tag v* yet, so there is no promise to break.")
+        return bool(unlisted)
+    silent = unannounced_breaks(tag)
+    print(f"{len(silent)} unannounced breaks since {tag}.")
+    if silent:
+        print(HOW_TO_ANNOUNCE)
+    return bool(unlisted or silent)
+
+
+def load(package: str, tag: str | None = None) -> Package:
+    """The names of a package as they are here, or were at a tag; read, not imported."""
+    if tag is None:
+        return griffe.load(package, search_paths=[ROOT / "src"], resolve_aliases=True, allow_inspection=False)
+    return griffe.load_git(
+        package, ref=tag, repo=ROOT, search_paths=["src"], resolve_aliases=True, allow_inspection=False
+    )
+
+
+def unlisted_names(module: Package) -> Iterator[str]:
+    """What public modules define without a leading underscore, and do not list in `__all__`."""
+    for name, member in module.members.items():
+        if member.is_alias or name.startswith("_"):
+            continue
+        if member.is_module:
+            yield from unlisted_names(member)
+        elif name not in (module.exports or ()):
+            yield member.path
+
+
+def git(*arguments: str) -> str:
+    """What git answers."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - ours
+
+
+def last_tag() -> str | None:
+    """The newest release among this commit's ancestors."""
+    tags = git("tag", "--merged", "HEAD", "--sort=-creatordate", "v*").splitlines()
+    return tags[0] if tags else None
+
+
+def unannounced_breaks(tag: str) -> list[griffe.Breakage]:
+    """What programs written for the tag may trip over without a warning; all breaks are printed."""
+    announced = announcements((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag)
+    silent = list[griffe.Breakage]()
+    for package in PACKAGES:
+        for breakage in griffe.find_breaking_changes(load(package, tag), load(package)):
+            is_announced = any(is_about(breakage, entry) for entry in announced)
+            explained = breakage.explain(griffe.ExplanationStyle.ONE_LINE)
+            print(f"{'announced' if is_announced else 'NOT announced'}: {explained}")
+            if not is_announced:
+                silent.append(breakage)
+    return silent
+
+
+def announcements(changelog: str, tag: str) -> list[str]:
+    """The changelog's entries about breaks since a tag."""
+    since, _, _ = changelog.partition(f"\n## [{tag.removeprefix('v')}]")
+    return [entry for entry in re.split(r"^- ", since, flags=re.MULTILINE) if entry.startswith("**Breaking:**")]
+
+
+def is_about(breakage: griffe.Breakage, entry: str) -> bool:
+    """Whether an entry names what breaks, whatever stands before the name."""
+    return re.search(rf"\b{re.escape(breakage.obj.name)}\b", entry) is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
