@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cstar import AsyncCstar, Cstar
     from cstar.sandbox import Sandbox
 
+__all__ = ["async_cstar_client", "cstar_client", "cstar_sandbox"]
+
 
 @pytest.fixture(scope="session")
 def _cstar_session_sandbox() -> Iterator[Sandbox]:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic.alias_generators import to_camel
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+# Marks `Literal[…] | str`: the known values are for readers and type checkers, while any string will do. To try each of
+# them first would take a tenth of the time that a page of customers does.
+AnyString = GetPydanticSchema(lambda _source, handler: handler(str))
 
 
 class Model(BaseModel):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field, JsonValue
 
-from cstar.models._base import Model
+from cstar.models._base import AnyString, Model
+
+__all__ = ["Customer", "CustomerDetail", "CustomerSentiment", "CustomerStatus", "DeletedCustomer", "RecentTicket"]
 
 CustomerSentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
 CustomerStatus: TypeAlias = Literal["active", "inactive"]
@@ -35,8 +37,8 @@ class Customer(Model):
     object: str = "customer"
     name: str
     email: str
-    sentiment: CustomerSentiment | str
-    status: CustomerStatus | str
+    sentiment: Annotated[CustomerSentiment | str, AnyString]
+    status: Annotated[CustomerStatus | str, AnyString]
     tags: list[str] = Field(default_factory=list)
     notes: str | None = None
     custom_fields: dict[str, JsonValue] = Field(default_factory=dict)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from cstar.models._base import Model
+from cstar.models._base import AnyString, Model
+
+__all__ = ["Identity"]
 
 
 class Identity(Model):
@@ -21,5 +23,5 @@ class Identity(Model):
     team_id: str
     team_name: str
     team_slug: str
-    key_type: Literal["secret", "publishable"] | str
-    environment: Literal["live", "test"] | str
+    key_type: Annotated[Literal["secret", "publishable"] | str, AnyString]
+    environment: Annotated[Literal["live", "test"] | str, AnyString]

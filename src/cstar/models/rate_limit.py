@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
+__all__ = ["RateLimit"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     _Check = Callable[[str, object], JsonValue]
     # Not a Sequence: a str is one, and tags="vip" would pass.
-    TagsParam = list[str] | tuple[str, ...]
+    _TagsParam = list[str] | tuple[str, ...]
 
 __all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse", "Customers", "CustomersWithRawResponse"]
 
@@ -64,7 +64,7 @@ class _Fields(TypedDict):
     email: str | NotGiven
     sentiment: CustomerSentiment | NotGiven | None
     status: CustomerStatus | NotGiven | None
-    tags: TagsParam | NotGiven | None
+    tags: _TagsParam | NotGiven | None
     notes: str | NotGiven | None
     custom_fields: Mapping[str, Json] | NotGiven | None
     metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
@@ -234,7 +234,7 @@ class Customers(Resource):
         email: str,
         sentiment: CustomerSentiment | None = None,
         status: CustomerStatus | None = None,
-        tags: TagsParam | None = None,
+        tags: _TagsParam | None = None,
         notes: str | None = None,
         custom_fields: Mapping[str, Json] | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -330,7 +330,7 @@ class Customers(Resource):
         email: str | NotGiven = NOT_GIVEN,
         sentiment: CustomerSentiment | NotGiven = NOT_GIVEN,
         status: CustomerStatus | NotGiven = NOT_GIVEN,
-        tags: TagsParam | NotGiven = NOT_GIVEN,
+        tags: _TagsParam | NotGiven = NOT_GIVEN,
         notes: str | NotGiven | None = NOT_GIVEN,
         custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
         metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
@@ -524,7 +524,7 @@ class AsyncCustomers(AsyncResource):
         email: str,
         sentiment: CustomerSentiment | None = None,
         status: CustomerStatus | None = None,
-        tags: TagsParam | None = None,
+        tags: _TagsParam | None = None,
         notes: str | None = None,
         custom_fields: Mapping[str, Json] | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -620,7 +620,7 @@ class AsyncCustomers(AsyncResource):
         email: str | NotGiven = NOT_GIVEN,
         sentiment: CustomerSentiment | NotGiven = NOT_GIVEN,
         status: CustomerStatus | NotGiven = NOT_GIVEN,
-        tags: TagsParam | NotGiven = NOT_GIVEN,
+        tags: _TagsParam | NotGiven = NOT_GIVEN,
         notes: str | NotGiven | None = NOT_GIVEN,
         custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
         metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
