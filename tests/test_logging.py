@@ -42,6 +42,31 @@ def test_each_attempt_is_a_debug_line_and_each_retry_an_info_line(
     assert told[4][1].startswith(f"GET {GET}: attempt 3: 200, request req_2, ")
 
 
+def test_records_carry_as_attributes_what_they_tell(
+    wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
+) -> None:
+    answer = httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_2"})
+    wire.get(GET).mock(side_effect=[httpx.ReadTimeout("slow"), httpx.Response(503), answer])
+    say(lambda client: client.customers.get(TEAM, ID))
+    plain = {*vars(logging.makeLogRecord({})), "message"}
+    told = [
+        {name: value for name, value in vars(record).items() if name not in plain}
+        for record in lines.records
+        if record.name == "cstar"
+    ]
+    measured = [fields.pop("duration", fields.pop("retry_wait", None)) for fields in told]
+    assert all(isinstance(seconds, float) for seconds in measured)
+    assert measured[1::2] == pytest.approx(say.waits)
+    what = {"method": "GET", "path": GET}
+    assert told == [
+        {**what, "attempt": 1, "error_type": "ReadTimeout"},
+        {**what, "attempt": 1, "error_type": "ReadTimeout"},
+        {**what, "attempt": 2, "status_code": 503, "request_id": None},
+        {**what, "attempt": 2, "status_code": 503},
+        {**what, "attempt": 3, "status_code": 200, "request_id": "req_2"},
+    ]
+
+
 def test_what_is_searched_for_and_sent_is_not_logged(
     wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from pydantic_core import to_json
@@ -41,6 +42,11 @@ class Call(Generic[T]):
     body: bytes | None = field(default=None, repr=False)
     idempotency_key: str | None = None
     if_gone: Callable[[], T] | None = None
+
+    @property
+    def target(self) -> str:
+        """The path with the query, percent-encoded (RFC 3986, section 3.4)."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
         # Without the query: what people search for does not belong in logs and tracebacks.

@@ -386,13 +386,15 @@ def _seconds(text: str) -> float | None:
 
 def rate_limit(headers: httpx.Headers) -> RateLimit | None:
     """Where the key stands, from the X-RateLimit-* headers; `None` where they are missing or make no sense."""
+    # In one pass: every answer is asked, and to look up a header in httpx's is to read them all.
+    prefix = b"x-ratelimit-"
+    told = {name[len(prefix) :]: value for raw, value in headers.raw if (name := raw.lower()).startswith(prefix)}
     try:
-        window = headers.get("X-RateLimit-Window")
         return RateLimit(
-            limit=int(headers["X-RateLimit-Limit"]),
-            remaining=int(headers["X-RateLimit-Remaining"]),
-            reset_at=datetime.fromtimestamp(float(headers["X-RateLimit-Reset"]), timezone.utc),
-            window=None if window is None else float(window),
+            limit=int(told[b"limit"]),
+            remaining=int(told[b"remaining"]),
+            reset_at=datetime.fromtimestamp(float(told[b"reset"]), timezone.utc),
+            window=float(told[b"window"]) if b"window" in told else None,
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None

@@ -235,6 +235,9 @@ class _Rows(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        # Threads that share a list's iterator get each row once; only for the next page do they wait for each other.
+        for row in self._rows:
+            return row
         with self._lock:
             while True:
                 for row in self._rows:

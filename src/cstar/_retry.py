@@ -6,9 +6,9 @@ To change the retry policy, change `policy` below: it is the only place that put
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
-from tenacity import retry_any, retry_if_exception_type, retry_if_result, stop_after_attempt, stop_any
+from tenacity import retry_if_result, stop_after_attempt, stop_any
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
@@ -19,7 +19,7 @@ from cstar.errors import APIConnectionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tenacity import Future, RetryCallState
+    from tenacity import RetryCallState
 
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
@@ -28,9 +28,15 @@ BACKOFF_JITTER = 0.25
 LONGEST_SLEEP = 1_000_000.0
 
 
-def is_worth_retrying(answer: Answer) -> bool:
-    """408, 429 and 5xx can come out otherwise next time; a 409 or another 4xx cannot."""
-    return answer.status_code in {408, 429} or answer.status_code >= 500
+# What an attempt came to.
+Outcome: TypeAlias = Answer | APIConnectionError
+
+
+def is_worth_retrying(outcome: Outcome) -> bool:
+    """No answer, 408, 429 and 5xx can come out otherwise next time; a 409 or another 4xx cannot."""
+    if isinstance(outcome, APIConnectionError):
+        return True
+    return outcome.status_code in {408, 429} or outcome.status_code >= 500
 
 
 def is_lost_answer(answer: Answer) -> bool:
@@ -68,7 +74,7 @@ class wait_as_asked(wait_base):  # noqa: N801
 
     def __call__(self, retry_state: RetryCallState) -> float:
         outcome = _outcome(retry_state)
-        asked = None if outcome.failed else retry_after(outcome.result())
+        asked = retry_after(outcome) if isinstance(outcome, Answer) else None
         return self.otherwise(retry_state) if asked is None else asked
 
 
@@ -85,11 +91,11 @@ class stop_if_wait_exceeds(stop_base):  # noqa: N801
 class Policy(TypedDict):
     """The keywords of `tenacity.Retrying` and `tenacity.AsyncRetrying` alike."""
 
-    retry: retry_any
+    retry: retry_if_result
     wait: wait_base
     stop: stop_base
     before_sleep: Callable[[RetryCallState], None]
-    retry_error_callback: Callable[[RetryCallState], Any]  # tenacity's own type
+    retry_error_callback: Callable[[RetryCallState], Outcome]
 
 
 def policy(*, max_retries: int, max_retry_wait: float) -> Policy:
@@ -103,35 +109,36 @@ def policy(*, max_retries: int, max_retry_wait: float) -> Policy:
     max_retry_wait = min(max_retry_wait, LONGEST_SLEEP)
     backoff = wait_backoff(initial=BACKOFF_INITIAL, maximum=BACKOFF_MAXIMUM, jitter=BACKOFF_JITTER)
     return {
-        "retry": retry_any(retry_if_exception_type(APIConnectionError), retry_if_result(is_worth_retrying)),
+        "retry": retry_if_result(is_worth_retrying),
         "wait": wait_as_asked(otherwise=wait_at_most(backoff, max_retry_wait)),
         "stop": stop_any(stop_after_attempt(max_retries + 1), stop_if_wait_exceeds(max_retry_wait)),
         "before_sleep": _log_retry,
-        "retry_error_callback": _last_outcome,
+        "retry_error_callback": _outcome,
     }
 
 
-def _outcome(retry_state: RetryCallState) -> Future:
+def _outcome(retry_state: RetryCallState) -> Outcome:
+    """What the last attempt came to, which is also what stands when attempts run out."""
     assert retry_state.outcome is not None  # tenacity asks the strategies after an attempt
-    return retry_state.outcome
-
-
-def _last_outcome(retry_state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's own type
-    """When attempts run out, what the last one said stands: its answer is returned, its error raised."""
-    return _outcome(retry_state).result()
+    return cast("Outcome", retry_state.outcome.result())
 
 
 def _log_retry(retry_state: RetryCallState) -> None:
     outcome = _outcome(retry_state)
-    if error := outcome.exception():
-        cause = error.__cause__ or error
+    fields: dict[str, object]
+    if isinstance(outcome, APIConnectionError):
+        cause = outcome.__cause__ or outcome
+        fields = {"error_type": type(cause).__name__}
         reason = f"got no answer ({type(cause).__name__}: {cause})"
     else:
-        reason = f"was answered with {outcome.result().status_code}"
+        fields = {"status_code": outcome.status_code}
+        reason = f"was answered with {outcome.status_code}"
+    exchange, wait = retry_state.args[0], retry_state.upcoming_sleep
     logger.info(
         "%s: attempt %d %s; retrying in %.2f s",
-        retry_state.args[0],
+        exchange,
         retry_state.attempt_number,
         reason,
-        retry_state.upcoming_sleep,
+        wait,
+        extra={**exchange.log_fields, **fields, "retry_wait": wait},
     )

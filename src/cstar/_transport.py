@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, cast
 
 import httpx
 from tenacity import AsyncRetrying, Retrying, sleep_using_event, stop_any, stop_when_event_set
@@ -25,7 +25,7 @@ from tenacity import AsyncRetrying, Retrying, sleep_using_event, stop_any, stop_
 from cstar._codec import HIDDEN, Answer, raise_for_status, rate_limit, tighter
 from cstar._logging import logger
 from cstar._options import is_loopback
-from cstar._retry import is_lost_answer, policy
+from cstar._retry import is_lost_answer, is_worth_retrying, policy
 from cstar._version import __version__
 from cstar.errors import (
     APIConnectionError,
@@ -44,12 +44,15 @@ if TYPE_CHECKING:
 
     from cstar._call import Call
     from cstar._options import Options
+    from cstar._retry import Outcome
     from cstar.models import RateLimit
 
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 T = TypeVar("T")
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 USER_AGENT = f"cstar-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+HEADERS_OF_A_CALL = {b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key"}
 # After these no byte of the request was sent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # httpx's own limit of 100 would let the 101st of an async app's simultaneous calls wait until it times out.
@@ -151,6 +154,7 @@ class Exchange:
     Attributes:
         call: What is sent.
         attempts: How often it was tried.
+        first: What the first attempt came to, until the retrying has taken it over.
         was_sent: Whether an attempt went out at all.
         lost_answer: Whether one went out and its answer was lost.
         started: When the attempt of now began, by the clock that measures.
@@ -158,12 +162,29 @@ class Exchange:
 
     call: Call[Any]
     attempts: int = 0
+    first: Outcome | None = None
     was_sent: bool = False
     lost_answer: bool = False
     started: float = 0.0
 
     def __str__(self) -> str:
         return str(self.call)
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What every log record about it has as attributes."""
+        return {"method": self.call.method, "path": self.call.path, "attempt": self.attempts}
+
+
+def _headers_of(call: Call[Any]) -> RawHeaders:
+    headers: RawHeaders = []
+    if call.body is not None:
+        headers.append((b"Content-Type", b"application/json"))
+    if call.body is not None or call.method in {"POST", "PUT", "PATCH"}:
+        headers.append((b"Content-Length", b"%d" % len(call.body or b"")))
+    if call.idempotency_key is not None:
+        headers.append((b"Idempotency-Key", call.idempotency_key.encode()))
+    return headers
 
 
 class _Common(Generic[H]):
@@ -184,6 +205,10 @@ class _Common(Generic[H]):
             }
         )
         self._headers.update(options.default_headers)
+        self._host = httpx.URL(options.base_url).netloc
+        self._timeout = httpx.Timeout(options.timeout).as_dict()
+        # The httpx client's own headers as they were last, and what they make with ours.
+        self._merged: tuple[RawHeaders, RawHeaders] | None = None
 
     def with_options(self, options: Options) -> Self:
         """A transport of other options over the same connections, which stay this one's to close."""
@@ -212,30 +237,54 @@ class _Common(Generic[H]):
         wait = (budget.reset_at - datetime.now(timezone.utc)).total_seconds()
         if not 0.0 < wait <= self.options.max_retry_wait:
             return 0.0
-        logger.info("the rate limit of %d requests is used up; waiting %.2f s", budget.limit, wait)
+        logger.info(
+            "the rate limit of %d requests is used up; waiting %.2f s",
+            budget.limit,
+            wait,
+            extra={"rate_limit": budget.limit, "rate_limit_wait": wait},
+        )
         return wait
 
     def _begin(self, exchange: Exchange, http: H) -> httpx.Request:
         """The request of the next attempt."""
         exchange.attempts += 1
         exchange.started = time.perf_counter()
-        call = exchange.call
-        headers = self._headers.copy()
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
-        if call.idempotency_key is not None:
-            headers["Idempotency-Key"] = call.idempotency_key
+        call: Call[Any] = exchange.call
+        headers = [*self._headers_over(http), *_headers_of(call)]
         try:
-            return http.build_request(
+            if http.params or http.cookies:  # the caller's own, or those that the server set
+                return http.build_request(
+                    call.method,
+                    self.options.base_url + call.path,
+                    params=call.query or None,
+                    content=call.body,
+                    headers=headers,
+                    timeout=self.options.timeout,
+                )
+            # What `build_request` would make of it, without merging all of it anew: that takes as long as the rest of
+            # what httpx does for a call. Given as a stream, the body is not looked at again, and these headers stand.
+            request = httpx.Request(
                 call.method,
-                self.options.base_url + call.path,
-                params=call.query or None,
-                content=call.body,
+                self.options.base_url + call.target,
                 headers=headers,
-                timeout=self.options.timeout,
+                stream=httpx.ByteStream(call.body or b""),
+                extensions={"timeout": self._timeout.copy()},
             )
         except httpx.InvalidURL as invalid:
             raise InvalidParameterError(f"the parameters do not fit into a URL: {invalid}") from None
+        request.read()  # for hooks that look at `request.content`
+        return request
+
+    def _headers_over(self, http: H) -> RawHeaders:
+        """The headers of every call: the httpx client's own, and ours over them."""
+        own = http.headers.raw
+        if self._merged is None or self._merged[0] != own:
+            merged: httpx.Headers = http.headers.copy()
+            merged.update(self._headers)
+            if "Host" not in merged:
+                merged = httpx.Headers([(b"Host", self._host), *merged.raw])
+            self._merged = own, [(name, value) for name, value in merged.raw if name.lower() not in HEADERS_OF_A_CALL]
+        return self._merged[1]
 
     def _answered(self, exchange: Exchange, response: httpx.Response) -> Answer:
         """An attempt got an answer, good or bad."""
@@ -256,16 +305,16 @@ class _Common(Generic[H]):
         self.pool.rate_limit = tighter(self.pool.rate_limit, rate_limit(response.headers))
         if logger.isEnabledFor(logging.DEBUG):
             name = answer.request_id
-            self._log_attempt(exchange, f"{answer.status_code}, request {name}" if name else f"{answer.status_code}")
+            told = f"{answer.status_code}, request {name}" if name else f"{answer.status_code}"
+            self._log_attempt(exchange, told, status_code=answer.status_code, request_id=name)
         return answer
 
     def _unanswered(
         self, exchange: Exchange, error: httpx.HTTPError | httpx.InvalidURL, response: httpx.Response | None
-    ) -> Answer:
+    ) -> Outcome:
         """An attempt ended in one of httpx's errors; a few of these are answers after all.
 
         Raises:
-            APIConnectionError: It was no answer.
             APIResponseValidationError: It was a redirect to nonsense.
         """
         # httpx reads where a redirect leads although it is not to follow it; if that fails, it keeps the answer.
@@ -283,10 +332,12 @@ class _Common(Generic[H]):
             return self._answered(exchange, response)
         if not isinstance(error, NOT_SENT):
             exchange.was_sent = exchange.lost_answer = True
-        self._log_attempt(exchange, type(error).__name__)
+        self._log_attempt(exchange, type(error).__name__, error_type=type(error).__name__)
+        lost = self._connection_error(exchange, error)
         # Where the cause's own words hold the key (a malformed answer is quoted in them), it is not passed on.
-        is_clean = self.options.api_key not in repr([error, error.__cause__, error.__context__])
-        raise self._connection_error(exchange, error) from (error if is_clean else None)
+        if self.options.api_key not in repr([error, error.__cause__, error.__context__]):
+            lost.__cause__ = error
+        return lost
 
     def _connection_error(self, exchange: Exchange, error: httpx.HTTPError) -> APIConnectionError:
         call, name = exchange.call, type(error).__name__
@@ -308,9 +359,26 @@ class _Common(Generic[H]):
         )
 
     @staticmethod
-    def _log_attempt(exchange: Exchange, outcome: str) -> None:
+    def _log_attempt(exchange: Exchange, told: str, **fields: object) -> None:
         seconds = time.perf_counter() - exchange.started
-        logger.debug("%s: attempt %d: %s, %.3f s", exchange, exchange.attempts, outcome, seconds)
+        extra = {**exchange.log_fields, **fields, "duration": seconds}
+        logger.debug("%s: attempt %d: %s, %.3f s", exchange, exchange.attempts, told, seconds, extra=extra)
+
+
+def _answer(call: Call[Any], outcome: Outcome) -> Answer:
+    """The answer that an outcome is, if it is a good one.
+
+    Raises:
+        APIConnectionError: It is none.
+        APIStatusError: It is an error's.
+    """
+    if isinstance(outcome, APIConnectionError):
+        try:
+            raise outcome
+        finally:
+            del outcome  # or the error and this frame would keep each other alive
+    raise_for_status(call, outcome)
+    return outcome
 
 
 class Transport(_Common[httpx.Client]):
@@ -327,11 +395,18 @@ class Transport(_Common[httpx.Client]):
             APIConnectionError: No attempt got an answer.
             APIStatusError: The server answered with an error.
         """
-        answer = self._retrying(self._attempt, Exchange(call))
-        raise_for_status(call, answer)
-        return answer
+        return _answer(call, self._outcome(Exchange(call)))
 
-    def _attempt(self, exchange: Exchange) -> Answer:
+    def _outcome(self, exchange: Exchange) -> Outcome:
+        outcome = exchange.first = self._attempt(exchange)
+        # Only now, because to set the retrying up takes as long as to read an answer, and few calls need it.
+        return self._retrying(self._next, exchange) if is_worth_retrying(outcome) else outcome
+
+    def _next(self, exchange: Exchange) -> Outcome:
+        outcome, exchange.first = exchange.first, None
+        return self._attempt(exchange) if outcome is None else outcome
+
+    def _attempt(self, exchange: Exchange) -> Outcome:
         http = self.pool.http
         request = self._begin(exchange, http)
         response: httpx.Response | None = None
@@ -378,11 +453,18 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
             APIConnectionError: No attempt got an answer.
             APIStatusError: The server answered with an error.
         """
-        answer: Answer = await self._retrying(self._attempt, Exchange(call))
-        raise_for_status(call, answer)
-        return answer
+        return _answer(call, await self._outcome(Exchange(call)))
 
-    async def _attempt(self, exchange: Exchange) -> Answer:
+    async def _outcome(self, exchange: Exchange) -> Outcome:
+        outcome = exchange.first = await self._attempt(exchange)
+        # Only now, because to set the retrying up takes as long as to read an answer, and few calls need it.
+        return await self._retrying(self._next, exchange) if is_worth_retrying(outcome) else outcome
+
+    async def _next(self, exchange: Exchange) -> Outcome:
+        outcome, exchange.first = exchange.first, None
+        return await self._attempt(exchange) if outcome is None else outcome
+
+    async def _attempt(self, exchange: Exchange) -> Outcome:
         http = self.pool.http
         request = self._begin(exchange, http)
         response: httpx.Response | None = None

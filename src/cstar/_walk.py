@@ -11,6 +11,7 @@ import math
 import sys
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import count
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cstar._check import MAX_PAGE_SIZE
@@ -75,7 +76,8 @@ class _View(Generic[T]):
 
     Attributes:
         rows: Its rows, without those before the page at which the walk began.
-        known: Which of them were read before.
+        keys: Their keys.
+        first_known: The place of the first of them that was read before, if any was.
         start: The index of the first of them in the whole list.
         is_connected: Whether it starts where the walk started or holds a row that was read before.
         is_exact: Whether it is of the size that was asked for, and `hasMore` not stuck on true.
@@ -83,7 +85,8 @@ class _View(Generic[T]):
     """
 
     rows: list[T]
-    known: list[bool]
+    keys: list[object]
+    first_known: int | None
     start: int
     is_connected: bool
     is_exact: bool
@@ -118,10 +121,11 @@ class Walk(Generic[T]):
         self._newest: datetime | None = None
         self._slices_without_fresh_rows = 0
         self._slices_past_total = 0
-        # The last slice that was used: its total, the index after its last row, and the index of each row.
+        # The last slice that was used: its total, the index of its first row, the rows' keys, and the index after them.
         self._total: int | None = None
         self._origin = self._end = (page - 1) * page_size
-        self._places: dict[str, int] = {}
+        self._start = self._origin
+        self._keys: list[object] = []
         # By how many places the rows had moved from the slice before it, how many requests missed them meanwhile, and
         # whether any had before.
         self._drift = 0
@@ -166,14 +170,18 @@ class Walk(Generic[T]):
             self._origin = start
         skipped = max(0, self._origin - start)
         rows = part.rows[skipped:]
-        known = [_key(row.id) in self._seen for row in rows]
+        keys = [_key(row.id) for row in rows]
+        # In most slices there is none, which is told at once.
+        is_new = self._seen.isdisjoint(keys)
+        first_known = None if is_new else next(place for place, key in enumerate(keys) if key in self._seen)
         is_of_that_size = (told == ask.size or is_capped) and (length == size if part.has_more else length <= size)
         is_exact = is_of_that_size and not (part.has_more and start + length >= part.total)
         return _View(
             rows,
-            known,
+            keys,
+            first_known,
             start + skipped,
-            is_connected=start <= self._origin or any(known),
+            is_connected=start <= self._origin or not is_new,
             is_exact=is_exact,
             adds_up=is_exact
             and length == min(size, max(0, part.total - start))
@@ -187,7 +195,7 @@ class Walk(Generic[T]):
             if not view.adds_up:
                 self._trust = _Trust.BLINDLY
                 return True
-            if self._total is None or (total == self._total and not any(view.known) and not self._is_newer(view)):
+            if self._total is None or (total == self._total and view.first_known is None and not self._is_newer(view)):
                 return True
             self._trust = _Trust.IF_CONNECTED
             self.was_upset = True
@@ -215,32 +223,35 @@ class Walk(Generic[T]):
             )
 
     def _use(self, ask: Ask, part: Slice[T], view: _View[T]) -> list[T]:
-        rows = view.rows
-        if self._trust is _Trust.IF_CONNECTED and any(view.known):
-            # What stands before a row that was read was read as well, or came later and is nobody's loss.
-            rows = rows[view.known.index(True) :]
-        fresh: list[T] = []
-        for row in rows:
-            if _key(row.id) not in self._seen:
-                self._seen.add(_key(row.id))
-                fresh.append(row)
+        # What stands before a row that was read was read as well, or came later and is nobody's loss.
+        begin = view.first_known or 0 if self._trust is _Trust.IF_CONNECTED else 0
+        fresh: list[T] = view.rows
+        if view.first_known is None and len(set(view.keys)) == len(view.keys):
+            self._seen.update(view.keys)
+        else:
+            fresh = []
+            for row, key in zip(view.rows[begin:], view.keys[begin:], strict=True):
+                if key not in self._seen:
+                    self._seen.add(key)
+                    fresh.append(row)
         if self._total is None:
             self._first_total, self._newest = part.total, _created(view)
         drift = self._drift_to(view, part.total)
         # Rows that a loop takes out go once for each slice that it is given; those that come in front, at any time.
         self._drift = drift if drift < 0 else drift // (1 + self._misses)
         self._was_lost, self._misses = self._misses > 0, 0
-        self._places = {row.id: view.start + place for place, row in enumerate(view.rows)}
+        self._start, self._keys = view.start, view.keys
         self._total, self._end, self._step = part.total, view.start + len(view.rows), 0
         self.next = None if self._is_end(part, view, fresh) else self._following(ask, fresh)
         return fresh
 
     def _drift_to(self, view: _View[T], total: int) -> int:
         """By how many places rows have moved since the slice before; a guess where none of its rows is left."""
-        for place in range(len(view.rows) - 1, -1, -1):
-            if (before := self._places.get(view.rows[place].id)) is not None:
-                return view.start + place - before
-        return total - self._total if self._total is not None else 0
+        if self._trust is not _Trust.IF_CONNECTED or self._total is None:
+            return 0
+        before = dict(zip(self._keys, count(self._start)))
+        shared = [place for place, key in enumerate(view.keys) if key in before]
+        return view.start + shared[-1] - before[view.keys[shared[-1]]] if shared else total - self._total
 
     def _is_end(self, part: Slice[T], view: _View[T], fresh: list[T]) -> bool:
         if not part.has_more or not part.rows:

@@ -33,7 +33,7 @@ from pydantic import (
 
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.models import CustomerSentiment, CustomerStatus
-from cstar.models._base import Model, why_invalid
+from cstar.models._base import AnyString, Model, why_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,8 +88,8 @@ class WebhookCustomer(_Payload):
     object: str = "customer"
     name: str | None = None
     email: str | None = None
-    sentiment: CustomerSentiment | str | None = None
-    status: CustomerStatus | str | None = None
+    sentiment: Annotated[CustomerSentiment | str, AnyString] | None = None
+    status: Annotated[CustomerStatus | str, AnyString] | None = None
     tags: list[str] | None = None
     notes: str | None = None
     custom_fields: dict[str, JsonValue] | None = None

@@ -67,9 +67,8 @@ class AsyncResource:
 
 
 def _finish(answer: Answer, parse: Callable[[Answer], T], *, raw: bool) -> T:
-    response = RawResponse(answer, parse)
     # The one untruth, taken back by `raw`: the methods of a raw resource are not declared a second time.
-    return cast("T", response) if raw else response.parse()
+    return cast("T", RawResponse(answer, parse)) if raw else parse(answer)
 
 
 class _Raw(Protocol[ResourceT_co]):
