@@ -20,7 +20,7 @@ import anyio
 import httpx
 import pytest
 
-from cstar import AsyncCstar, Cstar, CstarError, CustomerDetail, RawResponse
+from cstar import AsyncCstar, BadRequestError, Cstar, CstarError, CustomerDetail, RawResponse
 from cstar._transport import _ssl_context
 from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
 
@@ -200,6 +200,90 @@ def test_your_own_httpx_client_keeps_what_you_gave_it(wire: respx.Router, say: S
     assert request.url.params["tenant"] == "t"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
     assert seen == ["GET", 200]
+
+
+# Each call, for the request that it makes.
+CALLS = [
+    lambda client: client.customers.list(TEAM, search="a b&c=d/é", tag="vip", extra_query={"n": [1, 2]}),
+    lambda client: client.customers.create(TEAM, name="Zoë", email="z@x.io", idempotency_key="k"),
+    lambda client: client.customers.get(TEAM, ID),
+    lambda client: client.customers.update(TEAM, ID, notes=None, idempotency_key="k"),
+    lambda client: client.customers.delete(TEAM, ID, idempotency_key="k"),
+    lambda client: client.request("POST", "/any", idempotency_key="k"),
+]
+
+
+@pytest.mark.parametrize("action", CALLS)
+def test_a_request_is_the_one_that_httpx_would_build(say: Speaker, action: Any) -> None:
+    def sent(**options: Any) -> httpx.Request:
+        requests: list[httpx.Request] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            requests.append(request)
+            return httpx.Response(400)
+
+        own = say.http_client(transport=httpx.MockTransport(answer), headers={"X-Gateway": "g"}, **options)
+        with pytest.raises(BadRequestError):
+            say(action, http_client=own)
+        return requests[0]
+
+    # With a cookie to merge, httpx's build_request makes it.
+    ours, theirs = sent(), sent(cookies={"session": "s"})
+    assert theirs.headers.pop("Cookie") == "session=s"
+    assert sorted(ours.headers.multi_items()) == sorted(theirs.headers.multi_items())
+    assert (ours.method, str(ours.url), ours.content) == (theirs.method, str(theirs.url), theirs.content)
+    assert ours.extensions == theirs.extensions
+
+
+def test_headers_of_your_own_httpx_client_may_change_between_attempts(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
+
+    def change(response: httpx.Response) -> None:
+        own.headers.update({"X-Gateway": "b", "Host": "inside.test"})
+
+    own = say.http_client(
+        headers={"X-Gateway": "a", "Content-Type": "text/plain", "Idempotency-Key": "always"},
+        event_hooks={"response": [say.hook(change)]},
+    )
+    say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"), http_client=own)
+    sent = [call.request.headers for call in route.calls]
+    assert [(headers["X-Gateway"], headers["Host"]) for headers in sent] == [
+        ("a", "api.cstar.test"),
+        ("b", "inside.test"),
+    ]
+    assert [headers.get_list("Content-Type") for headers in sent] == [["application/json"]] * 2
+    assert "always" not in sent[0].get_list("Idempotency-Key") == sent[1].get_list("Idempotency-Key")
+
+
+def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(wire: respx.Router, say: Speaker) -> None:
+    route = wire.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
+    seen: list[Any] = []
+
+    def hook(request: httpx.Request) -> None:
+        seen.append((request.content, request.headers.get("X-Hook"), request.extensions["timeout"]["read"]))
+        request.headers["X-Hook"] = "was here"
+        request.extensions["timeout"]["read"] = 1
+
+    class Signed(httpx.Auth):
+        requires_request_body = True
+
+        def auth_flow(self, request: httpx.Request) -> Any:
+            request.headers["X-Length"] = str(len(request.content))
+            yield request
+
+    own = say.http_client(event_hooks={"request": [say.hook(hook)]}, auth=Signed())
+    say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"), http_client=own)
+    body = b'{"name":"J","email":"j@x.io"}'
+    assert seen == [(body, None, 30.0)] * 2
+    assert [call.request.headers["X-Length"] for call in route.calls] == [str(len(body))] * 2
+
+
+def test_cookies_that_the_server_sets_come_back_to_it(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).mock(
+        side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
+    )
+    say(lambda client: client.customers.get(TEAM, ID))
+    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, "node=7"]
 
 
 def test_your_own_auth_is_honoured(wire: respx.Router, say: Speaker) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,23 +150,6 @@ def test_not_given_is_falsy_and_one_of_a_kind() -> None:
     assert not cstar.NOT_GIVEN
     assert repr(cstar.NOT_GIVEN) == "NOT_GIVEN"
     assert pickle.loads(pickle.dumps(cstar.NOT_GIVEN)) is copy.deepcopy(cstar.NOT_GIVEN) is cstar.NOT_GIVEN
-
-
-def test_importing_the_client_imports_nothing_it_may_never_use() -> None:
-    script = "import sys, cstar; print(*sorted(sys.modules))"
-    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    alone = """
-import sys, httpx, pydantic, tenacity
-class Model(pydantic.BaseModel):
-    x: pydantic.AwareDatetime
-print(*sorted(sys.modules))
-"""
-    libraries = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True).stdout.split()
-    added = {name for name in set(modules) - set(libraries) if not name.startswith(("cstar", "tenacity", "pydantic"))}
-    assert added <= {"platform", "email.utils", "uuid", "_uuid", "http", "ipaddress", "random"}
-    assert not {"cstar.sandbox", "cstar.webhooks", "asyncio", "trio", "starlette", "uvicorn"} & (
-        set(modules) - set(libraries)
-    )
 
 
 def test_an_error_can_be_caught_by_the_base_of_the_tree() -> None:

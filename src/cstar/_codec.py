@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from cstar.errors import (
@@ -126,8 +126,14 @@ class Slice(Generic[T]):
 # ── Successes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Envelope(BaseModel, Generic[T]):
+class _AnyEnvelope(BaseModel):
+    # pydantic would keep every short string for the next one that is the same, which few in a list of customers are.
+    model_config: ClassVar[ConfigDict] = ConfigDict(cache_strings="keys")
+
     success: Literal[True] = True
+
+
+class _Envelope(_AnyEnvelope, Generic[T]):
     data: T
 
 
@@ -143,8 +149,7 @@ class _Meta(Model):
     pagination: _Paging | None = None
 
 
-class _ListEnvelope(BaseModel, Generic[T]):
-    success: Literal[True] = True
+class _ListEnvelope(_AnyEnvelope, Generic[T]):
     data: list[T]
     pagination: _Paging | None = None
     meta: _Meta | None = None

@@ -52,11 +52,13 @@ T = TypeVar("T")
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 USER_AGENT = f"cstar-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
-HEADERS_OF_A_CALL = {b"content-type", b"content-length", b"transfer-encoding", b"idempotency-key"}
+HEADERS_OF_A_CALL = ("Content-Type", "Content-Length", "Transfer-Encoding", "Idempotency-Key")
+READ = httpx.ByteStream(b"")
 # After these no byte of the request was sent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-# httpx's own limit of 100 would let the 101st of an async app's simultaneous calls wait until it times out.
-LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+# httpx's own limit of 100 would let the 101st of an async app's simultaneous calls wait until it times out. Not more
+# idle ones than httpx keeps, because it looks at each of them for every request.
+LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20)
 
 
 class Pool(Generic[H]):
@@ -208,7 +210,7 @@ class _Common(Generic[H]):
         self._host = httpx.URL(options.base_url).netloc
         self._timeout = httpx.Timeout(options.timeout).as_dict()
         # The httpx client's own headers as they were last, and what they make with ours.
-        self._merged: tuple[RawHeaders, RawHeaders] | None = None
+        self._merged: tuple[RawHeaders, httpx.Headers] | None = None
 
     def with_options(self, options: Options) -> Self:
         """A transport of other options over the same connections, which stay this one's to close."""
@@ -249,33 +251,38 @@ class _Common(Generic[H]):
         """The request of the next attempt."""
         exchange.attempts += 1
         exchange.started = time.perf_counter()
-        call: Call[Any] = exchange.call
-        headers = [*self._headers_over(http), *_headers_of(call)]
         try:
-            if http.params or http.cookies:  # the caller's own, or those that the server set
-                return http.build_request(
-                    call.method,
-                    self.options.base_url + call.path,
-                    params=call.query or None,
-                    content=call.body,
-                    headers=headers,
-                    timeout=self.options.timeout,
-                )
-            # What `build_request` would make of it, without merging all of it anew: that takes as long as the rest of
-            # what httpx does for a call. Given as a stream, the body is not looked at again, and these headers stand.
-            request = httpx.Request(
-                call.method,
-                self.options.base_url + call.target,
-                headers=headers,
-                stream=httpx.ByteStream(call.body or b""),
-                extensions={"timeout": self._timeout.copy()},
-            )
+            request = self._request(exchange.call, http)
         except httpx.InvalidURL as invalid:
             raise InvalidParameterError(f"the parameters do not fit into a URL: {invalid}") from None
         request.read()  # for hooks that look at `request.content`
         return request
 
-    def _headers_over(self, http: H) -> RawHeaders:
+    def _request(self, call: Call[Any], http: H) -> httpx.Request:
+        headers: httpx.Headers = self._headers_over(http)
+        added: RawHeaders = _headers_of(call)
+        if added:
+            headers = httpx.Headers([*headers.raw, *added])
+        if http.params or http.cookies:  # the caller's own, or those that the server set
+            return http.build_request(
+                call.method,
+                self.options.base_url + call.path,
+                params=call.query or None,
+                content=call.body,
+                headers=headers,
+                timeout=self.options.timeout,
+            )
+        # What `build_request` would make of it, without merging all of it anew: that takes as long as the rest of what
+        # httpx does for a call. Given as a stream, the body is not looked at again, and the headers stand as they are.
+        return httpx.Request(
+            call.method,
+            self.options.base_url + call.target,
+            headers=headers,
+            stream=httpx.ByteStream(call.body or b""),
+            extensions={"timeout": self._timeout.copy()},
+        )
+
+    def _headers_over(self, http: H) -> httpx.Headers:
         """The headers of every call: the httpx client's own, and ours over them."""
         own = http.headers.raw
         if self._merged is None or self._merged[0] != own:
@@ -283,7 +290,9 @@ class _Common(Generic[H]):
             merged.update(self._headers)
             if "Host" not in merged:
                 merged = httpx.Headers([(b"Host", self._host), *merged.raw])
-            self._merged = own, [(name, value) for name, value in merged.raw if name.lower() not in HEADERS_OF_A_CALL]
+            for name in HEADERS_OF_A_CALL:
+                merged.pop(name, None)
+            self._merged = own, merged
         return self._merged[1]
 
     def _answered(self, exchange: Exchange, response: httpx.Response) -> Answer:
@@ -293,6 +302,8 @@ class _Common(Generic[H]):
             content = response.content
         except httpx.ResponseNotRead:
             content = b""
+        # It was read. As it is, it and its stream hold each other, and all of it waits for the garbage collector.
+        response.stream = READ
         answer = Answer(
             response.status_code,
             response.headers,

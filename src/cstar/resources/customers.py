@@ -5,7 +5,7 @@ The functions at the top turn what a caller passes into a checked call; the clas
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, TypedDict, get_args
 
 from pydantic.alias_generators import to_camel
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse", "Customers", "CustomersWithRawResponse"]
 
+_api_name = cache(to_camel)
 _check_sentiment = partial(check_choice, choices=get_args(CustomerSentiment))
 _check_status = partial(check_choice, choices=get_args(CustomerStatus))
 
@@ -115,7 +116,7 @@ def _create_call(
 ) -> Call[Customer]:
     # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
     given = {param: value for param, value in fields.items() if value is not None or param in {"name", "email"}}
-    body = {to_camel(param): _CHECKS[param](param, value) for param, value in given.items()}
+    body = {_api_name(param): _CHECKS[param](param, value) for param, value in given.items()}
     return Call(
         "POST",
         _customers_of(team_id),
@@ -140,7 +141,7 @@ def _update_call(
     **fields: Unpack[_Fields],
 ) -> Call[Customer]:
     body: dict[str, JsonValue] = {
-        to_camel(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
+        _api_name(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
         for param, value in fields.items()
         if value is not NOT_GIVEN
     }

@@ -1,0 +1,113 @@
+"""What a call, a walk and an import cost, in what can be counted: a machine's mood is in none of these figures."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from cstar import Cstar
+from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, customer, ok, page_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+HEADERS = {"X-Request-Id": "req_1", "X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "9", "X-RateLimit-Reset": "1"}
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    if request.url.path.endswith("/customers") and request.method == "GET":
+        rows = [customer(number) for number in range(100)]
+        return httpx.Response(200, json=page_of(rows, total=100, has_more=False), headers=HEADERS)
+    return httpx.Response(200, json=ok(DETAIL), headers=HEADERS)
+
+
+@pytest.fixture
+def client() -> Cstar:
+    return Cstar(KEY, base_url=URL, http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+
+
+@pytest.fixture
+def bare() -> httpx.Client:
+    headers = {"Authorization": f"Bearer {KEY}", "CStar-Version": "2026-03-01"}
+    return httpx.Client(base_url=URL, headers=headers, transport=httpx.MockTransport(answer))
+
+
+def steps(action: Callable[[], object]) -> int:
+    """How many functions an action calls, in Python and in C, its answer's making left out."""
+    for _ in range(3):
+        action()  # what is made once is made
+    count, is_answering = 0, 0
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal count, is_answering
+        if frame.f_code is answer.__code__:
+            is_answering += {"call": 1, "return": -1}.get(event, 0)
+        elif event in {"call", "c_call"} and not is_answering:
+            count += 1
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_get_takes_fewer_steps_than_bare_httpx(client: Cstar, bare: httpx.Client) -> None:
+    ours = steps(lambda: client.customers.get(TEAM, ID))
+    theirs = steps(lambda: bare.get(f"{CUSTOMERS}/{ID}").json())
+    assert ours <= 0.85 * theirs, (ours, theirs)
+
+
+def test_a_create_takes_fewer_steps_than_bare_httpx(client: Cstar, bare: httpx.Client) -> None:
+    fields: dict[str, Any] = {"name": "J", "email": "j@x.io", "tags": ["vip"]}
+    ours = steps(lambda: client.customers.create(TEAM, **fields))
+    theirs = steps(lambda: bare.post(CUSTOMERS, json=fields, headers={"Idempotency-Key": str(uuid4())}).json())
+    assert ours <= 0.9 * theirs, (ours, theirs)
+
+
+def test_reading_another_row_takes_a_few_steps(client: Cstar) -> None:
+    def walk(rows: int) -> int:
+        iterator = iter(client.customers.list(TEAM))
+        return steps(lambda: [next(iterator) for _ in range(rows)])
+
+    assert walk(20) - walk(10) <= 10 * 2
+
+
+def test_a_call_leaves_nothing_to_the_garbage_collector(client: Cstar) -> None:
+    def call() -> None:
+        client.customers.get(TEAM, ID)
+        client.customers.create(TEAM, name="J", email="j@x.io")
+        assert len(list(client.customers.list(TEAM))) == 100
+
+    call()
+    gc.collect()
+    gc.disable()
+    try:
+        call()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_importing_the_client_imports_nothing_it_may_never_use() -> None:
+    def modules(script: str) -> set[str]:
+        script += "; import sys; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    model = "class Model(pydantic.BaseModel): x: pydantic.AwareDatetime"
+    libraries = modules(f"exec('import httpx, pydantic, tenacity\\n{model}')")
+    added = modules("import cstar") - libraries
+    of_others = {name for name in added if not name.startswith(("cstar", "tenacity", "pydantic"))}
+    assert of_others <= {"platform", "email.utils", "uuid", "_uuid", "http", "ipaddress", "random"}
+    of_ours = {name.split(".")[1] for name in added if name.startswith("cstar.")}
+    assert not of_ours & {"webhooks", "sandbox", "_prefetch"}
