@@ -64,14 +64,14 @@ def steps(action: Callable[[], object]) -> int:
 def test_a_get_takes_fewer_steps_than_bare_httpx(client: Cstar, bare: httpx.Client) -> None:
     ours = steps(lambda: client.customers.get(TEAM, ID))
     theirs = steps(lambda: bare.get(f"{CUSTOMERS}/{ID}").json())
-    assert ours <= 0.85 * theirs, (ours, theirs)
+    assert ours <= 0.8 * theirs, (ours, theirs)
 
 
 def test_a_create_takes_fewer_steps_than_bare_httpx(client: Cstar, bare: httpx.Client) -> None:
     fields: dict[str, Any] = {"name": "J", "email": "j@x.io", "tags": ["vip"]}
     ours = steps(lambda: client.customers.create(TEAM, **fields))
     theirs = steps(lambda: bare.post(CUSTOMERS, json=fields, headers={"Idempotency-Key": str(uuid4())}).json())
-    assert ours <= 0.9 * theirs, (ours, theirs)
+    assert ours <= 0.85 * theirs, (ours, theirs)
 
 
 def test_reading_another_row_takes_a_few_steps(client: Cstar) -> None:
@@ -98,16 +98,15 @@ def test_a_call_leaves_nothing_to_the_garbage_collector(client: Cstar) -> None:
         gc.enable()
 
 
-def test_importing_the_client_imports_nothing_it_may_never_use() -> None:
+def test_a_client_loads_little_more_than_its_three_libraries() -> None:
     def modules(script: str) -> set[str]:
         script += "; import sys; print(*sys.modules)"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         return set(done.stdout.split())
 
-    model = "class Model(pydantic.BaseModel): x: pydantic.AwareDatetime"
-    libraries = modules(f"exec('import httpx, pydantic, tenacity\\n{model}')")
-    added = modules("import cstar") - libraries
-    of_others = {name for name in added if not name.startswith(("cstar", "tenacity", "pydantic"))}
-    assert of_others <= {"platform", "email.utils", "uuid", "_uuid", "http", "ipaddress", "random"}
-    of_ours = {name.split(".")[1] for name in added if name.startswith("cstar.")}
-    assert not of_ours & {"webhooks", "sandbox", "_prefetch"}
+    libraries = modules("import httpx, pydantic, tenacity")
+    added = modules(f"from cstar import Cstar, AsyncCstar; Cstar({KEY!r}), AsyncCstar({KEY!r})") - libraries
+    of_others = {name for name in added if name.partition(".")[0] != "cstar"}
+    assert of_others <= {"pydantic.alias_generators", "encodings.idna", "stringprep"}
+    for needless in ("webhooks", "sandbox", "_prefetch", "_envelopes", "models.customer"):
+        assert f"cstar.{needless}" not in added

@@ -1,5 +1,10 @@
 """A typed client of the cStar customer-support API: `Cstar`, and `AsyncCstar` for asyncio and trio."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cstar import models
 from cstar._client import AsyncCstar, Cstar
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse
@@ -25,16 +30,18 @@ from cstar.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
-from cstar.models import (
-    Customer,
-    CustomerDetail,
-    CustomerSentiment,
-    CustomerStatus,
-    DeletedCustomer,
-    Identity,
-    RateLimit,
-    RecentTicket,
-)
+from cstar.models import RateLimit
+
+if TYPE_CHECKING:
+    from cstar.models import (
+        Customer,
+        CustomerDetail,
+        CustomerSentiment,
+        CustomerStatus,
+        DeletedCustomer,
+        Identity,
+        RecentTicket,
+    )
 
 __all__ = [
     "NOT_GIVEN",
@@ -75,3 +82,14 @@ __all__ = [
     "WebhookSignatureError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # The models are loaded when they are named: see `cstar.models`.
+    if name in models.__all__:
+        return getattr(models, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

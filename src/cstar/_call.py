@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
-from uuid import uuid4
 
 from pydantic_core import to_json
 
@@ -60,7 +59,11 @@ def encode(body: JsonValue) -> bytes:
 
 def new_key(given: str | None) -> str:
     """The caller's Idempotency-Key, or a fresh one: a version 4 UUID (RFC 9562, section 5.4)."""
-    return str(uuid4()) if given is None else check_idempotency_key("idempotency_key", given)
+    if given is not None:
+        return check_idempotency_key("idempotency_key", given)
+    from uuid import uuid4  # which who only reads need not load
+
+    return str(uuid4())
 
 
 def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:

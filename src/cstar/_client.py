@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from cstar import models
 from cstar._call import Call, encode, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
 from cstar._codec import decode, json_or_none, object_of
@@ -18,7 +19,6 @@ from cstar._options import (
 from cstar._transport import AsyncTransport, Transport, async_pool, pool
 from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
 from cstar.errors import InvalidParameterError
-from cstar.models import Identity
 from cstar.resources.customers import AsyncCustomers, Customers
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from typing_extensions import Self
 
-    from cstar.models import RateLimit
+    from cstar.models import Identity, RateLimit
 
 T = TypeVar("T")
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)
@@ -38,7 +38,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _whoami() -> Call[Identity]:
-    return Call("GET", "/auth/whoami", object_of(Identity))
+    return Call("GET", "/auth/whoami", object_of(models.Identity))
 
 
 def _request(

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import ValidationError, from_json
 
 from cstar.errors import (
     APIResponseValidationError,
@@ -27,13 +23,13 @@ from cstar.errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from cstar.models import RateLimit
-from cstar.models._base import Model, why_invalid
+from cstar.models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import httpx
+    from pydantic import JsonValue
 
     from cstar._call import Call
 
@@ -126,38 +122,12 @@ class Slice(Generic[T]):
 # ── Successes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _AnyEnvelope(BaseModel):
-    # pydantic would keep every short string for the next one that is the same, which few in a list of customers are.
-    model_config: ClassVar[ConfigDict] = ConfigDict(cache_strings="keys")
-
-    success: Literal[True] = True
-
-
-class _Envelope(_AnyEnvelope, Generic[T]):
-    data: T
-
-
-class _Paging(Model):
-    total: int
-    page: int | None = None
-    page_size: int | None = None
-    has_more: bool | None = None
-    total_pages: int | None = None
-
-
-class _Meta(Model):
-    pagination: _Paging | None = None
-
-
-class _ListEnvelope(_AnyEnvelope, Generic[T]):
-    data: list[T]
-    pagination: _Paging | None = None
-    meta: _Meta | None = None
-
-
 def object_of(model: type[T]) -> Callable[[bytes], T]:
     """A parser for `{"success": true, "data": <model>}`."""
-    adapter: TypeAdapter[_Envelope[T]] = _adapter(_Envelope, cast("object", model))
+    # Here, and not when the package is imported: with its first model, pydantic loads most of itself.
+    from cstar._envelopes import object_adapter
+
+    adapter = object_adapter(model)
 
     def parse(content: bytes) -> T:
         return adapter.validate_json(content).data
@@ -167,45 +137,22 @@ def object_of(model: type[T]) -> Callable[[bytes], T]:
 
 def list_of(model: type[T]) -> Callable[[bytes], Slice[T]]:
     """A parser for a list in either shape: with `pagination` beside the data, or in `meta` and without `hasMore`."""
-    adapter: TypeAdapter[_ListEnvelope[T]] = _adapter(_ListEnvelope, cast("object", model))
+    from cstar._envelopes import list_adapter
+
+    adapter = list_adapter(model)
 
     def parse(content: bytes) -> Slice[T]:
         envelope = adapter.validate_json(content)
-        paging = envelope.pagination or (envelope.meta and envelope.meta.pagination)
-        if not paging:
-            # Taking this for the last page would lose the rest in silence.
-            raise ValueError("pagination: Field required")
-        return Slice(envelope.data, paging.total, paging.page, paging.page_size, _has_more(paging))
+        paging = envelope.paging
+        return Slice(envelope.data, paging.total, paging.page, paging.page_size, paging.is_followed)
 
     return parse
-
-
-@lru_cache(maxsize=256)
-def _adapter(envelope: Any, model: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a generic class has no type to name
-    # Built when a resource is first used, so that importing the package does not pay for it.
-    adapter: TypeAdapter[Any] = TypeAdapter(envelope[model])
-    # Some types turn out to be unfinished only when they are used: then now, not after something was sent.
-    with suppress(ValidationError):
-        adapter.validate_json(b"null")
-    return adapter
 
 
 def json_or_none(content: bytes) -> JsonValue:
     """A parser for any JSON as it came; no content (204) is `None`."""
     body: JsonValue = from_json(content) if content else None
     return body
-
-
-def _has_more(paging: _Paging) -> bool:
-    if paging.has_more is not None:
-        return paging.has_more
-    if paging.page is None:
-        raise ValueError("pagination: neither hasMore nor page is there to tell whether this is the last page")
-    if paging.total_pages is not None:
-        return paging.page < paging.total_pages
-    if paging.page_size is None:
-        raise ValueError("pagination: neither hasMore, totalPages nor pageSize is there to tell the last page")
-    return paging.page * paging.page_size < paging.total
 
 
 def decode(call: Call[T], answer: Answer) -> T:
@@ -248,6 +195,8 @@ def _why_invalid(invalid: ValueError, answer: Answer) -> str:
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
     if not isinstance(invalid, ValidationError):
         return str(invalid)
+    from cstar.models._base import why_invalid
+
     return why_invalid(invalid)
 
 
@@ -366,6 +315,8 @@ def retry_after(answer: Answer, *, now: datetime | None = None) -> float | None:
 
 
 def _seconds_until(date: str, now: datetime) -> float | None:
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import sys
 import threading
 import time
@@ -51,7 +50,7 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 T = TypeVar("T")
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
-USER_AGENT = f"cstar-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} httpx/{httpx.__version__}"
 HEADERS_OF_A_CALL = ("Content-Type", "Content-Length", "Transfer-Encoding", "Idempotency-Key")
 READ = httpx.ByteStream(b"")
 # After these no byte of the request was sent.

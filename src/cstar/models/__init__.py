@@ -1,15 +1,26 @@
-"""What callers receive: pydantic models, one file for each resource."""
+"""What callers receive: pydantic models, one file for each resource.
 
-from cstar.models.customer import (
-    Customer,
-    CustomerDetail,
-    CustomerSentiment,
-    CustomerStatus,
-    DeletedCustomer,
-    RecentTicket,
-)
-from cstar.models.identity import Identity
+They are loaded when the first one is named: only for a model does pydantic load most of itself, which would take longer
+than all else in importing the client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from cstar.models.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from cstar.models.customer import (
+        Customer,
+        CustomerDetail,
+        CustomerSentiment,
+        CustomerStatus,
+        DeletedCustomer,
+        RecentTicket,
+    )
+    from cstar.models.identity import Identity
 
 __all__ = [
     "Customer",
@@ -21,3 +32,14 @@ __all__ = [
     "RateLimit",
     "RecentTicket",
 ]
+
+_FILES = ("customer", "identity")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for file in _FILES:
+            module = import_module(f"{__name__}.{file}")
+            globals().update({public: getattr(module, public) for public in module.__all__})
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

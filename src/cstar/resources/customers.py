@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, get_args
 
 from pydantic.alias_generators import to_camel
 
+from cstar import models
 from cstar._call import Call, encode, merge_body, merge_query, new_key
 from cstar._check import (
     check_choice,
@@ -23,7 +24,6 @@ from cstar._check import (
 from cstar._codec import list_of, object_of
 from cstar._listing import listing
 from cstar._types import NOT_GIVEN
-from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
 from cstar.resources._resource import AsyncResource, Resource, async_raw, raw
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cstar._listing import Listing
     from cstar._pagination import AsyncPaginator, Page
     from cstar._types import Json, NotGiven, QueryValue
+    from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
 
     _Check = Callable[[str, object], JsonValue]
     # Not a Sequence: a str is one, and tags="vip" would pass.
@@ -43,8 +44,15 @@ if TYPE_CHECKING:
 __all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse", "Customers", "CustomersWithRawResponse"]
 
 _api_name = cache(to_camel)
-_check_sentiment = partial(check_choice, choices=get_args(CustomerSentiment))
-_check_status = partial(check_choice, choices=get_args(CustomerStatus))
+
+
+def _check_sentiment(param: str, value: object) -> str:
+    return check_choice(param, value, get_args(models.CustomerSentiment))
+
+
+def _check_status(param: str, value: object) -> str:
+    return check_choice(param, value, get_args(models.CustomerStatus))
+
 
 # How each parameter of a write is checked.
 _CHECKS: Mapping[str, _Check] = {
@@ -101,7 +109,7 @@ def _list_call(
     path = _customers_of(team_id)
     return listing(
         path,
-        list_of(Customer),
+        list_of(models.Customer),
         filters,
         page=page,
         page_size=page_size,
@@ -120,7 +128,7 @@ def _create_call(
     return Call(
         "POST",
         _customers_of(team_id),
-        object_of(Customer),
+        object_of(models.Customer),
         body=encode(merge_body(body, extra_body)),
         idempotency_key=new_key(idempotency_key),
     )
@@ -130,7 +138,7 @@ def _get_call(
     team_id: str, customer_id: str, expand: str | None, extra_query: Mapping[str, QueryValue] | None
 ) -> Call[CustomerDetail]:
     query = merge_query({"expand": None if expand is None else check_text("expand", expand)}, extra_query)
-    return Call("GET", _customer(team_id, customer_id), object_of(CustomerDetail), query)
+    return Call("GET", _customer(team_id, customer_id), object_of(models.CustomerDetail), query)
 
 
 def _update_call(
@@ -148,7 +156,7 @@ def _update_call(
     return Call(
         "PATCH",
         _customer(team_id, customer_id),
-        object_of(Customer),
+        object_of(models.Customer),
         body=encode(merge_body(body, extra_body)),
         idempotency_key=new_key(idempotency_key),
     )
@@ -158,9 +166,9 @@ def _delete_call(team_id: str, customer_id: str, idempotency_key: str | None) ->
     return Call(
         "DELETE",
         _customer(team_id, customer_id),
-        object_of(DeletedCustomer),
+        object_of(models.DeletedCustomer),
         idempotency_key=new_key(idempotency_key),
-        if_gone=lambda: DeletedCustomer(deleted=True, id=customer_id),
+        if_gone=lambda: models.DeletedCustomer(deleted=True, id=customer_id),
     )
 
 

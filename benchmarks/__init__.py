@@ -1,0 +1,1 @@
+"""Benchmarks of the client: `python -m benchmarks`."""

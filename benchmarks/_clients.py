@@ -1,0 +1,238 @@
+"""The same calls through each library, so that a benchmark need not know whose client it measures.
+
+Each library is imported when its client is built: a process that measures one does not load the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from benchmarks._shapes import ANTHROPIC, CSTAR, OPENAI, PAGE_SIZE, STRIPE, TEAM_ID, Shape, headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+API_KEY = "sk_test_" + "a" * 32
+
+_NEW = {
+    "name": "Grace Okafor",
+    "email": "grace.okafor.00000000@northwind.example",
+    "tags": ["vip", "newsletter"],
+    "metadata": {"source": "demo", "crmId": "CRM-00000000"},
+}
+
+
+@dataclass(frozen=True)
+class Client:
+    """A library's client.
+
+    Attributes:
+        shape: The API that it speaks.
+        get: Gets a row; on an async client, an awaitable of it.
+        create: Creates a row; likewise.
+        walk: Iterates over the rows of all pages; on an async client, with `async for`. cstar's takes `list`'s options.
+        id_of: The id of a row.
+    """
+
+    shape: Shape
+    get: Callable[[], Any]
+    create: Callable[[], Any]
+    walk: Callable[..., Any]
+    id_of: Callable[[Any], str] = attrgetter("id")
+
+
+def _over_null(http: ModuleType, shape: Shape, *, is_async: bool, **settings: object) -> Any:  # noqa: ANN401 - whichever
+    """A client of httpx, or of the library that took its place, whose transport answers at once."""
+    got, created = shape.one(is_new=False), shape.one(is_new=True)
+
+    def answer(request: Any) -> Any:  # noqa: ANN401 - of either library
+        if request.method == "POST":
+            return http.Response(201, headers=headers(), content=created)
+        return http.Response(200, headers=headers(), content=got)
+
+    return (http.AsyncClient if is_async else http.Client)(transport=http.MockTransport(answer), **settings)
+
+
+def _cstar(url: str | None, *, is_async: bool) -> Client:
+    import cstar
+
+    kind: Any = cstar.AsyncCstar if is_async else cstar.Cstar
+    if url is None:
+        import httpx
+
+        client = kind(API_KEY, http_client=_over_null(httpx, CSTAR, is_async=is_async))
+    else:
+        client = kind(API_KEY, base_url=f"{url}/api/v1")
+    ids = CSTAR.ids()
+    return Client(
+        CSTAR,
+        get=lambda: client.customers.get(TEAM_ID, next(ids)),
+        create=lambda: client.customers.create(TEAM_ID, **_NEW),
+        walk=lambda **options: client.customers.list(TEAM_ID, **options),
+    )
+
+
+def _httpx(
+    url: str | None,
+    *,
+    is_async: bool,
+    one: Callable[[Any], Any] = lambda envelope: envelope["data"],
+    new: Callable[[Any], Any] = lambda envelope: envelope["data"],
+    page: Callable[[Any], Iterable[Any]] = lambda envelope: envelope["data"],
+    id_of: Callable[[Any], str] = itemgetter("id"),
+) -> Client:
+    import httpx
+
+    settings: dict[str, Any] = {
+        "base_url": f"{url or 'https://www.cstar.help'}/api/v1",
+        "headers": {"Authorization": f"Bearer {API_KEY}", "CStar-Version": "2026-03-01"},
+    }
+    if url is None:
+        client = _over_null(httpx, CSTAR, is_async=is_async, **settings)
+    else:
+        client = (httpx.AsyncClient if is_async else httpx.Client)(**settings)
+    path, ids = f"/teams/{TEAM_ID}/customers", CSTAR.ids()
+
+    def write() -> dict[str, Any]:
+        return {"json": _NEW, "headers": {"Idempotency-Key": str(uuid4())}}
+
+    def walk() -> Any:  # noqa: ANN401 - a row is whatever `page` makes of it
+        number, has_more = 0, True
+        while has_more:
+            number += 1
+            envelope = client.get(path, params={"page": number, "pageSize": PAGE_SIZE}).json()
+            yield from page(envelope)
+            has_more = envelope["pagination"]["hasMore"]
+
+    async def get_async() -> Any:  # noqa: ANN401 - likewise
+        return one((await client.get(f"{path}/{next(ids)}")).json())
+
+    async def create_async() -> Any:  # noqa: ANN401 - likewise
+        return new((await client.post(path, **write())).json())
+
+    async def walk_async() -> Any:  # noqa: ANN401 - likewise
+        number, has_more = 0, True
+        while has_more:
+            number += 1
+            envelope = (await client.get(path, params={"page": number, "pageSize": PAGE_SIZE})).json()
+            for row in page(envelope):
+                yield row
+            has_more = envelope["pagination"]["hasMore"]
+
+    if is_async:
+        return Client(CSTAR, get_async, create_async, walk_async, id_of)
+    return Client(
+        CSTAR,
+        get=lambda: one(client.get(f"{path}/{next(ids)}").json()),
+        create=lambda: new(client.post(path, **write()).json()),
+        walk=walk,
+        id_of=id_of,
+    )
+
+
+def _httpx_pydantic(url: str | None, *, is_async: bool) -> Client:
+    from cstar import Customer, CustomerDetail
+
+    return _httpx(
+        url,
+        is_async=is_async,
+        one=lambda envelope: CustomerDetail.model_validate(envelope["data"]),
+        new=lambda envelope: Customer.model_validate(envelope["data"]),
+        page=lambda envelope: map(Customer.model_validate, envelope["data"]),
+        id_of=attrgetter("id"),
+    )
+
+
+def _http_of(library: ModuleType) -> ModuleType:
+    """What a library sends with: httpx, or httpx2."""
+    return import_module(library.DefaultHttpxClient.__base__.__module__.partition(".")[0])
+
+
+def _openai(url: str | None, *, is_async: bool) -> Client:
+    import openai
+
+    kind: Any = openai.AsyncOpenAI if is_async else openai.OpenAI
+    if url is None:
+        client = kind(api_key=API_KEY, http_client=_over_null(_http_of(openai), OPENAI, is_async=is_async))
+    else:
+        client = kind(api_key=API_KEY, base_url=f"{url}/v1")
+    jobs, ids = client.fine_tuning.jobs, OPENAI.ids()
+    new = {"model": "gpt-4o-mini", "training_file": "file-abc123", "seed": 12, "metadata": _NEW["metadata"]}
+    return Client(
+        OPENAI,
+        get=lambda: jobs.retrieve(next(ids)),
+        create=lambda: jobs.create(**new),
+        walk=lambda: jobs.list(limit=PAGE_SIZE),
+    )
+
+
+def _anthropic(url: str | None, *, is_async: bool) -> Client:
+    import anthropic
+
+    kind: Any = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
+    if url is None:
+        client = kind(api_key=API_KEY, http_client=_over_null(_http_of(anthropic), ANTHROPIC, is_async=is_async))
+    else:
+        client = kind(api_key=API_KEY, base_url=url)
+    batches, ids = client.messages.batches, ANTHROPIC.ids()
+    message = {"role": "user", "content": "Hello"}
+    new = {"custom_id": "1", "params": {"model": "claude-sonnet-4-5", "max_tokens": 16, "messages": [message]}}
+    return Client(
+        ANTHROPIC,
+        get=lambda: batches.retrieve(next(ids)),
+        create=lambda: batches.create(requests=[new]),
+        walk=lambda: batches.list(limit=PAGE_SIZE),
+    )
+
+
+def _stripe(url: str | None, *, is_async: bool) -> Client:
+    import stripe
+
+    class OverNull(stripe.HTTPClient):
+        # stripe.HTTPXClient line by line, but for the transport, which that one does not let its caller choose.
+        name = "httpx"
+
+        def __init__(self) -> None:
+            import httpx
+
+            super().__init__()
+            self._http = _over_null(httpx, STRIPE, is_async=is_async)
+
+        def request(self, method: str, url: str, headers: Any, post_data: Any = None) -> Any:  # noqa: ANN401 - stripe's
+            response = self._http.request(method, url, headers=headers, data=post_data or {}, timeout=80)
+            return response.content, response.status_code, response.headers
+
+        async def request_async(self, method: str, url: str, headers: Any, post_data: Any = None) -> Any:  # noqa: ANN401 - likewise
+            response = await self._http.request(method, url, headers=headers, data=post_data or {}, timeout=80)
+            return response.content, response.status_code, response.headers
+
+    if url is None:
+        customers = stripe.StripeClient(API_KEY, http_client=OverNull()).v1.customers
+    else:
+        customers = stripe.StripeClient(API_KEY, base_addresses={"api": url}).v1.customers
+    ids = STRIPE.ids()
+    new: Any = {"name": _NEW["name"], "email": _NEW["email"], "metadata": _NEW["metadata"]}
+    return Client(
+        STRIPE,
+        get=lambda: (customers.retrieve_async if is_async else customers.retrieve)(next(ids)),
+        create=lambda: (customers.create_async if is_async else customers.create)(new),
+        walk=lambda: customers.list({"limit": PAGE_SIZE}).auto_paging_iter(),
+    )
+
+
+_LIBRARIES = {
+    "cstar": ("cstar", _cstar),
+    "bare httpx": ("httpx", _httpx),
+    "httpx + pydantic": ("pydantic", _httpx_pydantic),
+    "openai": ("openai", _openai),
+    "anthropic": ("anthropic", _anthropic),
+    "stripe": ("stripe", _stripe),
+}
+MISSING = [name for name, (module, _) in _LIBRARIES.items() if find_spec(module) is None]
+CLIENTS = {name: build for name, (_, build) in _LIBRARIES.items() if name not in MISSING}

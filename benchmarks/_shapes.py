@@ -1,0 +1,215 @@
+"""What each API answers: rows of about 430 bytes and some 13 fields, in its own shape, among the same headers.
+
+The number of a row is in its id, `cus_00001299`: page 12, row 99. The rows of two pages differ in nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE_SIZE = 100
+TEAM_ID = "3f0c6a54-9d53-4f7e-8f6b-0a4c2f1d7e90"
+
+_PAGE = "@@@@@@"
+_NUMBER = f"{_PAGE}##"
+_ASKED_SIZE = re.compile(r"[?&](?:pageSize|limit)=100(?:&|$)")
+_ASKED_PAGE = re.compile(r"[?&]page=(\d+)")
+_ASKED_AFTER = re.compile(r"[?&](?:after|after_id|starting_after)=[a-z]+_(\d{6})\d\d(?:&|$)")
+
+_request = itertools.count(1)
+_reset = int(time.time()) + 3600
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One API: where its list is, what a row looks like, and what surrounds the rows.
+
+    Attributes:
+        path: The list's path; a row is below it.
+        prefix: What its ids begin with.
+        row: A row.
+        surround: What stands beside `data` in a list: of the page's number from 0, and the number of rows there are.
+        single: What an answer about one row is, of that row and whether it was just created.
+    """
+
+    path: str
+    prefix: str
+    row: dict[str, object]
+    surround: Callable[[int, int], dict[str, object]]
+    single: Callable[[dict[str, object], bool], dict[str, object]] = lambda row, _: row
+
+    def row_id(self, number: int) -> str:
+        """The id of a row, counted from 0."""
+        return f"{self.prefix}_{number:08d}"
+
+    def ids(self) -> Iterator[str]:
+        """Ids to get, for ever: seldom the same one, as no program gets one row over and over."""
+        return itertools.cycle(self.row_id(number) for number in range(10_000))
+
+    def one(self, *, is_new: bool) -> bytes:
+        """The answer to a get or a create, about row 0, whichever was asked for."""
+        return _json(self.single(self.row, is_new)).replace(_NUMBER.encode(), b"00000000")
+
+    def rows(self) -> bytes:
+        """A page's rows, in which `page` puts the page's number."""
+        row = _json(self.row)
+        return b",".join(row.replace(b"##", b"%02d" % number) for number in range(PAGE_SIZE))
+
+    def page(self, rows: bytes, number: int, total: int) -> bytes:
+        """The answer to a list."""
+        beside = _json(self.surround(number, total))
+        return b'{"data":[' + rows.replace(_PAGE.encode(), b"%06d" % number) + b"]," + beside[1:]
+
+
+def asked_page(target: str) -> int:
+    """The number, from 0, of the page that a request asks for.
+
+    Raises:
+        ValueError: It does not ask for 100 rows.
+    """
+    if not _ASKED_SIZE.search(target):
+        raise ValueError(f"not a page of {PAGE_SIZE}: {target}")
+    if match := _ASKED_PAGE.search(target):
+        return int(match[1]) - 1
+    if match := _ASKED_AFTER.search(target):
+        return int(match[1]) + 1
+    return 0
+
+
+def headers() -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, as a server behind a proxy sends them; no two answers have the same."""
+    number = next(_request)
+    return [
+        (b"Server", b"nginx"),
+        (b"Date", b"Sun, 22 Nov 2026 12:00:00 GMT"),
+        (b"Content-Type", b"application/json; charset=utf-8"),
+        (b"Cache-Control", b"no-store"),
+        (b"Strict-Transport-Security", b"max-age=63072000; includeSubDomains"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"X-Request-Id", b"req_%016x" % number),
+        (b"X-RateLimit-Limit", b"100000000"),
+        (b"X-RateLimit-Remaining", b"%d" % (100_000_000 - number)),
+        (b"X-RateLimit-Reset", b"%d" % _reset),
+        (b"X-RateLimit-Window", b"3600"),
+    ]
+
+
+def _has_more(number: int, total: int) -> bool:
+    return (number + 1) * PAGE_SIZE < total
+
+
+_CUSTOMER: dict[str, object] = {
+    "id": f"cus_{_NUMBER}",
+    "object": "customer",
+    "name": "Grace Okafor",
+    "email": f"grace.okafor.{_NUMBER}@northwind.example",
+    "sentiment": "neutral",
+    "status": "active",
+    "tags": ["vip", "newsletter"],
+    "notes": "Asked for invoices in euros.",
+    "customFields": {"company": "Northwind Traders", "plan": "pro", "seats": 12},
+    "ticketCount": 2,
+    "metadata": {"source": "demo", "crmId": f"CRM-{_NUMBER}"},
+    "createdAt": "2025-06-01T10:30:00.000Z",
+    "updatedAt": "2025-07-01T08:15:30.123Z",
+}
+_TICKETS = [
+    {"id": "tkt_51c0", "title": "Webhooks arrive late", "status": "open", "createdAt": "2025-06-30T09:00:00.000Z"},
+    {"id": "tkt_51a7", "title": "Export stops half-way", "status": "closed", "createdAt": "2025-06-11T14:20:00.000Z"},
+]
+
+CSTAR = Shape(
+    f"/api/v1/teams/{TEAM_ID}/customers",
+    "cus",
+    _CUSTOMER,
+    lambda number, total: {
+        "success": True,
+        "pagination": {
+            "total": total,
+            "page": number + 1,
+            "pageSize": PAGE_SIZE,
+            "hasMore": _has_more(number, total),
+        },
+    },
+    lambda row, is_new: {"success": True, "data": row if is_new else {**row, "recentTickets": _TICKETS}},
+)
+
+OPENAI = Shape(
+    "/v1/fine_tuning/jobs",
+    "ftjob",
+    {
+        "id": f"ftjob_{_NUMBER}",
+        "object": "fine_tuning.job",
+        "created_at": 1748773800,
+        "finished_at": 1751357730,
+        "model": "gpt-4o-mini-2024-07-18",
+        "fine_tuned_model": f"ft:gpt-4o-mini:northwind:{_NUMBER}",
+        "organization_id": "org-northwind",
+        "result_files": [f"file-{_NUMBER}"],
+        "status": "succeeded",
+        "hyperparameters": {"n_epochs": 4, "batch_size": 1, "learning_rate_multiplier": 1.0},
+        "training_file": "file-abc123",
+        "validation_file": None,
+        "trained_tokens": 5768,
+        "seed": 12,
+        "metadata": {"source": "demo", "crmId": f"CRM-{_NUMBER}"},
+    },
+    lambda number, total: {"object": "list", "has_more": _has_more(number, total)},
+)
+
+ANTHROPIC = Shape(
+    "/v1/messages/batches",
+    "msgbatch",
+    {
+        "id": f"msgbatch_{_NUMBER}",
+        "type": "message_batch",
+        "processing_status": "ended",
+        "request_counts": {"processing": 0, "succeeded": 50, "errored": 30, "canceled": 10, "expired": 10},
+        "ended_at": "2025-07-01T08:15:30.123Z",
+        "created_at": "2025-06-01T10:30:00.000Z",
+        "expires_at": "2025-06-02T10:30:00.000Z",
+        "archived_at": None,
+        "cancel_initiated_at": None,
+        "results_url": f"https://api.anthropic.com/v1/messages/batches/msgbatch_{_NUMBER}/results",
+    },
+    lambda number, total: {
+        "has_more": _has_more(number, total),
+        "first_id": f"msgbatch_{number:06d}00",
+        "last_id": f"msgbatch_{number:06d}99",
+    },
+)
+
+STRIPE = Shape(
+    "/v1/customers",
+    "cus",
+    {
+        "id": f"cus_{_NUMBER}",
+        "object": "customer",
+        "created": 1748773800,
+        "currency": "eur",
+        "delinquent": False,
+        "description": "Asked for invoices in euros.",
+        "email": f"grace.okafor.{_NUMBER}@northwind.example",
+        "invoice_prefix": "0759376C",
+        "invoice_settings": {"custom_fields": None, "default_payment_method": None, "footer": None},
+        "livemode": False,
+        "metadata": {"source": "demo", "crmId": f"CRM-{_NUMBER}"},
+        "name": "Grace Okafor",
+        "preferred_locales": ["en", "de"],
+    },
+    lambda number, total: {"object": "list", "url": "/v1/customers", "has_more": _has_more(number, total)},
+)
+
+SHAPES = (CSTAR, OPENAI, ANTHROPIC, STRIPE)

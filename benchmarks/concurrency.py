@@ -1,0 +1,48 @@
+"""1,000 gets at concurrency 50."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from benchmarks._clients import CLIENTS
+from benchmarks._measure import take_turns, timed
+from benchmarks._server import serve
+from benchmarks._table import Benchmark, Goal, per_second
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks._clients import Client
+
+GETS = 1000
+CONCURRENCY = 50
+ROUNDS = 10
+
+
+def run(*, quick: bool) -> Iterator[Benchmark]:
+    """Measure them over loopback."""
+    with serve(rows=100) as url, closing(asyncio.new_event_loop()) as loop:
+        clients = {name: build(url, is_async=True) for name, build in CLIENTS.items()}
+        sides = {name: timed(_gets(client, loop), GETS) for name, client in clients.items()}
+        yield Benchmark(
+            f"{GETS:,} gets at concurrency {CONCURRENCY}",
+            take_turns(sides, 2 if quick else ROUNDS),
+            per_second("gets"),
+            {"bare httpx": Goal(1.0, 0.95, is_speed=True)},
+        )
+
+
+def _gets(client: Client, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    expected = client.shape.row_id(0)
+
+    async def make() -> None:
+        turns = iter(range(GETS))
+
+        async def work() -> int:
+            return sum([client.id_of(await client.get()) == expected for _ in turns])
+
+        assert sum(await asyncio.gather(*(work() for _ in range(CONCURRENCY)))) == GETS
+
+    return lambda: loop.run_until_complete(make())
