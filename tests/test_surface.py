@@ -164,7 +164,7 @@ def test_both_clients_have_the_same_resources() -> None:
 
 # Ground floor first: a room imports only from rooms before it.
 HOUSE = [
-    "_version", "_types", "errors", "models", "webhooks", "_logging", "_options", "_check", "_call", "_envelopes",
+    "_version", "_types", "errors", "models", "_logging", "_options", "_check", "webhooks", "_call", "_envelopes",
     "_codec", "_retry", "_transport", "_walk", "_listing", "_prefetch", "_pagination", "_response", "resources",
     "_client", "sandbox",
 ]  # fmt: skip

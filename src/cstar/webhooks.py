@@ -18,10 +18,12 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import (
     AwareDatetime,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     JsonValue,
@@ -30,7 +32,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from cstar._check import refuse
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.models import CustomerSentiment, CustomerStatus
 from cstar.models._base import AnyString, Model, why_invalid
@@ -65,6 +69,17 @@ class _Payload(Model):
     model_config: ClassVar[ConfigDict] = ConfigDict(loc_by_alias=False)
 
 
+def _refuse_at_the_first(value: JsonValue) -> JsonValue:
+    held = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    if not all(isinstance(each, str) for each in held):
+        raise PydanticCustomError("not_strings", "Input should hold strings only")
+    return value
+
+
+# pydantic collects an error for each value, which of 10 MB of wrong ones takes half a minute and some gigabytes.
+_ONE_ERROR = BeforeValidator(_refuse_at_the_first)
+
+
 class WebhookCustomer(_Payload):
     """A customer as an event tells of it: everything but the id may be left out, and is `None` then.
 
@@ -90,11 +105,11 @@ class WebhookCustomer(_Payload):
     email: str | None = None
     sentiment: Annotated[CustomerSentiment | str, AnyString] | None = None
     status: Annotated[CustomerStatus | str, AnyString] | None = None
-    tags: list[str] | None = None
+    tags: Annotated[list[str] | None, _ONE_ERROR] = None
     notes: str | None = None
     custom_fields: dict[str, JsonValue] | None = None
     ticket_count: int | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str] | None, _ONE_ERROR] = None
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
 
@@ -111,17 +126,19 @@ class CustomerEventData(_Payload):
     @model_validator(mode="before")
     @classmethod
     def _take_bare_resource(cls, data: JsonValue) -> JsonValue:
-        # Older deliveries have the customer itself here.
-        return {"customer": data} if isinstance(data, dict) and "customer" not in data else data
+        # Older deliveries have the customer itself here, which may have a field of that name one day.
+        is_bare = isinstance(data, dict) and "id" in data and not isinstance(data.get("customer"), dict)
+        return {"customer": data} if is_bare else data
 
 
-class _Event(_Payload):
+class _CustomerEvent(_Payload):
     id: str
     created_at: AwareDatetime
     team_id: str
+    data: CustomerEventData
 
 
-class CustomerCreatedEvent(_Event):
+class CustomerCreatedEvent(_CustomerEvent):
     """`customer.created`: a customer was created.
 
     Attributes:
@@ -133,10 +150,9 @@ class CustomerCreatedEvent(_Event):
     """
 
     type: Literal["customer.created"]
-    data: CustomerEventData
 
 
-class CustomerUpdatedEvent(_Event):
+class CustomerUpdatedEvent(_CustomerEvent):
     """`customer.updated`: fields of a customer changed.
 
     Attributes:
@@ -148,10 +164,9 @@ class CustomerUpdatedEvent(_Event):
     """
 
     type: Literal["customer.updated"]
-    data: CustomerEventData
 
 
-class CustomerDeletedEvent(_Event):
+class CustomerDeletedEvent(_CustomerEvent):
     """`customer.deleted`: a customer was deleted.
 
     Attributes:
@@ -163,21 +178,23 @@ class CustomerDeletedEvent(_Event):
     """
 
     type: Literal["customer.deleted"]
-    data: CustomerEventData
 
 
-class UnknownEvent(_Event):
-    """An event of a type that this version does not know, with all that it carries.
+class UnknownEvent(_Payload):
+    """An event of a type that this version does not know, with all that it carries, whatever that is.
 
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: What happened, such as `"ticket.created"`.
-        created_at: When it happened, with its time zone.
-        team_id: The team's UUID.
+        created_at: When it happened, if it says so.
+        team_id: The team's UUID, if it says so.
         data: The event's data, as it came.
     """
 
+    id: str
     type: str
+    created_at: datetime | None = None
+    team_id: str | None = None
     data: JsonValue = None
 
 
@@ -253,10 +270,9 @@ def construct_event(
     try:
         return _EVENTS.validate_json(body)
     except ValidationError as invalid:
-        # Without its cause, whose message repeats what the payload holds.
-        raise WebhookPayloadError(
-            f"The delivery is signed, but is not an event as documented: {why_invalid(invalid)}"
-        ) from None
+        reason = why_invalid(invalid)
+    # Not while that is handled, or it would go along as this one's context, with what the payload holds.
+    raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {reason}")
 
 
 def sign(payload: str | bytes, secret: str, *, timestamp: float | None = None) -> str:
@@ -305,14 +321,12 @@ class _Claim:
 def _read(signature: object) -> _Claim:
     if isinstance(signature, bytes):
         signature = signature.decode("latin-1")
+    if signature is not None and not isinstance(signature, str):
+        refuse("signature", "the X-Signature header, a string", signature)
     if not signature:
         raise WebhookSignatureError(
             "The delivery has no signature. Check that the X-Signature header reaches this program: a proxy may drop "
             "it. If it does, the delivery is not from cStar."
-        )
-    if not isinstance(signature, str):
-        raise InvalidParameterError(
-            f"signature must be the X-Signature header, a string, not a {type(signature).__name__}", param="signature"
         )
     if len(signature) <= _LONGEST_HEADER:
         entries = [entry.strip().partition("=") for entry in signature.split(",")]
@@ -333,44 +347,57 @@ def _digests(values: Iterable[str]) -> list[bytes]:
 
 
 def _digest(key: bytes, timestamp: str | None, body: bytes) -> bytes:
-    return hmac.digest(key, body if timestamp is None else f"{timestamp}.".encode() + body, "sha256")
+    # Not hmac.digest(), which refuses 2 GB, and for which the body would have to be copied.
+    mac = hmac.new(key, digestmod="sha256")
+    if timestamp is not None:
+        mac.update(f"{timestamp}.".encode())
+    mac.update(body)
+    return mac.digest()
 
 
 def _check_age(age: int, tolerance: float) -> None:
     if abs(age) > tolerance:
         when = f"{age} s ago" if age > 0 else f"{-age} s ahead of this machine's clock"
         raise WebhookSignatureError(
-            f"The signature is right, but was made {when}, and the tolerance is {tolerance:g} s. Check this machine's "
-            "clock; if it is right, somebody sends an old delivery again."
+            f"The signature is right, but was made {when}, and the tolerance is {tolerance:.15g} s. Check this "
+            "machine's clock; if it is right, somebody sends an old delivery again."
         )
 
 
 def _check_seconds(param: str, value: object, maximum: float = math.inf) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= maximum:
-        up_to = "" if maximum == math.inf else f" to {maximum:.0f}"
-        raise InvalidParameterError(f"{param} must be a number of seconds from 0 up{up_to}, not {value!r}", param=param)
+        up_to = "up" if maximum == math.inf else f"up to {maximum:.0f}"
+        refuse(param, f"a number of seconds from 0 {up_to}", value)
 
 
 def _body(payload: object) -> bytes:
     if isinstance(payload, bytes):
         return payload
     if not isinstance(payload, str):
-        raise InvalidParameterError(
-            f"payload must be the request's body as it arrived, bytes or a string, not a {type(payload).__name__}: "
-            "take it before any framework parses it",
-            param="payload",
-        )
-    try:
-        return payload.encode()
-    except UnicodeEncodeError:
+        refuse("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
+    body = _utf8(payload)
+    if body is None:
         raise WebhookSignatureError(
             "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
-        ) from None
+        )
+    return body
+
+
+def _utf8(text: str) -> bytes | None:
+    # Not an error that goes along as another one's context, for it holds the text.
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _several(secret: object) -> Sequence[object]:
+    kind = type(secret).__name__
     if not isinstance(secret, Sequence) or isinstance(secret, (bytes, bytearray)) or not secret:
-        raise InvalidParameterError("secret must be a string, or a list of at least one", param="secret")
+        raise InvalidParameterError(
+            f"secret must be a string, or a list of at least one, not a {kind} (is its environment variable set?)",
+            param="secret",
+        )
     return cast("Sequence[object]", secret)
 
 
@@ -384,10 +411,9 @@ def _key(secret: object) -> bytes:
         )
     if secret != secret.strip():
         raise InvalidParameterError(
-            "secret must not have blanks or line breaks around it (was it read from a file with a newline at its end?)",
-            param="secret",
+            "secret must not have blanks or line breaks around it (was it read from a file?)", param="secret"
         )
-    try:
-        return secret.encode()
-    except UnicodeEncodeError:
-        raise InvalidParameterError("secret must be Unicode text", param="secret") from None
+    key = _utf8(secret)
+    if key is None:
+        raise InvalidParameterError("secret must be Unicode text", param="secret")
+    return key
