@@ -75,12 +75,15 @@ def test_both_twins_methods_agree_in_parameters_defaults_and_docstring(sync: typ
 
 
 def test_the_raw_forms_have_the_methods_and_signatures_of_the_plain_ones() -> None:
-    for client in (Cstar(KEY), AsyncCstar(KEY)):
-        raw = client.customers.with_raw_response
-        for name in ("list", "create", "get", "update", "delete"):
-            plain = getattr(client.customers, name)
-            assert inspect.signature(getattr(raw, name)) == inspect.signature(plain)
-            assert getattr(raw, name).__doc__ == plain.__doc__
+    for client in CLIENTS:
+        for resource in resources(client).values():
+            raw = resource.with_raw_response
+            methods = {name for name in public(type(resource)) if name not in {"__init__", "with_raw_response"}}
+            assert {name for name in public(type(raw)) if name != "__init__"} == methods
+            for name in methods:
+                plain = getattr(resource, name)
+                assert inspect.signature(getattr(raw, name)) == inspect.signature(plain)
+                assert getattr(raw, name).__doc__ == plain.__doc__
 
 
 def test_the_fixed_signatures_are_as_designed() -> None:
@@ -159,7 +162,8 @@ def test_an_error_can_be_caught_by_the_base_of_the_tree() -> None:
 
 
 def test_both_clients_have_the_same_resources() -> None:
-    assert list(resources(CLIENTS[0])) == list(resources(CLIENTS[1])) == ["customers"]
+    assert list(resources(CLIENTS[0])) == list(resources(CLIENTS[1]))
+    assert "customers" in resources(CLIENTS[0])
 
 
 # Ground floor first: a room imports only from rooms before it.

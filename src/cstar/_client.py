@@ -168,8 +168,6 @@ class Cstar(_Client[Transport]):
         ```
     """
 
-    customers: Customers
-
     def __init__(
         self,
         api_key: str | None = None,
@@ -196,7 +194,7 @@ class Cstar(_Client[Transport]):
 
     def _set_up(self, transport: Transport) -> None:
         self._transport = transport
-        self.customers = Customers(transport)
+        self.customers: Customers = Customers(transport)
 
     @classmethod
     def _rebuild(cls, options: Options) -> Self:
@@ -331,8 +329,6 @@ class AsyncCstar(_Client[AsyncTransport]):
         ```
     """
 
-    customers: AsyncCustomers
-
     def __init__(
         self,
         api_key: str | None = None,
@@ -359,7 +355,7 @@ class AsyncCstar(_Client[AsyncTransport]):
 
     def _set_up(self, transport: AsyncTransport) -> None:
         self._transport = transport
-        self.customers = AsyncCustomers(transport)
+        self.customers: AsyncCustomers = AsyncCustomers(transport)
 
     @classmethod
     def _rebuild(cls, options: Options) -> Self:

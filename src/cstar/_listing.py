@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from cstar._call import Call, merge_query
 from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_flag, check_whole_number
@@ -13,8 +13,11 @@ from cstar._walk import Ask, HasId, Walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from typing_extensions import Unpack
+
     from cstar._codec import Slice
     from cstar._transport import AsyncTransport, Transport
+    from cstar._types import QueryValue
 
 T = TypeVar("T", bound=HasId)
 
@@ -45,16 +48,29 @@ class Listing(Generic[T]):
         return Walk(ask.page, page_size=ask.size, gapless=self.gapless, ahead=self.prefetch > 0)
 
 
+class ListOptions(TypedDict):
+    """What the list of any resource takes.
+
+    Attributes:
+        page: The number of the page to begin at.
+        page_size: Rows a page.
+        prefetch: How many pages to fetch ahead while walking.
+        gapless: Whether to prove that no row is skipped.
+        extra_query: Further query parameters.
+    """
+
+    page: int
+    page_size: int
+    prefetch: int
+    gapless: bool
+    extra_query: Mapping[str, QueryValue] | None
+
+
 def listing(
     path: str,
     parse: Callable[[bytes], Slice[T]],
     filters: Mapping[str, str | None],
-    *,
-    page: int,
-    page_size: int,
-    prefetch: int,
-    gapless: bool,
-    extra_query: Mapping[str, object] | None,
+    **options: Unpack[ListOptions],
 ) -> Listing[T]:
     """A checked list of any resource.
 
@@ -62,19 +78,15 @@ def listing(
         path: The list's path below the base URL.
         parse: Makes a slice of an answer, such as `list_of(Customer)`.
         filters: The resource's own query parameters, checked; those that are `None` are left out.
-        page: The number of the page to begin at.
-        page_size: Rows a page.
-        prefetch: How many pages to fetch ahead while walking.
-        gapless: Whether to prove that no row is skipped.
-        extra_query: Further query parameters.
+        options: What the caller passed.
     """
     first = Ask(
-        check_whole_number("page", page, low=1, high=MAX_PAGE),
-        check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE),
+        check_whole_number("page", options["page"], low=1, high=MAX_PAGE),
+        check_whole_number("page_size", options["page_size"], low=1, high=MAX_PAGE_SIZE),
     )
-    ahead = check_whole_number("prefetch", prefetch, low=0, high=MAX_PREFETCH)
-    query = merge_query({"page": str(first.page), "pageSize": str(first.size), **filters}, extra_query)
-    return Listing(Call("GET", path, parse, query), first, ahead, check_flag("gapless", gapless))
+    ahead = check_whole_number("prefetch", options["prefetch"], low=0, high=MAX_PREFETCH)
+    query = merge_query({"page": str(first.page), "pageSize": str(first.size), **filters}, options["extra_query"])
+    return Listing(Call("GET", path, parse, query), first, ahead, check_flag("gapless", options["gapless"]))
 
 
 def fetch(transport: Transport, call: Call[Slice[T]]) -> Slice[T]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from typing_extensions import Unpack
 
-    from cstar._listing import Listing
+    from cstar._listing import Listing, ListOptions
     from cstar._pagination import AsyncPaginator, Page
     from cstar._types import Json, NotGiven, QueryValue
     from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
@@ -94,11 +94,7 @@ def _list_call(
     sentiment: CustomerSentiment | None,
     search: str | None,
     tag: str | None,
-    page: int,
-    page_size: int,
-    prefetch: int,
-    gapless: bool,
-    extra_query: Mapping[str, QueryValue] | None,
+    **options: Unpack[ListOptions],
 ) -> Listing[Customer]:
     filters = {
         "status": None if status is None else _check_status("status", status),
@@ -106,17 +102,7 @@ def _list_call(
         "search": None if search is None else check_text("search", search),
         "tag": None if tag is None else check_text("tag", tag),
     }
-    path = _customers_of(team_id)
-    return listing(
-        path,
-        list_of(models.Customer),
-        filters,
-        page=page,
-        page_size=page_size,
-        prefetch=prefetch,
-        gapless=gapless,
-        extra_query=extra_query,
-    )
+    return listing(_customers_of(team_id), list_of(models.Customer), filters, **options)
 
 
 def _create_call(
