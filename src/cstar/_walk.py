@@ -18,7 +18,6 @@ from cstar._check import MAX_PAGE_SIZE
 from cstar._logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from cstar._codec import Slice
@@ -41,9 +40,10 @@ KNOWN_ROWS_FOR_ANOTHER_SLICE = 10
 # Once as many rows were read as there were at first, more may still follow: new ones, or those beyond a total that the
 # server caps. But not for ever.
 MAX_SLICES_PAST_TOTAL = 1_000
-# Hashes, because a million ids would take half as much memory again. With 64 bits, two of a million share one in one of
-# 30 million walks; with fewer it would be in nearly every walk.
-_key: Callable[[str], object] = hash if sys.hash_info.width >= 64 else str
+# Of each id a hash is kept, because a million ids would take half as much memory again; and 60 bits of it, because more
+# would, too. Two ids of a million share them in one of two million walks. The 32 bits that some machines have would be
+# shared in nearly every walk: there, it is the ids.
+_KEY_BITS = 2**60 - 1 if sys.hash_info.width >= 64 else None
 
 # How far to step back when the totals do not tell, as a part of a page, and how much further each time that it was not
 # enough.
@@ -170,7 +170,7 @@ class Walk(Generic[T]):
             self._origin = start
         skipped = max(0, self._origin - start)
         rows = part.rows[skipped:]
-        keys = [_key(row.id) for row in rows]
+        keys: list[object] = [row.id if _KEY_BITS is None else hash(row.id) & _KEY_BITS for row in rows]
         # In most slices there is none, which is told at once.
         is_new = self._seen.isdisjoint(keys)
         first_known = None if is_new else next(place for place, key in enumerate(keys) if key in self._seen)
