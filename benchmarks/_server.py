@@ -29,7 +29,7 @@ def serve(*, rows: int, latency: float = 0.0) -> Iterator[str]:
     """Run a server, and tell its address.
 
     Args:
-        rows: How many rows every list has, in hundreds.
+        rows: How many rows every list has: a multiple of 100.
         latency: Seconds before each answer.
     """
     command = [sys.executable, "-m", "benchmarks._server", str(rows), str(latency)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from cstar import models
 from cstar._call import Call, encode, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
-from cstar._codec import decode, json_or_none, object_of
+from cstar._codec import json_or_none, object_of
 from cstar._logging import configure_from_environment
 from cstar._options import (
     API_VERSION,
@@ -37,11 +37,11 @@ TransportT = TypeVar("TransportT", Transport, AsyncTransport)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def _whoami() -> Call[Identity]:
+def _whoami_call() -> Call[Identity]:
     return Call("GET", "/auth/whoami", object_of(models.Identity))
 
 
-def _request(
+def _request_call(
     method: str,
     path: str,
     params: Mapping[str, QueryValue] | None,
@@ -60,12 +60,12 @@ def _request(
     else:
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
-        return Call(method, path, _model(cast_to), query, body, idempotency_key)
+        return Call(method, path, _parser_of(cast_to), query, body, idempotency_key)
     if_gone = (lambda: None) if method == "DELETE" else None
     return Call(method, path, json_or_none, query, body, idempotency_key, if_gone)
 
 
-def _model(cast_to: type[T]) -> Callable[[bytes], T]:
+def _parser_of(cast_to: type[T]) -> Callable[[bytes], T]:
     try:
         return object_of(cast_to)
     except Exception as error:  # whatever pydantic and the type itself come up with
@@ -116,7 +116,7 @@ class _Client(Generic[TransportT]):
 
         Example:
             ```python
-            client.with_options(timeout=5, max_retries=0).customers.get(team_id, customer_id)
+            hasty = client.with_options(timeout=5, max_retries=0)
             ```
         """
         options = self._transport.options.with_changes(
@@ -148,11 +148,11 @@ class Cstar(_Client[Transport]):
         base_url: The API's address. By default the environment variable `CSTAR_BASE_URL`, else
             `https://www.cstar.help/api/v1`.
         timeout: Seconds for each attempt to connect, and then for each wait for bytes to come or go; or an
-            `httpx.Timeout` to set these apart.
-        max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx.
+            `httpx.Timeout` to set these apart. By default 30.
+        max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. Asked by the server to wait longer, the
-            call raises at once, and the error's `retry_after` says how long it would be.
-        api_version: The API's version, a date (the `CStar-Version` header).
+            call raises at once, and the error's `retry_after` says how long it would be. By default 60.
+        api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
         http_client: An `httpx.Client` of your own. Its headers, cookies, hooks, auth, proxies and transport are used,
             its timeout and redirect setting are not, and it is not closed. Such a client does not pickle.
@@ -236,6 +236,9 @@ class Cstar(_Client[Transport]):
     ) -> T | JsonValue:
         """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
 
+        The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
+        comes back, is on the endpoint's own page.
+
         Args:
             method: `"GET"`, `"POST"`, `"PUT"`, `"PATCH"` or `"DELETE"`.
             path: The path below the base URL, such as `f"/teams/{team_id}/tickets"`.
@@ -259,8 +262,8 @@ class Cstar(_Client[Transport]):
             tickets = client.request("GET", f"/teams/{team_id}/tickets", params={"status": "open"})
             ```
         """
-        call: Call[T] = _request(method, path, params, json, cast_to, idempotency_key)
-        return self._send(call)
+        call: Call[T] = _request_call(method, path, params, json, cast_to, idempotency_key)
+        return self._transport.fetch(call)
 
     def whoami(self) -> Identity:
         """Ask whose key this is (API page "Authentication").
@@ -278,10 +281,18 @@ class Cstar(_Client[Transport]):
             team_id = client.whoami().team_id
             ```
         """
-        return self._send(_whoami())
+        return self._transport.fetch(_whoami_call())
 
     def close(self) -> None:
-        """Close the connections; an `http_client` of your own stays open."""
+        """Close the connections; an `http_client` of your own stays open.
+
+        Example:
+            ```python
+            client = Cstar()
+            team_id = client.whoami().team_id
+            client.close()
+            ```
+        """
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -291,9 +302,6 @@ class Cstar(_Client[Transport]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _send(self, call: Call[T]) -> T:
-        return decode(call, self._transport.send(call))
 
 
 class AsyncCstar(_Client[AsyncTransport]):
@@ -309,11 +317,11 @@ class AsyncCstar(_Client[AsyncTransport]):
         base_url: The API's address. By default the environment variable `CSTAR_BASE_URL`, else
             `https://www.cstar.help/api/v1`.
         timeout: Seconds for each attempt to connect, and then for each wait for bytes to come or go; or an
-            `httpx.Timeout` to set these apart.
-        max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx.
+            `httpx.Timeout` to set these apart. By default 30.
+        max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. Asked by the server to wait longer, the
-            call raises at once, and the error's `retry_after` says how long it would be.
-        api_version: The API's version, a date (the `CStar-Version` header).
+            call raises at once, and the error's `retry_after` says how long it would be. By default 60.
+        api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
         http_client: An `httpx.AsyncClient` of your own. Its headers, cookies, hooks, auth, proxies and transport are
             used, its timeout and redirect setting are not, and it is not closed. Such a client does not pickle.
@@ -397,6 +405,9 @@ class AsyncCstar(_Client[AsyncTransport]):
     ) -> T | JsonValue:
         """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
 
+        The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
+        comes back, is on the endpoint's own page.
+
         Args:
             method: `"GET"`, `"POST"`, `"PUT"`, `"PATCH"` or `"DELETE"`.
             path: The path below the base URL, such as `f"/teams/{team_id}/tickets"`.
@@ -420,8 +431,8 @@ class AsyncCstar(_Client[AsyncTransport]):
             tickets = await client.request("GET", f"/teams/{team_id}/tickets", params={"status": "open"})
             ```
         """
-        call: Call[T] = _request(method, path, params, json, cast_to, idempotency_key)
-        return await self._send(call)
+        call: Call[T] = _request_call(method, path, params, json, cast_to, idempotency_key)
+        return await self._transport.fetch(call)
 
     async def whoami(self) -> Identity:
         """Ask whose key this is (API page "Authentication").
@@ -439,10 +450,18 @@ class AsyncCstar(_Client[AsyncTransport]):
             team_id = (await client.whoami()).team_id
             ```
         """
-        return await self._send(_whoami())
+        return await self._transport.fetch(_whoami_call())
 
     async def close(self) -> None:
-        """Close the connections; an `http_client` of your own stays open."""
+        """Close the connections; an `http_client` of your own stays open.
+
+        Example:
+            ```python
+            client = AsyncCstar()
+            team_id = (await client.whoami()).team_id
+            await client.close()
+            ```
+        """
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -452,6 +471,3 @@ class AsyncCstar(_Client[AsyncTransport]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _send(self, call: Call[T]) -> T:
-        return decode(call, await self._transport.send(call))

@@ -209,7 +209,7 @@ def _encoding_hint(answer: Answer) -> str:
 
 
 def raise_for_status(call: Call[T], answer: Answer) -> None:
-    """Raise what an answer's status means, unless it is a success.
+    """Raise what an answer's status means, unless it is a success, or says 404 to a delete whose first answer was lost.
 
     Raises:
         APIStatusError: The class for this status, with what the server said.

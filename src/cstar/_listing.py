@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from cstar._call import Call, merge_query
 from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_flag, check_whole_number
-from cstar._codec import decode
 from cstar._walk import Ask, HasId, Walk
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from cstar._codec import Slice
-    from cstar._transport import AsyncTransport, Transport
     from cstar._types import QueryValue
 
 T = TypeVar("T", bound=HasId)
@@ -87,13 +85,3 @@ def listing(
     ahead = check_whole_number("prefetch", options["prefetch"], low=0, high=MAX_PREFETCH)
     query = merge_query({"page": str(first.page), "pageSize": str(first.size), **filters}, options["extra_query"])
     return Listing(Call("GET", path, parse, query), first, ahead, check_flag("gapless", options["gapless"]))
-
-
-def fetch(transport: Transport, call: Call[Slice[T]]) -> Slice[T]:
-    """Fetch one page."""
-    return decode(call, transport.send(call))
-
-
-async def async_fetch(transport: AsyncTransport, call: Call[Slice[T]]) -> Slice[T]:
-    """Fetch one page."""
-    return decode(call, await transport.send(call))

@@ -1,4 +1,4 @@
-"""The one logger, `cstar`: DEBUG for each attempt, INFO for each retry."""
+"""The one logger, `cstar`: DEBUG for an attempt, INFO for a wait, WARNING for a walk that cannot keep its promise."""
 
 from __future__ import annotations
 

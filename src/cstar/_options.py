@@ -26,9 +26,10 @@ API_VERSION = "2026-03-01"
 _KEY = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
-# Each call sets these itself: one value for all calls would send a wrong key, make every write the same write, or
-# belie the body.
-_RESERVED_HEADERS = {"authorization", "idempotency-key", "content-type", "content-length", "transfer-encoding"}
+# Each call sets these itself: one value for all calls would make every write the same write, or belie the body. And the
+# key would be the wrong one.
+HEADERS_OF_A_CALL = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
+_RESERVED_HEADERS = {"authorization", *HEADERS_OF_A_CALL}
 # Sockets cannot wait much longer; nobody does.
 _MAX_TIMEOUT = 1_000_000
 
@@ -188,7 +189,7 @@ def _mapping_of_headers(headers: object) -> dict[str, str]:
 def _check_header(option: str, name: str, value: object) -> None:
     if not _HEADER_NAME.fullmatch(name):
         raise ConfigurationError(f"{option}: {name!r} is no header name")
-    if name.lower() in _RESERVED_HEADERS:
+    if name in _RESERVED_HEADERS:
         raise ConfigurationError(f"{option}: {name} is set for each call, by api_key, idempotency_key or the body")
     if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
         raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without blanks around it")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cstar._listing import Listing, async_fetch, fetch
 from cstar._walk import Ask, HasId
 from cstar.errors import CstarError
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from cstar._codec import Slice
+    from cstar._listing import Listing
     from cstar._prefetch import Ahead, AsyncAhead
     from cstar._transport import AsyncTransport, Transport
 
@@ -72,9 +72,16 @@ class Page(_Page[T]):
         Raises:
             CstarError: This is the last page.
             APIError: The call failed.
+
+        Example:
+            ```python
+            page = client.customers.list(team_id)
+            if page.has_more:
+                page = page.get_next_page()
+            ```
         """
         ask = self._next_ask()
-        return Page(self._transport, self._listing, ask, fetch(self._transport, self._listing.page(ask)))
+        return Page(self._transport, self._listing, ask, self._transport.fetch(self._listing.page(ask)))
 
     def iter_pages(self) -> Iterator[Page[T]]:
         """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
@@ -84,6 +91,13 @@ class Page(_Page[T]):
 
         Raises:
             APIError: A call failed.
+
+        Example:
+            ```python
+            page = client.customers.list(team_id, page=2)
+            for each in page.iter_pages():
+                print(each.page, len(each.data))
+            ```
         """
         return _Pages(self._transport, self._listing, self._ask, self._part)
 
@@ -115,9 +129,16 @@ class AsyncPage(_Page[T]):
         Raises:
             CstarError: This is the last page.
             APIError: The call failed.
+
+        Example:
+            ```python
+            page = await client.customers.list(team_id)
+            if page.has_more:
+                page = await page.get_next_page()
+            ```
         """
         ask = self._next_ask()
-        part = await async_fetch(self._transport, self._listing.page(ask))
+        part = await self._transport.fetch(self._listing.page(ask))
         return AsyncPage(self._transport, self._listing, ask, part)
 
     def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
@@ -128,6 +149,13 @@ class AsyncPage(_Page[T]):
 
         Raises:
             APIError: A call failed.
+
+        Example:
+            ```python
+            page = await client.customers.list(team_id, page=2)
+            async for each in page.iter_pages():
+                print(each.page, len(each.data))
+            ```
         """
         return _AsyncPages(self._transport, self._listing, self._ask, self._part)
 
@@ -162,6 +190,13 @@ class AsyncPaginator(Generic[T]):
 
         Raises:
             APIError: A call failed.
+            CstarError: Two tasks take from it at the same time.
+
+        Example:
+            ```python
+            async for page in client.customers.list(team_id).iter_pages():
+                print(page.page, len(page.data))
+            ```
         """
         return _AsyncPages(self._transport, self._listing, self._listing.first, None)
 
@@ -214,7 +249,7 @@ class _Pages(Generic[T]):
         if self._ahead is not None:
             return self._ahead.answer(self._walk)
         self._transport.wait_for_budget()
-        return ask, fetch(self._transport, self._listing.page(ask))
+        return ask, self._transport.fetch(self._listing.page(ask))
 
     def close(self) -> None:
         """End the walk here; what was fetched ahead is thrown away."""
@@ -297,7 +332,7 @@ class _AsyncPages(Generic[T]):
         if self._ahead is not None:
             return await self._ahead.answer(self._walk)
         await self._transport.wait_for_budget()
-        return ask, await async_fetch(self._transport, self._listing.page(ask))
+        return ask, await self._transport.fetch(self._listing.page(ask))
 
     async def aclose(self) -> None:
         """End the walk here; what was fetched ahead is thrown away."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 
-from cstar._listing import async_fetch, fetch
 from cstar._walk import HasId
 from cstar.errors import CstarError
 
@@ -68,7 +67,7 @@ class Ahead(Generic[T]):
     """What a sync walk has asked for ahead, in the order of the walk, each request in a thread of its own."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
-        self._budget = transport
+        self._transport = transport
         self._listing = listing
         self._depth = _Depth(listing.prefetch)
         self._reset()
@@ -78,7 +77,7 @@ class Ahead(Generic[T]):
         if self._process != os.getpid():
             self._reset()  # the threads have stayed in the process that this one is a fork of
         if not self._asked and walk.next is not None:
-            self._budget.wait_for_budget()
+            self._transport.wait_for_budget()
             self._ask(walk.next, needed=True)
         self._fill(walk)
         ask, future = self._asked.popleft()
@@ -115,7 +114,7 @@ class Ahead(Generic[T]):
         self._threads: set[threading.Thread] = set()
         self._asked: deque[tuple[Ask, Future[Slice[T]]]] = deque()
         self._left = threading.Event()
-        self._transport = self._budget.until(self._left)
+        self._leavable = self._transport.until(self._left)
 
     def _fill(self, walk: Walk[T]) -> None:
         with contextlib.suppress(RuntimeError):  # no further thread to be had
@@ -125,11 +124,11 @@ class Ahead(Generic[T]):
                     return
 
     def _ask(self, ask: Ask, *, needed: bool = False) -> bool:
-        if not self._budget.reserve(needed=needed):
+        if not self._transport.reserve_page(needed=needed):
             return False
         future: Future[Slice[T]] = Future()
         # The thread must not hold on to us, or a walk that is dropped would never be collected.
-        transport, call = self._transport, self._listing.page(ask)
+        transport, call = self._leavable, self._listing.page(ask)
         slots, left, threads = self._slots, self._left, self._threads
         context = contextvars.copy_context()
 
@@ -139,11 +138,11 @@ class Ahead(Generic[T]):
                     if left.is_set():
                         future.set_exception(CstarError("the walk was closed"))
                     else:
-                        future.set_result(context.run(fetch, transport, call))
+                        future.set_result(context.run(transport.fetch, call))
             except BaseException as error:
                 future.set_exception(error)
             finally:
-                transport.release()
+                transport.release_page()
                 threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name="cstar-prefetch", daemon=True)
@@ -152,7 +151,7 @@ class Ahead(Generic[T]):
             thread.start()
         except BaseException:
             threads.discard(thread)
-            transport.release()
+            transport.release_page()
             raise
         self._asked.append((ask, future))
         return True
@@ -161,7 +160,7 @@ class Ahead(Generic[T]):
         self._asked.clear()
         self._left.set()
         self._left = threading.Event()
-        self._transport = self._budget.until(self._left)
+        self._leavable = self._transport.until(self._left)
 
 
 class AsyncAhead(Generic[T]):
@@ -223,10 +222,10 @@ class AsyncAhead(Generic[T]):
                 return
 
     def _ask(self, ask: Ask, *, needed: bool = False) -> bool:
-        if not self._transport.reserve(needed=needed):
+        if not self._transport.reserve_page(needed=needed):
             return False
         transport, call = self._transport, self._listing.page(ask)
-        self._asked.append((ask, _Job(lambda: async_fetch(transport, call), transport.release)))
+        self._asked.append((ask, _Job(lambda: transport.fetch(call), transport.release_page)))
         return True
 
     def _discard(self) -> None:

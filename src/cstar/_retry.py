@@ -1,6 +1,7 @@
 """Pure: is this outcome worth another attempt, and after how long. Strategies for tenacity, named for what they mean.
 
-To change the retry policy, change `policy` below: it is the only place that puts the strategies together.
+To change what is tried again, change `is_worth_retrying`: it also decides after the first attempt, when tenacity is not
+asked yet. To change the waits and the end, change `policy`, the only place that puts the strategies together.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, c
 import httpx
 from tenacity import AsyncRetrying, Retrying, sleep_using_event, stop_any, stop_when_event_set
 
-from cstar._codec import HIDDEN, Answer, raise_for_status, rate_limit, tighter
+from cstar._codec import HIDDEN, Answer, decode, raise_for_status, rate_limit, tighter
 from cstar._logging import logger
-from cstar._options import is_loopback
+from cstar._options import HEADERS_OF_A_CALL, is_loopback
 from cstar._retry import is_lost_answer, is_worth_retrying, policy
 from cstar._version import __version__
 from cstar.errors import (
@@ -51,8 +51,7 @@ T = TypeVar("T")
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} httpx/{httpx.__version__}"
-HEADERS_OF_A_CALL = ("Content-Type", "Content-Length", "Transfer-Encoding", "Idempotency-Key")
-READ = httpx.ByteStream(b"")
+EMPTY_STREAM = httpx.ByteStream(b"")
 # After these no byte of the request was sent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # httpx's own limit of 100 would let the 101st of an async app's simultaneous calls wait until it times out. Not more
@@ -114,7 +113,7 @@ class Pool(Generic[H]):
             built = self._built = (home, self._make())
         return built[1]
 
-    def release(self) -> H | None:
+    def detach(self) -> H | None:
         """Let go of the connections for good, and tell what the transport has to close for that."""
         if self._given is not None:
             return None
@@ -215,7 +214,7 @@ class _Common(Generic[H]):
         """A transport of other options over the same connections, which stay this one's to close."""
         return type(self)(options, self.pool, closes_pool=False)
 
-    def reserve(self, *, needed: bool) -> bool:
+    def reserve_page(self, *, needed: bool) -> bool:
         """Take a place in the key's budget for a page; whether there was one, or it is needed anyway."""
         budget = self.pool.rate_limit
         is_known = budget is not None and budget.reset_at > datetime.now(timezone.utc)
@@ -225,7 +224,7 @@ class _Common(Generic[H]):
             self.pool.reserved[os.getpid()] += 1
             return True
 
-    def release(self) -> None:
+    def release_page(self) -> None:
         """Give a place back: the answer has told of its request, or none is to come."""
         with self.pool.lock:
             self.pool.reserved[os.getpid()] -= 1
@@ -302,7 +301,7 @@ class _Common(Generic[H]):
         except httpx.ResponseNotRead:
             content = b""
         # It was read. As it is, it and its stream hold each other, and all of it waits for the garbage collector.
-        response.stream = READ
+        response.stream = EMPTY_STREAM
         answer = Answer(
             response.status_code,
             response.headers,
@@ -407,6 +406,10 @@ class Transport(_Common[httpx.Client]):
         """
         return _answer(call, self._outcome(Exchange(call)))
 
+    def fetch(self, call: Call[T]) -> T:
+        """Send a call, and give what its answer carries."""
+        return decode(call, self.send(call))
+
     def _outcome(self, exchange: Exchange) -> Outcome:
         outcome = exchange.first = self._attempt(exchange)
         # Only now, because to set the retrying up takes as long as to read an answer, and few calls need it.
@@ -437,7 +440,7 @@ class Transport(_Common[httpx.Client]):
 
     def until(self, left: threading.Event) -> Transport:
         """A transport over the same connections that neither retries nor sleeps any more once an event is set."""
-        transport = Transport(self.options, self.pool, closes_pool=False)
+        transport = self.with_options(self.options)
         transport._retrying = self._retrying.copy(
             sleep=sleep_using_event(left), stop=stop_any(self._policy["stop"], stop_when_event_set(left))
         )
@@ -445,7 +448,7 @@ class Transport(_Common[httpx.Client]):
 
     def close(self) -> None:
         """Close the connections, unless they are the caller's."""
-        if self._closes_pool and (http := self.pool.release()):
+        if self._closes_pool and (http := self.pool.detach()):
             http.close()
 
 
@@ -464,6 +467,10 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
             APIStatusError: The server answered with an error.
         """
         return _answer(call, await self._outcome(Exchange(call)))
+
+    async def fetch(self, call: Call[T]) -> T:
+        """Send a call, and give what its answer carries."""
+        return decode(call, await self.send(call))
 
     async def _outcome(self, exchange: Exchange) -> Outcome:
         outcome = exchange.first = await self._attempt(exchange)
@@ -496,7 +503,7 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
 
     async def close(self) -> None:
         """Close the connections, unless they are the caller's."""
-        if self._closes_pool and (http := self.pool.release()):
+        if self._closes_pool and (http := self.pool.detach()):
             await http.aclose()
 
 

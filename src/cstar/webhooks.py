@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -203,7 +203,10 @@ def _kind(event: object) -> str:
     return named if isinstance(named, str) and named in _KNOWN else "event"
 
 
-_KNOWN = frozenset({"customer.created", "customer.updated", "customer.deleted"})
+_KNOWN = frozenset(
+    get_args(each.model_fields["type"].annotation)[0]
+    for each in (CustomerCreatedEvent, CustomerUpdatedEvent, CustomerDeletedEvent)
+)
 
 WebhookEvent: TypeAlias = Annotated[
     Annotated[CustomerCreatedEvent, Tag("customer.created")]

@@ -1,4 +1,4 @@
-"""What callers receive: pydantic models, one file for each resource.
+"""What callers receive: pydantic models, one file for each resource, and the rate limit.
 
 They are loaded when the first one is named: only for a model does pydantic load most of itself, which would take longer
 than all else in importing the client.
@@ -41,5 +41,10 @@ def __getattr__(name: str) -> object:
         for file in _FILES:
             module = import_module(f"{__name__}.{file}")
             globals().update({public: getattr(module, public) for public in module.__all__})
-        return globals()[name]
+        if name in globals():
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -29,7 +29,7 @@ class Resource:
     """The base of a resource of `Cstar`.
 
     A raw resource has the same methods, and each of them returns the `RawResponse` of what it is declared to return.
-    `raw` is where that is told to the type checkers.
+    `raw_form` tells that to the type checkers.
     """
 
     def __init__(self, transport: Transport, *, raw: bool = False) -> None:
@@ -67,7 +67,7 @@ class AsyncResource:
 
 
 def _finish(answer: Answer, parse: Callable[[Answer], T], *, raw: bool) -> T:
-    # The one untruth, taken back by `raw`: the methods of a raw resource are not declared a second time.
+    # The one untruth, taken back by `raw_form`: the methods of a raw resource are not declared a second time.
     return cast("T", RawResponse(answer, parse)) if raw else parse(answer)
 
 
@@ -78,7 +78,7 @@ class _Raw(Protocol[ResourceT_co]):
     def resource(self) -> ResourceT_co: ...
 
 
-def raw(
+def raw_form(
     method: Callable[Concatenate[ResourceT, P], T],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]]:
     """The raw form of a method: the same call, with the type of what a raw resource returns."""
@@ -93,10 +93,10 @@ def raw(
     return decorate
 
 
-def async_raw(
+def async_raw_form(
     method: Callable[Concatenate[ResourceT, P], Awaitable[T]],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], Awaitable[RawResponse[T]]]]:
-    """The raw form of an async method; see `raw`."""
+    """The raw form of an async method; see `raw_form`."""
 
     def decorate(_: Callable[..., None]) -> Callable[Concatenate[_Raw[ResourceT], P], Awaitable[RawResponse[T]]]:
         @wraps(method)

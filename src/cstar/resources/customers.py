@@ -24,7 +24,7 @@ from cstar._check import (
 from cstar._codec import list_of, object_of
 from cstar._listing import listing
 from cstar._types import NOT_GIVEN
-from cstar.resources._resource import AsyncResource, Resource, async_raw, raw
+from cstar.resources._resource import AsyncResource, Resource, async_raw_form, raw_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -417,33 +417,37 @@ class Customers(Resource):
 
     @property
     def with_raw_response(self) -> CustomersWithRawResponse:
-        """The same five methods, each returning the `RawResponse` with status, headers and `parse()`."""
+        """The same methods, each returning the `RawResponse` with status, headers and `parse()`."""
         return CustomersWithRawResponse(Customers(self._transport, raw=True))
 
 
 class CustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `Customers`, each returning a `RawResponse`."""
+    """`client.customers.with_raw_response`: the methods of `Customers`, each returning a `RawResponse`.
+
+    Attributes:
+        resource: The `Customers` whose methods these are.
+    """
 
     def __init__(self, customers: Customers) -> None:
         self.resource = customers
 
-    @raw(Customers.list)
+    @raw_form(Customers.list)
     def list(self) -> None:
         """`Customers.list`, as a `RawResponse`."""
 
-    @raw(Customers.create)
+    @raw_form(Customers.create)
     def create(self) -> None:
         """`Customers.create`, as a `RawResponse`."""
 
-    @raw(Customers.get)
+    @raw_form(Customers.get)
     def get(self) -> None:
         """`Customers.get`, as a `RawResponse`."""
 
-    @raw(Customers.update)
+    @raw_form(Customers.update)
     def update(self) -> None:
         """`Customers.update`, as a `RawResponse`."""
 
-    @raw(Customers.delete)
+    @raw_form(Customers.delete)
     def delete(self) -> None:
         """`Customers.delete`, as a `RawResponse`."""
 
@@ -707,32 +711,36 @@ class AsyncCustomers(AsyncResource):
 
     @property
     def with_raw_response(self) -> AsyncCustomersWithRawResponse:
-        """The same five methods, each returning the `RawResponse` with status, headers and `parse()`."""
+        """The same methods, each returning the `RawResponse` with status, headers and `parse()`."""
         return AsyncCustomersWithRawResponse(AsyncCustomers(self._transport, raw=True))
 
 
 class AsyncCustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, each returning a `RawResponse`."""
+    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, each returning a `RawResponse`.
+
+    Attributes:
+        resource: The `AsyncCustomers` whose methods these are.
+    """
 
     def __init__(self, customers: AsyncCustomers) -> None:
         self.resource = customers
 
-    @async_raw(AsyncCustomers.list)
+    @async_raw_form(AsyncCustomers.list)
     def list(self) -> None:
         """`AsyncCustomers.list`, as a `RawResponse`."""
 
-    @async_raw(AsyncCustomers.create)
+    @async_raw_form(AsyncCustomers.create)
     def create(self) -> None:
         """`AsyncCustomers.create`, as a `RawResponse`."""
 
-    @async_raw(AsyncCustomers.get)
+    @async_raw_form(AsyncCustomers.get)
     def get(self) -> None:
         """`AsyncCustomers.get`, as a `RawResponse`."""
 
-    @async_raw(AsyncCustomers.update)
+    @async_raw_form(AsyncCustomers.update)
     def update(self) -> None:
         """`AsyncCustomers.update`, as a `RawResponse`."""
 
-    @async_raw(AsyncCustomers.delete)
+    @async_raw_form(AsyncCustomers.delete)
     def delete(self) -> None:
         """`AsyncCustomers.delete`, as a `RawResponse`."""
