@@ -33,6 +33,16 @@ def cstar_sandbox(_cstar_session_sandbox: Sandbox) -> Sandbox:
 
     It is started once per session and reset for each test. `cstar_sandbox.faults` makes it misbehave,
     `cstar_sandbox.requests` tells what arrived.
+
+    Returns:
+        The sandbox, running.
+
+    Example:
+        ```python
+        def test_an_outage_of_the_api_is_told(cstar_sandbox):
+            cstar_sandbox.faults.add("status", status=503, probability=1)
+            assert "try again later" in my_program(cstar_sandbox.url, cstar_sandbox.api_key)
+        ```
     """
     if _cstar_session_sandbox.is_running:
         _cstar_session_sandbox.reset()
@@ -43,7 +53,20 @@ def cstar_sandbox(_cstar_session_sandbox: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def cstar_client(cstar_sandbox: Sandbox) -> Iterator[Cstar]:
-    """A `Cstar` client of this test's sandbox, with its secret key."""
+    """A `Cstar` client of this test's sandbox, with its secret key.
+
+    Yields:
+        The client; it is closed after the test.
+
+    Example:
+        ```python
+        def test_the_report_counts_the_angry(cstar_client, cstar_sandbox):
+            cstar_client.customers.create(
+                cstar_sandbox.team_id, name="Jane Doe", email="jane@example.com", sentiment="angry"
+            )
+            assert my_report(cstar_client).angry == 1
+        ```
+    """
     from cstar import Cstar
 
     with Cstar(api_key=cstar_sandbox.api_key, base_url=cstar_sandbox.url) as client:
@@ -55,6 +78,15 @@ def async_cstar_client(cstar_sandbox: Sandbox) -> AsyncCstar:
     """An `AsyncCstar` client of this test's sandbox, with its secret key; it need not be closed.
 
     It works under pytest-asyncio, anyio and trio alike.
+
+    Returns:
+        The client.
+
+    Example:
+        ```python
+        async def test_the_report_counts_nobody(async_cstar_client):
+            assert (await my_report(async_cstar_client)).angry == 0
+        ```
     """
     from cstar import AsyncCstar
 

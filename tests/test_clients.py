@@ -14,6 +14,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,6 +22,7 @@ import httpx
 import pytest
 
 from cstar import AsyncCstar, BadRequestError, Cstar, CstarError, CustomerDetail, RawResponse
+from cstar._codec import Answer, retry_after
 from cstar._transport import _ssl_context
 from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
 
@@ -231,7 +233,8 @@ def test_a_request_is_the_one_that_httpx_would_build(say: Speaker, action: Any) 
     ours, theirs = sent(), sent(cookies={"session": "s"})
     assert theirs.headers.pop("Cookie") == "session=s"
     assert sorted(ours.headers.multi_items()) == sorted(theirs.headers.multi_items())
-    assert (ours.method, str(ours.url), ours.content) == (theirs.method, str(theirs.url), theirs.content)
+    assert (ours.method, ours.url.path, ours.content) == (theirs.method, theirs.url.path, theirs.content)
+    assert ours.url.params.multi_items() == theirs.url.params.multi_items()
     assert ours.extensions == theirs.extensions
 
 
@@ -284,6 +287,11 @@ def test_cookies_that_the_server_sets_come_back_to_it(wire: respx.Router, say: S
     )
     say(lambda client: client.customers.get(TEAM, ID))
     assert [call.request.headers.get("Cookie") for call in route.calls] == [None, "node=7"]
+
+
+def test_a_retry_after_date_that_does_not_know_its_zone_is_in_utc() -> None:
+    answer = Answer(429, httpx.Headers({"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}), b"", "key")
+    assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
 
 
 def test_your_own_auth_is_honoured(wire: respx.Router, say: Speaker) -> None:
@@ -419,6 +427,15 @@ def test_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
                     tasks.start_soon(one, number)
 
     anyio.run(work, backend=backend)
+
+
+def test_an_asyncio_program_that_has_not_loaded_trio_is_served_without_loading_it(
+    wire: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.get(GET).respond(json=ok(DETAIL))
+    monkeypatch.delitem(sys.modules, "trio")
+    assert Speaker("asyncio")(lambda client: client.customers.get(TEAM, ID)).id == ID
+    assert "trio" not in sys.modules
 
 
 def _ask(client: Cstar, team: str, answers: Any) -> None:

@@ -53,6 +53,12 @@ class RawResponse(Generic[T]):
 
         Raises:
             APIResponseValidationError: The body is not what the API documents.
+
+        Example:
+            ```python
+            response = client.customers.with_raw_response.get(team_id, customer_id)
+            print(response.request_id, response.parse().name)
+            ```
         """
         return self._parse(self._answer)
 

@@ -12,9 +12,11 @@ __all__ = ["NOT_GIVEN", "Json", "NotGiven", "QueryValue"]
 
 # Covariant where pydantic's JsonValue is not: a `dict[str, list[str]]` is a `Json`, but no `JsonValue`.
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+"""What `custom_fields`, `extra_body` and `json` may hold: strings, numbers, booleans, `None`, lists and mappings."""
 
 QueryScalar: TypeAlias = "str | int | float | bool"
 QueryValue: TypeAlias = "QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None"
+"""A value of `extra_query` and `params`. A list repeats its name; `None` is left out."""
 
 
 class NotGiven(Enum):
@@ -29,5 +31,5 @@ class NotGiven(Enum):
         return False
 
 
-# Stands for "leave this parameter out", where `None` already means something: in an update, null.
 NOT_GIVEN = NotGiven.NOT_GIVEN
+"""Stands for "leave this parameter out", where `None` already means something: in an update, null."""

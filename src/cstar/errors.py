@@ -51,7 +51,7 @@ class InvalidParameterError(CstarError, ValueError):
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
-        self.param = param
+        self.param: str | None = param
 
 
 class WebhookSignatureError(CstarError):
@@ -73,8 +73,8 @@ class APIError(CstarError):
 
     def __init__(self, message: str, *, attempts: int = 1, idempotency_key: str | None = None) -> None:
         super().__init__(message)
-        self.attempts = attempts
-        self.idempotency_key = idempotency_key
+        self.attempts: int = attempts
+        self.idempotency_key: str | None = idempotency_key
 
 
 class APIConnectionError(APIError):
@@ -105,9 +105,9 @@ class APIResponseValidationError(APIError):
         idempotency_key: str | None = None,
     ) -> None:
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
-        self.status_code = status_code
-        self.body = body
-        self.request_id = request_id
+        self.status_code: int = status_code
+        self.body: JsonValue = body
+        self.request_id: str | None = request_id
 
 
 class APIStatusError(APIError):
@@ -146,14 +146,14 @@ class APIStatusError(APIError):
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
         if status_code is not None:
             self.status_code = status_code
-        self.type = type
-        self.code = code
+        self.type: str | None = type
+        self.code: str | None = code
         self.message: str = message if server_message is None else server_message
-        self.param = param
-        self.doc_url = doc_url
-        self.request_id = request_id
-        self.body = body
-        self.retry_after = retry_after
+        self.param: str | None = param
+        self.doc_url: str | None = doc_url
+        self.request_id: str | None = request_id
+        self.body: JsonValue = body
+        self.retry_after: float | None = retry_after
 
 
 class BadRequestError(APIStatusError):

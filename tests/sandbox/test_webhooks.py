@@ -10,6 +10,7 @@ import logging
 import re
 import socket
 import ssl
+import struct
 import threading
 import time
 import uuid
@@ -22,7 +23,7 @@ import pytest
 
 from cstar.sandbox import Sandbox, _webhooks
 from cstar.sandbox._store import Customer
-from cstar.sandbox._webhooks import Webhooks
+from cstar.sandbox._webhooks import Webhooks, delivery_json
 
 SECRET = "whsec_a-secret-of-the-tests"
 TEAM = "11111111-2222-4333-8444-555555555555"
@@ -118,6 +119,10 @@ class Receiver:
         # Whoever was kept waiting may have hung up since.
         with contextlib.suppress(ConnectionError):
             if status == "drop the connection":
+                handler.close_connection = True
+            elif status == "reset the connection":
+                handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                socket.close(handler.connection.detach())
                 handler.close_connection = True
             elif status == "never end":
                 handler.send_response(200)
@@ -336,6 +341,7 @@ async def test_without_urls_nothing_is_recorded_and_no_http_client_is_made(to, m
         (302, 302, "answered 302, and redirects are not followed"),
         (307, 307, "answered 307, and redirects are not followed"),
         ("drop the connection", None, "Server disconnected without sending a response"),
+        ("reset the connection", None, "connection reset"),
     ],
 )
 async def test_anything_but_2xx_is_retried(receiver, to, fake_time, answer, status, error):
@@ -596,7 +602,7 @@ async def test_a_delivery_as_json_has_camel_case_keys_and_the_payload_parsed(rec
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     [attempt] = delivery.attempts
-    assert json.loads(json.dumps(delivery.to_json())) == {
+    assert json.loads(json.dumps(delivery_json(delivery))) == {
         "id": delivery.id,
         "eventId": delivery.event_id,
         "eventType": "customer.updated",
@@ -828,7 +834,7 @@ async def test_neither_the_secret_nor_a_password_shows_in_logs_json_or_errors(re
         [delivery] = webhooks.deliveries
     assert "Authorization" in receiver.posts[0].headers
     endpoints = _webhooks.endpoints([receiver.url.replace("//", "//me:hunter2@")])
-    shown = f"{caplog.text} {json.dumps(delivery.to_json())} {delivery} {caught.value} {webhooks!r} {endpoints}"
+    shown = f"{caplog.text} {json.dumps(delivery_json(delivery))} {delivery} {caught.value} {webhooks!r} {endpoints}"
     assert receiver.url in shown
     assert not {secret for secret in (SECRET, "hunter2", "me:") if secret in shown}
 

@@ -11,7 +11,10 @@ from cstar.models._base import AnyString, Model
 __all__ = ["Customer", "CustomerDetail", "CustomerSentiment", "CustomerStatus", "DeletedCustomer", "RecentTicket"]
 
 CustomerSentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
+"""The sentiments that a request may name (API page "Customers")."""
+
 CustomerStatus: TypeAlias = Literal["active", "inactive"]
+"""The statuses that a request may name (API page "Customers")."""
 
 
 class Customer(Model):
@@ -65,7 +68,7 @@ class RecentTicket(Model):
 
 
 class CustomerDetail(Customer):
-    """A customer with the newest tickets, as `customers.get` returns it.
+    """A `Customer` with the newest tickets, as `customers.get` returns it.
 
     Attributes:
         recent_tickets: The 10 newest tickets; `None` where `expand` asked to leave them out.

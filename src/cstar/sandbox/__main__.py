@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cstar.sandbox import Sandbox
+from cstar.sandbox._faults import read_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
     if options.fault_rate:
         box.faults.add("flaky", probability=options.fault_rate, seed=options.seed)
     for fault in options.fault:
-        box.faults.add_json(fault)
+        box.faults.add(**read_fault(fault))
     return box
 
 

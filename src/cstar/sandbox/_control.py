@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cstar.sandbox._faults import fault_json, read_fault
+from cstar.sandbox._journal import request_json
+from cstar.sandbox._webhooks import delivery_json
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
@@ -33,7 +37,7 @@ def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: 
     """The control endpoint."""
 
     async def list_faults(_request: Request) -> Response:
-        return _listed(fault.to_json() for fault in faults)
+        return _listed(fault_json(fault) for fault in faults)
 
     async def add_fault(request: Request) -> Response:
         try:
@@ -41,20 +45,20 @@ def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: 
         except (ValueError, RecursionError):
             return _error(400, 'The body must be JSON, such as {"kind": "drop", "times": 2}.')
         try:
-            fault = faults.add_json(document)
+            fault = faults.add(**read_fault(document))
         except ValueError as error:
             return _error(400, str(error))
-        return JSONResponse({"data": fault.to_json()}, 201)
+        return JSONResponse({"data": fault_json(fault)}, 201)
 
     async def clear_faults(_request: Request) -> Response:
         faults.clear()
         return Response(status_code=204)
 
     async def list_requests(_request: Request) -> Response:
-        return _listed(received.to_json() for received in journal.requests())
+        return _listed(request_json(received) for received in journal.requests())
 
     async def list_deliveries(_request: Request) -> Response:
-        return _listed(delivery.to_json() for delivery in webhooks.deliveries)
+        return _listed(delivery_json(delivery) for delivery in webhooks.deliveries)
 
     async def start_over(_request: Request) -> Response:
         reset()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cstar.sandbox._validation import Json, JsonObject
 
 FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flaky"]
+"""The ways to misbehave; `Faults.add` says what each one does."""
+
 When = Literal["before", "after"]
 
 _LONGEST = 3600.0
@@ -24,7 +26,22 @@ _METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE")
 
 @dataclass(frozen=True)
 class Fault:
-    """A way to misbehave, and the requests that it strikes; see `Faults.add` for what the fields mean."""
+    """A way to misbehave, and the requests that it strikes, as `Faults.add` returns it.
+
+    What was not given to `Faults.add` is `None`.
+
+    Attributes:
+        kind: What it does.
+        status: The answer's status.
+        retry_after: The answer's `Retry-After` header: seconds, or any text.
+        seconds: How long a latency lasts, in seconds.
+        when: Whether it strikes "before" or "after" the API does its work.
+        method: The method of the requests that it strikes; `None` for any.
+        path: The path of the requests that it strikes, with `*` and `?`; `None` for any.
+        times: How many requests it strikes; `None` for one, or for no limit where there is a probability.
+        probability: How likely each matching request is to be struck.
+        seed: What makes it pick the same ones each time.
+    """
 
     kind: FaultKind
     status: int | None = None
@@ -45,18 +62,24 @@ class Fault:
         """Whether the API does its work before the answer is spoilt."""
         return self.when == "after" if self.when else self.kind in {"cut", "garbage"}
 
-    def matches(self, method: str, path: str) -> bool:
-        """Whether a request is one of those that this fault may strike."""
-        if self.method is not None and self.method.upper() != method:
-            return False
-        if self.path is None:
-            return True
-        pattern = self.path.replace("[", "[[]")  # which means nothing special here
-        return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix(BASE_PATH), pattern)
 
-    def to_json(self) -> JsonObject:
-        """What was given, in the control endpoint's spelling."""
-        return {_json_name(name): value for name, value in asdict(self).items() if value is not None}
+def fault_json(fault: Fault) -> JsonObject:
+    """What was given, in the control endpoint's spelling."""
+    return {_json_name(name): value for name, value in asdict(fault).items() if value is not None}
+
+
+def read_fault(document: Json) -> dict[str, Any]:
+    """The arguments for `Faults.add` from a JSON object, in which `retry_after` is called `retryAfter`.
+
+    Of whatever types, and without a kind an empty one: the fault checks its values itself.
+    """
+    if not isinstance(document, dict):
+        raise ValueError('A fault is a JSON object such as {"kind": "drop", "times": 2}.')  # noqa: TRY004 - input
+    names = {_json_name(each.name): each.name for each in fields(Fault)}
+    for name in document:
+        if name not in names:
+            raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(names)}.")
+    return {"kind": "", **{names[name]: value for name, value in document.items()}}
 
 
 @dataclass(frozen=True)
@@ -68,7 +91,10 @@ class Strike:
 
 
 class Faults:
-    """The faults that lie in wait; any thread may change them while requests are served."""
+    """`box.faults`: the faults that lie in wait. Iterate over it for those that can still strike.
+
+    Any thread may change them while requests are served.
+    """
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
@@ -115,28 +141,41 @@ class Faults:
 
         Raises:
             ValueError: These do not fit together; the message says what would.
-        """
-        return self._arm(Fault(kind, status, retry_after, seconds, when, method, path, times, probability, seed))
 
-    def add_json(self, document: Json) -> Fault:
-        """`add` with its arguments as a JSON object, in which `retry_after` is called `retryAfter`."""
-        if not isinstance(document, dict):
-            raise ValueError('A fault is a JSON object such as {"kind": "drop", "times": 2}.')  # noqa: TRY004 - input
-        names = {_json_name(each.name): each.name for each in fields(Fault)}
-        for name in document:
-            if name not in names:
-                raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(names)}.")
-        # Of whatever types: the fault checks its values itself.
-        given: dict[str, Any] = {"kind": "", **{names[name]: value for name, value in document.items()}}
-        return self._arm(Fault(**given))
+        Example:
+            ```python
+            box.faults.add("status", status=503, times=2)
+            box.faults.add("drop", when="after", method="POST", path="*/customers")
+            ```
+        """
+        fault = Fault(kind, status, retry_after, seconds, when, method, path, times, probability, seed)
+        with self._lock:
+            self._armed.append(_Armed(fault))
+        return fault
 
     def remove(self, fault: Fault) -> None:
-        """Take a fault back; do nothing if it has struck often enough already."""
+        """Take a fault back; do nothing if it has struck often enough already.
+
+        Args:
+            fault: What `add` returned.
+
+        Example:
+            ```python
+            outage = box.faults.add("status", status=503, probability=1)
+            box.faults.remove(outage)
+            ```
+        """
         with self._lock:
             self._armed = [armed for armed in self._armed if armed.fault is not fault]
 
     def clear(self) -> None:
-        """Behave again."""
+        """Behave again: take every fault back.
+
+        Example:
+            ```python
+            box.faults.clear()
+            ```
+        """
         with self._lock:
             self._armed.clear()
 
@@ -146,12 +185,20 @@ class Faults:
             return iter([armed.fault for armed in self._armed])
 
     def strike(self, method: str, path: str) -> Strike:
-        """What happens to a request that has just arrived."""
+        """Decide what happens to a request that has just arrived. The sandbox calls this; it uses faults up.
+
+        Args:
+            method: The HTTP method, in upper case.
+            path: The path, without the query.
+
+        Returns:
+            How long to hold the request up, and the fault that spoils its answer, if one does.
+        """
         delay, spoiling = 0.0, None
         with self._lock:
             for armed in self._armed:
                 fault = armed.fault
-                if (spoiling and fault.kind != "latency") or not fault.matches(method, path) or not armed.strikes():
+                if (spoiling and fault.kind != "latency") or not _matches(fault, method, path) or not armed.strikes():
                     continue
                 if fault.kind == "latency":
                     delay += fault.seconds or 0.0
@@ -159,11 +206,6 @@ class Faults:
                     spoiling = armed.chance.choice(_FLAKY) if fault.kind == "flaky" else fault
             self._armed = [armed for armed in self._armed if armed.left != 0]
         return Strike(delay, spoiling)
-
-    def _arm(self, fault: Fault) -> Fault:
-        with self._lock:
-            self._armed.append(_Armed(fault))
-        return fault
 
 
 class _Armed:
@@ -180,6 +222,15 @@ class _Armed:
         if self.left is not None:
             self.left -= 1
         return True
+
+
+def _matches(fault: Fault, method: str, path: str) -> bool:
+    if fault.method is not None and fault.method.upper() != method:
+        return False
+    if fault.path is None:
+        return True
+    pattern = fault.path.replace("[", "[[]")  # which means nothing special here
+    return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix(BASE_PATH), pattern)
 
 
 def _json_name(name: str) -> str:

@@ -53,21 +53,22 @@ class ReceivedRequest:
     at: datetime
     duration: float
 
-    def to_json(self) -> JsonObject:
-        """The same as JSON; a body that is not UTF-8 has replacement characters."""
-        return {
-            "method": self.method,
-            "path": self.path,
-            "query": self.query,
-            "headers": dict[str, Json](self.headers),
-            "body": self.body.decode(errors="replace"),
-            "status": self.status,
-            "requestId": self.request_id,
-            "replayed": self.replayed,
-            "fault": self.fault,
-            "at": _clock.iso(_clock.instant(self.at)),
-            "duration": self.duration,
-        }
+
+def request_json(received: ReceivedRequest) -> JsonObject:
+    """A request as JSON; a body that is not UTF-8 has replacement characters."""
+    return {
+        "method": received.method,
+        "path": received.path,
+        "query": received.query,
+        "headers": dict[str, Json](received.headers),
+        "body": received.body.decode(errors="replace"),
+        "status": received.status,
+        "requestId": received.request_id,
+        "replayed": received.replayed,
+        "fault": received.fault,
+        "at": _clock.iso(_clock.instant(received.at)),
+        "duration": received.duration,
+    }
 
 
 def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from cstar.sandbox import _clock
 from cstar.sandbox._control import CONTROL_PATH
+from cstar.sandbox._faults import fault_json
 from cstar.sandbox._validation import ListQuery
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _faults(state: State, root: str) -> Html:
 
 
 def _fault(fault: Fault) -> Html:
-    details = fault.to_json()
+    details = fault_json(fault)
     kind = _badge(str(details.pop("kind")), "bad")
     return element("li", kind, *(element("code", element("i", name), f" {value}") for name, value in details.items()))
 

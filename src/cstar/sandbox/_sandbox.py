@@ -54,6 +54,12 @@ class Sandbox:
 
     Raises:
         ValueError: One of these is not what it should be; the message says what is.
+
+    Example:
+        ```python
+        with Sandbox(customers=50) as box, Cstar(api_key=box.api_key, base_url=box.url) as client:
+            print(client.customers.list(box.team_id).total)
+        ```
     """
 
     def __init__(
@@ -97,6 +103,13 @@ class Sandbox:
             OSError: The port is taken.
             sqlite3.Error: The database cannot be opened.
             ValueError: The database is a file of another program, or of another version of the sandbox.
+
+        Example:
+            ```python
+            box = Sandbox(port=4010, database="cstar.db")
+            box.start()
+            print(box.url)
+            ```
         """
         if self._running is not None:
             raise RuntimeError(f"This sandbox is already running at {self.url}; stop() it before starting it again.")
@@ -131,6 +144,15 @@ class Sandbox:
         """Close every connection, the port and the database; do nothing if it is not running.
 
         Takes about a fifth of a second, also with idle or half-open connections.
+
+        Example:
+            ```python
+            box.start()
+            try:
+                print(box.url)
+            finally:
+                box.stop()
+            ```
         """
         running, self._running = self._running, None
         if running is not None:
@@ -149,6 +171,12 @@ class Sandbox:
 
         Raises:
             RuntimeError: It is not running.
+
+        Example:
+            ```python
+            box.reset()
+            assert not box.requests
+            ```
         """
         if self._running is None:
             raise RuntimeError("This sandbox is not running, so there is nothing to reset.")
@@ -175,7 +203,15 @@ class Sandbox:
             The same as `deliveries`.
 
         Raises:
+            RuntimeError: It was not started yet.
             TimeoutError: Some are still pending; says where to and why.
+
+        Example:
+            ```python
+            client.customers.create(box.team_id, name="Jane Doe", email="jane@example.com")
+            [delivery] = box.wait_for_deliveries()
+            assert delivery.outcome == "delivered"
+            ```
         """
         return self._last_run().webhooks.wait_until_settled(timeout)
 

@@ -67,15 +67,6 @@ class DeliveryAttempt:
     error: str | None
     duration: float
 
-    def to_json(self) -> JsonObject:
-        return {
-            "at": _clock.iso(_clock.instant(self.at)),
-            "signature": self.signature,
-            "status": self.status,
-            "error": self.error,
-            "duration": self.duration,
-        }
-
 
 @dataclass(frozen=True)
 class Delivery:
@@ -103,19 +94,31 @@ class Delivery:
     outcome: Outcome = "pending"
     attempts: tuple[DeliveryAttempt, ...] = ()
 
-    def to_json(self) -> JsonObject:
-        payload: Json = json.loads(self.payload)
-        return {
-            "id": self.id,
-            "eventId": self.event_id,
-            "eventType": self.event_type,
-            "customerId": self.customer_id,
-            "url": self.url,
-            "webhookId": self.webhook_id,
-            "payload": payload,
-            "outcome": self.outcome,
-            "attempts": [attempt.to_json() for attempt in self.attempts],
-        }
+
+def delivery_json(delivery: Delivery) -> JsonObject:
+    """A delivery and its attempts as JSON."""
+    payload: Json = json.loads(delivery.payload)
+    return {
+        "id": delivery.id,
+        "eventId": delivery.event_id,
+        "eventType": delivery.event_type,
+        "customerId": delivery.customer_id,
+        "url": delivery.url,
+        "webhookId": delivery.webhook_id,
+        "payload": payload,
+        "outcome": delivery.outcome,
+        "attempts": [_attempt_json(attempt) for attempt in delivery.attempts],
+    }
+
+
+def _attempt_json(attempt: DeliveryAttempt) -> JsonObject:
+    return {
+        "at": _clock.iso(_clock.instant(attempt.at)),
+        "signature": attempt.signature,
+        "status": attempt.status,
+        "error": attempt.error,
+        "duration": attempt.duration,
+    }
 
 
 class Webhooks:
