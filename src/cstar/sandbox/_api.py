@@ -21,7 +21,7 @@ from cstar.sandbox._errors import ApiError
 from cstar.sandbox._rate_limit import RateLimiter, Usage
 from cstar.sandbox._seed import seed
 from cstar.sandbox._store import Customer, Remembered, Store, Ticket, is_busy
-from cstar.sandbox._validation import Json, JsonObject
+from cstar.sandbox._validation import PUBLIC_ID_PATTERN, UUID_PATTERN, Json, JsonObject
 
 if TYPE_CHECKING:
     from cstar.sandbox._webhooks import EventType
@@ -32,8 +32,6 @@ LATEST_VERSION = "2026-03-01"
 RECENT_TICKETS = 10
 _IDEMPOTENCY_WINDOW = 24 * _clock.HOUR
 _KEY = re.compile(r"[sp]k_(?:live|test)_[A-Za-z0-9_-]{32}")
-_PREFIXED_ID = re.compile(r"cus_([0-9a-f]{32})")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 _log = logging.getLogger("cstar.sandbox")
 
@@ -334,10 +332,9 @@ def _fingerprint(call: Call) -> str:
 
 def _customer_uuid(text: str) -> uuid.UUID | None:
     """The UUID behind a customer's address: `cus_` and its 32 digits, or the UUID itself."""
-    prefixed = _PREFIXED_ID.fullmatch(text)
-    if prefixed:
-        return uuid.UUID(prefixed[1])
-    return uuid.UUID(text) if _UUID.fullmatch(text) else None
+    if re.fullmatch(PUBLIC_ID_PATTERN, text):
+        return uuid.UUID(text.removeprefix("cus_"))
+    return uuid.UUID(text) if re.fullmatch(UUID_PATTERN, text) else None
 
 
 def _customer_json(customer: Customer) -> JsonObject:

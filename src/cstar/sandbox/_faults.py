@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cstar.sandbox._api import BASE_PATH
+from cstar.sandbox._validation import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,15 +251,19 @@ def _check(fault: Fault) -> None:
     if fault.kind == "latency" and fault.seconds is None:
         raise ValueError("The kind 'latency' needs seconds, such as seconds=0.5.")
     for name, allowed, holds in (
-        ("status", "a whole number from 200 to 599", _is_whole(fault.status) and 200 <= (fault.status or 0) <= 599),
+        (
+            "status",
+            "a whole number from 200 to 599",
+            is_whole(fault.status) and 200 <= (fault.status or 0) <= 599,
+        ),
         ("retry_after", "seconds from 0 on, or a text", _is_retry_after(fault.retry_after)),
         ("seconds", f"a number from 0 to {_LONGEST:g}", _is_number(fault.seconds, 0, _LONGEST)),
         ("when", "'before' or 'after'", fault.when in get_args(When)),
         ("method", f"one of {', '.join(_METHODS)}", isinstance(fault.method, str) and fault.method.upper() in _METHODS),
         ("path", "a path such as '*/customers', without a query", _is_path(fault.path)),
-        ("times", "a whole number from 1 on", _is_whole(fault.times) and (fault.times or 0) >= 1),
+        ("times", "a whole number from 1 on", is_whole(fault.times) and (fault.times or 0) >= 1),
         ("probability", "above 0 and at most 1", _is_number(fault.probability, 0, 1) and fault.probability != 0),
-        ("seed", "a whole number", _is_whole(fault.seed)),
+        ("seed", "a whole number", is_whole(fault.seed)),
     ):
         value = getattr(fault, name)
         if value is not None and not holds:
@@ -271,10 +276,6 @@ _ONLY_FOR = {
     "seconds": ("latency",),
     "when": ("status", "drop", "garbage", "html"),
 }
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: object, least: float, most: float) -> bool:

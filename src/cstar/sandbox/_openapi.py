@@ -24,8 +24,10 @@ from cstar.sandbox._validation import (
     MAX_NESTING,
     MAX_PAGE,
     MAX_PAGE_SIZE,
+    PUBLIC_ID_PATTERN,
     SENTIMENTS,
     STATUSES,
+    UUID_PATTERN,
     VISIBLE_CHARACTER_PATTERN,
     Json,
 )
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cstar.sandbox._validation import JsonObject
-
-_PUBLIC_ID = "cus_[0-9a-f]{32}"
-_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 _REFUSALS = {
     400: ("BadRequest", "The request is malformed; `error.param` names the field, parameter or header at fault."),
@@ -250,7 +249,7 @@ def _shared_parameters(team_id: str) -> JsonObject:
         "CustomerId": _path_parameter(
             "customerId",
             "The customer's id, or the UUID in it.",
-            {"type": "string", "pattern": f"^(?:{_PUBLIC_ID}|{_UUID})$"},
+            {"type": "string", "pattern": f"^(?:{PUBLIC_ID_PATTERN}|{UUID_PATTERN})$"},
         ),
         "Version": _header(
             "CStar-Version",

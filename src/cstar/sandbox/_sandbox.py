@@ -15,6 +15,7 @@ from cstar.sandbox._rate_limit import RateLimiter
 from cstar.sandbox._seed import seed
 from cstar.sandbox._server import listen, serving
 from cstar.sandbox._store import Identity, Store
+from cstar.sandbox._validation import is_whole
 from cstar.sandbox._webhooks import Webhooks, endpoints
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class Sandbox:
         rate_limit: tuple[int, float] | None = None,
         webhook_url: str | Sequence[str] | None = None,
     ) -> None:
-        _check("port", port, "a whole number from 0 to 65535", holds=_is_whole(port) and 0 <= port <= 65535)
+        _check("port", port, "a whole number from 0 to 65535", holds=is_whole(port) and 0 <= port <= 65535)
         _check("host", host, "an address such as '127.0.0.1'", holds=_is_text(host))
-        _check("customers", customers, "a whole number from 0 on", holds=_is_whole(customers) and customers >= 0)
+        _check("customers", customers, "a whole number from 0 on", holds=is_whole(customers) and customers >= 0)
         _check(
             "rate_limit",
             rate_limit,
@@ -275,10 +276,6 @@ def _check(name: str, value: object, allowed: str, *, holds: bool) -> None:
         raise ValueError(f"{name} must be {allowed}, not {value!r}.")
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -292,7 +289,7 @@ def _is_rate(value: object) -> bool:
         return False
     requests, seconds = pair
     is_span = isinstance(seconds, (int, float)) and _SHORTEST_WINDOW <= seconds <= _LONGEST_WINDOW
-    return isinstance(requests, int) and not isinstance(requests, bool) and requests >= 1 and is_span
+    return is_whole(requests) and cast("int", requests) >= 1 and is_span
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ VISIBLE_CHARACTER_PATTERN = rf"[^{_SPACES_AND_CONTROLS}]"
 # Deliberately plain: dotted atoms, an @, and a domain of at least two labels. Quoted local parts are legal mail but,
 # in an API call, nearly always a mistake.
 EMAIL_PATTERN = rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}"
+PUBLIC_ID_PATTERN = "cus_[0-9a-f]{32}"
+UUID_PATTERN = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 IDEMPOTENCY_KEY_PATTERN = "[!-~](?:[ -~]*[!-~])?"
 
 
@@ -273,3 +275,8 @@ def _missing(name: str) -> ApiError:
 
 def _invalid(param: str | None, message: str) -> ApiError:
     return ApiError("parameter_invalid", message, param=param)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an int, which a bool is only in name."""
+    return isinstance(value, int) and not isinstance(value, bool)
