@@ -75,8 +75,10 @@ def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None)
 
 def merge_query(named: Mapping[str, str | None], extra: Mapping[str, object] | None) -> tuple[tuple[str, str], ...]:
     """The named query parameters that were given, with those of `extra_query`, in the API's spelling."""
-    added = [] if extra is None else check_query("extra_query", extra)
-    given = [(name, value) for name, value in named.items() if value is not None]
+    given = tuple([(name, value) for name, value in named.items() if value is not None])
+    if extra is None:
+        return given
+    added = check_query("extra_query", extra)
     _refuse_repeated("extra_query", dict(added), dict(given))
     return (*given, *added)
 

@@ -427,8 +427,9 @@ class Transport(_Common[httpx.Client]):
             response = http.send(request, stream=True, follow_redirects=False)
             try:
                 response.read()
-            finally:
+            except BaseException:
                 response.close()
+                raise
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._unanswered(exchange, error, response)
         return self._answered(exchange, response)
@@ -489,8 +490,9 @@ class AsyncTransport(_Common[httpx.AsyncClient]):
             response = await http.send(request, stream=True, follow_redirects=False)
             try:
                 await response.aread()
-            finally:
+            except BaseException:
                 await response.aclose()
+                raise
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._unanswered(exchange, error, response)
         return self._answered(exchange, response)
