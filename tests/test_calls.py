@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import cstar
-from cstar import Customer, CustomerDetail, DeletedCustomer, Identity, RateLimit
+from cstar import Customer, CustomerDetail, DeletedCustomer, Identity, InvalidParameterError, RateLimit
 from cstar._codec import tighter
 from support import CUSTOMER, CUSTOMERS, DELETE_SAMPLE, DETAIL, GET_SAMPLE, ID, KEY, LIST_SAMPLE, TEAM, URL, Speaker, ok
 
@@ -317,3 +317,31 @@ def test_of_answers_that_overtake_each_other_the_one_given_last_counts() -> None
     assert tighter(stands(5), stands(7, limit=2000)) == stands(5)
     assert tighter(None, stands(5)) == tighter(stands(5), None) == stands(5)
     assert tighter(None, None) is None
+
+
+def test_delete_returns_what_the_server_says_of_it(wire: respx.Router, say: Speaker) -> None:
+    wire.delete(f"{CUSTOMERS}/{ID}").respond(json=ok({"deleted": True, "id": ID, "purgedAt": "2026-04-01T00:00:00Z"}))
+    receipt = say(lambda client: client.customers.delete(TEAM, ID))
+    assert receipt.model_dump(by_alias=True)["purgedAt"] == "2026-04-01T00:00:00Z"
+
+
+def test_a_refused_repetition_names_its_parameter_and_all_that_is_repeated(wire: respx.Router, say: Speaker) -> None:
+    repeated = {"name": "K", "email": "k@x.io", "plan": "pro"}
+    with pytest.raises(InvalidParameterError, match=r"^extra_body may not repeat 'email', 'name': ") as caught:
+        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", extra_body=repeated))
+    assert caught.value.param == "extra_body"
+    with pytest.raises(InvalidParameterError, match=r"^extra_query may not repeat 'page': ") as caught:
+        say(lambda client: client.customers.list(TEAM, extra_query={"page": "2"}))
+    assert caught.value.param == "extra_query"
+
+
+def test_a_refused_idempotency_key_is_told_by_its_parameter(wire: respx.Router, say: Speaker) -> None:
+    with pytest.raises(InvalidParameterError, match=r"^idempotency_key must ") as caught:
+        say(lambda client: client.customers.delete(TEAM, ID, idempotency_key="two\nlines"))
+    assert caught.value.param == "idempotency_key"
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 299])
+def test_every_2xx_is_a_success(wire: respx.Router, say: Speaker, status: int) -> None:
+    wire.get(f"{CUSTOMERS}/{ID}").respond(status, json=ok(DETAIL))
+    assert say(lambda client: client.customers.get(TEAM, ID)).id == ID

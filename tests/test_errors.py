@@ -6,6 +6,7 @@ import copy
 import gzip
 import logging
 import pickle
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ from cstar import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
+from cstar._call import Call
+from cstar._codec import Answer, json_or_none, raise_for_status
+from cstar.webhooks import construct_event, sign
 from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, error, ok
 
 if TYPE_CHECKING:
@@ -536,3 +540,116 @@ def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(wire: respx.Ro
     with pytest.raises(ConflictError) as caught:
         say(create)
     assert "earlier attempt" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "sentence"),
+    [
+        (401, b'{"detail": "Nope"}', "401 Unauthorized: Nope"),
+        (599, b'{"detail": "Nope."}', "599: Nope."),
+        (502, b"", "502 Bad Gateway: the answer's body is empty, or could not be read."),
+        (404, b"7", "404 Not Found: the answer does not say why."),
+    ],
+)
+def test_a_message_holds_nothing_that_the_answer_does_not_give(
+    wire: respx.Router, say: Speaker, status: int, content: bytes, sentence: str
+) -> None:
+    wire.get(GET).respond(status, content=content)
+    assert str(fail(say)) == f"GET {GET} failed with {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the body is empty"),
+        (b'{"success": false, "error": {"param": "x"}}', "it reports an error: it does not say which"),
+    ],
+)
+def test_a_wrong_answer_that_says_nothing_is_called_so(
+    wire: respx.Router, say: Speaker, content: bytes, reason: str
+) -> None:
+    wire.get(GET).respond(200, content=content)
+    assert str(fail(say)) == f"GET {GET} was answered with 200 OK, but not as the API documents: {reason}"
+
+
+@pytest.mark.parametrize("content", [b'\r\n {"name": "Private Words', b'[{"name": "Private Words', b' ["Private Words'])
+def test_json_that_breaks_off_is_not_quoted(wire: respx.Router, say: Speaker, content: bytes) -> None:
+    wire.get(GET).respond(200, content=content)
+    caught = fail(say)
+    assert "the body is not JSON: EOF while parsing" in str(caught)
+    assert "Private" not in str(caught)
+
+
+@pytest.mark.parametrize(("length", "quoted"), [(120, "x" * 120), (121, "x" * 120 + "…")])
+def test_a_foreign_answer_is_quoted_up_to_120_characters(
+    wire: respx.Router, say: Speaker, length: int, quoted: str
+) -> None:
+    wire.get(GET).respond(502, text="x" * length)
+    assert f"'{quoted}'" in str(fail(say))
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?"])
+def test_a_message_that_ends_a_sentence_gets_no_other_mark(wire: respx.Router, say: Speaker, mark: str) -> None:
+    wire.get(GET).respond(429, json=error(message=f"Slow down{mark}"), headers={"Retry-After": "90"})
+    assert f"Slow down{mark} Retry after 90 s." in str(fail(say))
+
+
+def test_a_conflict_after_a_lost_answer_reads_as_sentences(wire: respx.Router, say: Speaker) -> None:
+    wire.patch(GET).mock(side_effect=[httpx.ReadTimeout(""), httpx.Response(409, json={"message": "Taken"})])
+    with pytest.raises(ConflictError) as caught:
+        say(lambda client: client.customers.update(TEAM, ID, email="j@x.io"))
+    assert str(caught.value) == (
+        f"PATCH {GET} failed with 409 Conflict: Taken. "
+        "An earlier attempt got no answer: the conflict may be with what it did. (2 attempts)"
+    )
+
+
+@pytest.mark.parametrize(("status", "redirects"), [(300, True), (308, True), (400, False), (201, False)])
+def test_only_a_redirect_is_said_to_lead_elsewhere(
+    wire: respx.Router, say: Speaker, status: int, redirects: bool
+) -> None:
+    wire.get(GET).respond(status, headers={"Location": "https://elsewhere.test/"})
+    assert ("it redirects to https://elsewhere.test/" in str(fail(say))) is redirects
+
+
+def test_a_wrong_answer_keeps_its_body_and_the_number_of_attempts(wire: respx.Router, say: Speaker) -> None:
+    wrong = {"success": True, "data": {"id": 7}}
+    wire.get(GET).mock(side_effect=[httpx.Response(503), httpx.Response(200, json=wrong)])
+    caught = fail(say, max_retries=1)
+    assert isinstance(caught, APIResponseValidationError)
+    assert (caught.body, caught.attempts) == (wrong, 2)
+
+
+@pytest.mark.parametrize(
+    ("payload", "signature", "secret", "tolerance", "said"),
+    [
+        ({"id": "evt_1"}, "sha256=0", "whsec_x", 300, "bytes or a string, not a value of type dict"),
+        (b"{}", 7, "whsec_x", 300, "signature must be the X-Signature header, a string, not 7"),
+        (b"{}", "sha256=0", "whsec_x", -1, "tolerance must be a number of seconds from 0 up, not -1"),
+        (b"{}", "sha256=0", ["whsec_x", b"whsec_x"], 300, "secret must be a string, not a bytes"),
+    ],
+)
+def test_a_refused_argument_of_a_webhook_receiver_is_told_by_what_it_is(
+    payload: Any, signature: Any, secret: Any, tolerance: Any, said: str
+) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        construct_event(payload, signature, secret, tolerance=tolerance)
+    assert said in str(caught.value)
+
+
+def test_a_delivery_that_is_one_second_too_old_is_said_to_be_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_790_000_001.0)
+    signature = sign(b"{}", "whsec_x", timestamp=1_790_000_000)
+    with pytest.raises(WebhookSignatureError, match=r"was made 1 s ago, and the tolerance is 0\.5 s"):
+        construct_event(b"{}", signature, "whsec_x", tolerance=0.5)
+
+
+def test_a_traceback_that_shows_variables_holds_no_key_and_no_body_that_was_sent() -> None:
+    call = Call("POST", CUSTOMERS, json_or_none, body=b"Private Words")
+    answer = Answer(500, httpx.Headers(), b"", KEY)
+    with pytest.raises(InternalServerError) as caught:
+        raise_for_status(call, answer)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "answer = Answer(status_code=500" in shown
+    assert KEY not in shown
+    assert "Private" not in shown

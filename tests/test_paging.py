@@ -406,3 +406,87 @@ def test_a_second_task_on_one_async_walk_is_told_so(backend: str) -> None:
 
     Speaker(backend)(work, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
     assert told == ["a walk serves one task at a time: give each task pages of its own, or share a queue"]
+
+
+def test_a_page_has_the_number_and_size_that_the_server_gives_it(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, has_more=False))
+    page = say(lambda client: client.customers.list(TEAM, page=3))
+    assert (page.page, page.page_size) == (1, 7)
+
+
+def test_a_page_that_is_there_is_walked_from_without_being_asked_for_again(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> tuple[list[str], list[int]]:
+        page = client.customers.list(TEAM, page_size=3)
+        return [row.id for row in page], [len(each.data) for each in page.iter_pages()]
+
+    async def read_async(client: Any) -> tuple[list[str], list[int]]:
+        page = await client.customers.list(TEAM, page_size=3)
+        return [row.id async for row in page], [len(each.data) async for each in page.iter_pages()]
+
+    assert say(read if say.kind == "sync" else read_async) == (IDS, [3, 3, 1])
+    assert pages_asked(route) == ["1", "2", "3", "2", "3"]
+
+
+def test_the_next_page_walks_on_as_the_first_one_does(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> tuple[list[str], list[str]]:
+        page = client.customers.list(TEAM, page_size=2).get_next_page()
+        return [row.id for row in page.get_next_page().data], [row.id for row in page]
+
+    async def read_async(client: Any) -> tuple[list[str], list[str]]:
+        page = await (await client.customers.list(TEAM, page_size=2)).get_next_page()
+        return [row.id for row in (await page.get_next_page()).data], [row.id async for row in page]
+
+    assert say(read if say.kind == "sync" else read_async) == (IDS[4:6], IDS[2:])
+
+
+def test_a_walk_that_is_closed_gives_no_more_and_asks_for_nothing(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> tuple[list[str], int]:
+        page = client.customers.list(TEAM, page_size=3)
+        rows, pages = iter(page), page.iter_pages()
+        given = [next(rows).id, next(pages).data[0].id]
+        rows.close()
+        pages.close()
+        return given, len([*rows, *pages])
+
+    async def read_async(client: Any) -> tuple[list[str], int]:
+        page = await client.customers.list(TEAM, page_size=3)
+        rows, pages = aiter(page), page.iter_pages()
+        given = [(await anext(rows)).id, (await anext(pages)).data[0].id]
+        await rows.aclose()
+        await pages.aclose()
+        return given, len([row async for row in rows] + [each async for each in pages])
+
+    assert say(read if say.kind == "sync" else read_async) == ([IDS[0], IDS[0]], 0)
+    assert pages_asked(route) == ["1"]
+
+
+def test_a_page_of_iter_pages_leads_to_the_page_after_it(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> list[list[str]]:
+        pages = client.customers.list(TEAM, page_size=2).iter_pages()
+        return [[row.id for row in each.get_next_page().data] for each in pages if each.has_more]
+
+    async def read_async(client: Any) -> list[list[str]]:
+        pages = client.customers.list(TEAM, page_size=2).iter_pages()
+        return [[row.id for row in (await each.get_next_page()).data] async for each in pages if each.has_more]
+
+    assert say(read if say.kind == "sync" else read_async) == [IDS[2:4], IDS[4:6], IDS[6:]]
+
+
+def test_iter_pages_gives_no_page_without_a_new_row(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
+    pages = say.collect(lambda client: client.customers.list(TEAM, page_size=3).iter_pages())
+    assert [len(page.data) for page in pages] == [3, 3, 1]
+
+
+@SHAPES
+def test_a_page_past_the_last_has_none_after_it(wire: respx.Router, say: Speaker, shape: Any) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
+    assert not say(lambda client: client.customers.list(TEAM, page=9, page_size=3)).has_more

@@ -148,7 +148,7 @@ def test_retry_after_of_the_older_error_shape_is_honoured(wire: respx.Router, sa
     assert say.waits == [12.0]
 
 
-@pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "inf", "1e999", "", "Wed, 99 Foo 2015", "٣"])
+@pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "inf", "1e999", "", "Wed, 99 Foo 2015", "٣٣", "3_3"])
 def test_a_retry_after_that_makes_no_sense_falls_back_to_the_backoff(
     wire: respx.Router, say: Speaker, nonsense: str
 ) -> None:
@@ -311,3 +311,21 @@ def test_no_wait_is_longer_than_a_computer_can_sleep(wire: respx.Router, say: Sp
     with pytest.raises(RateLimitError):
         say(lambda client: client.customers.get(TEAM, ID), max_retry_wait=float("inf"))
     assert say.waits == []
+
+
+@pytest.mark.parametrize(("asked", "wait"), [("0", 0.0), ("0.5", 0.5)])
+def test_a_short_retry_after_is_honoured_too(wire: respx.Router, say: Speaker, asked: str, wait: float) -> None:
+    wire.get(GET).mock(side_effect=[httpx.Response(429, headers={"Retry-After": asked}), FINE])
+    say(lambda client: client.customers.get(TEAM, ID))
+    assert say.waits == [wait]
+
+
+@pytest.mark.parametrize("zone", ["", " -0000", " +0000", " GMT"])
+def test_a_retry_after_date_without_a_zone_is_in_utc(zone: str) -> None:
+    answer = Answer(429, httpx.Headers({"Retry-After": f"Wed, 21 Oct 2015 07:28:00{zone}"}), b"", "key")
+    assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
+
+
+def test_a_retry_after_date_in_another_zone_is_that_moment() -> None:
+    answer = Answer(429, httpx.Headers({"Retry-After": "Wed, 21 Oct 2015 09:28:00 +0200"}), b"", "key")
+    assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0

@@ -328,11 +328,12 @@ def _seconds_until(date: str, now: datetime) -> float | None:
 
 def _retry_after_in(body: JsonValue) -> float | None:
     error = body.get("error") if isinstance(body, dict) else None
-    asked = error.get("retryAfter") if isinstance(error, dict) else None
-    return _seconds(str(asked)) if isinstance(asked, (int, float, str)) and not isinstance(asked, bool) else None
+    return _seconds(str(error.get("retryAfter"))) if isinstance(error, dict) else None
 
 
 def _seconds(text: str) -> float | None:
+    if not text.isascii() or "_" in text:  # which are numbers to Python alone
+        return None
     try:
         seconds = float(text)
     except ValueError:
