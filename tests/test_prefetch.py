@@ -146,6 +146,33 @@ def test_iter_pages_fetches_ahead_too(say: Speaker) -> None:
     assert server.most == 5
 
 
+@pytest.mark.parametrize("ahead", [0, 4])
+def test_the_pages_from_a_fetched_one_on_begin_with_it_and_do_not_ask_for_it_again(say: Speaker, ahead: int) -> None:
+    server = Server(say.kind)
+
+    def read(client: Any) -> list[int]:
+        fetched = listed(page=7, prefetch=ahead)(client).get_next_page()
+        return [each.page for each in fetched.iter_pages()]
+
+    async def read_async(client: Any) -> list[int]:
+        fetched = await (await listed(page=7, prefetch=ahead)(client)).get_next_page()
+        return [each.page async for each in fetched.iter_pages()]
+
+    assert say(read if say.kind == "sync" else read_async, http_client=server.client()) == [8, 9, 10]
+    assert sorted(server.asked) == [7, 8, 9, 10]
+
+
+def test_an_asyncio_program_that_has_not_loaded_trio_fetches_ahead_without_loading_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server("asyncio", holds=4)
+    monkeypatch.delitem(sys.modules, "trio")
+    rows = Speaker("asyncio").collect(listed(prefetch=4), http_client=server.client())
+    assert [row.id for row in rows] == IDS
+    assert server.most == 4
+    assert "trio" not in sys.modules
+
+
 def test_without_a_walk_nothing_is_fetched_ahead(say: Speaker) -> None:
     server = Server(say.kind)
     assert say(listed(prefetch=5), http_client=server.client()).total == 100
@@ -221,6 +248,44 @@ def test_a_closed_walk_is_over_and_leaves_no_thread() -> None:
             next(rows)
         assert threads_left() == []
         assert list(rows) == []
+
+
+def test_a_closed_walk_that_fetches_nothing_ahead_is_over_too(say: Speaker) -> None:
+    def read(client: Any) -> list[Any]:
+        with closing(iter(listed()(client))) as rows:
+            next(rows)
+        return list(rows)
+
+    async def read_async(client: Any) -> list[Any]:
+        async with aclosing(aiter(listed()(client))) as rows:
+            await anext(rows)
+        return [row async for row in rows]
+
+    server = Server(say.kind)
+    assert say(read if say.kind == "sync" else read_async, http_client=server.client()) == []
+    assert server.asked == [1]
+
+
+def test_a_page_that_is_not_wanted_any_more_when_its_thread_begins_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cstar._prefetch.PARTING", 0.01)
+    run, goes_on = threading.Thread.run, threading.Event()
+
+    def late(thread: threading.Thread) -> None:
+        assert thread.name != "cstar-prefetch" or goes_on.wait(10)
+        run(thread)
+
+    monkeypatch.setattr(threading.Thread, "run", late)
+    server = Server("sync")
+    with Cstar(KEY, base_url=URL, http_client=server.client()) as client:
+        with closing(iter(listed(prefetch=1)(client))) as rows:
+            next(rows)
+        left = threads_left()
+        assert len(left) == 1
+        goes_on.set()
+        left[0].join()
+    assert server.asked == [1]
 
 
 def test_leaving_does_not_wait_for_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,6 +465,27 @@ def test_a_walk_that_is_collected_in_another_thread_leaves_no_task() -> None:
     asyncio.run(asyncio.wait_for(act(), 10), debug=True)
 
 
+def test_a_walk_may_be_collected_in_one_of_its_own_threads() -> None:
+    walks: list[Any] = []
+    is_last = threading.Event()
+
+    def answer(number: int) -> httpx.Response:
+        if number == 2:
+            assert is_last.wait(10)
+            walks.clear()  # what it raises fails the test: nobody else could be told
+        return page(number)
+
+    server = Server("sync", answer=answer)
+    with Cstar(KEY, base_url=URL, http_client=server.client()) as client:
+        walks.append(iter(listed(prefetch=1)(client)))
+        next(walks[0])
+        [fetching] = threads_left()
+        is_last.set()
+        fetching.join()
+    assert walks == []
+    assert server.asked == [1, 2]
+
+
 def test_a_walk_that_another_thread_closes_ends_with_the_page_it_is_at() -> None:
     waiting, goes_on = threading.Event(), threading.Event()
 
@@ -444,6 +530,23 @@ def test_a_walk_can_be_read_on_in_a_fork(cstar_sandbox: Sandbox, cstar_client: C
     child.join()
     assert theirs == [row.id for row in rows]
     assert len({first, *theirs}) == 12
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_walk_that_is_dropped_in_a_fork_waits_for_nothing_that_stayed_in_the_other_process() -> None:
+    fork = multiprocessing.get_context("fork")
+    with Cstar(KEY, base_url=URL, http_client=Server("sync").client()) as client:
+        walks: list[Any] = [iter(listed(prefetch=2)(client))]
+        next(walks[0])
+        child = fork.Process(target=walks.clear)
+        # As if a thread of the walk were just about to look: in the fork nobody will ever release this.
+        with walks[0]._pages._ahead._left._cond:
+            child.start()
+        child.join(10)
+        child.kill()
+        assert child.exitcode == 0
+        assert [row.id for row in walks[0]] == IDS[1:]
 
 
 @pytest.mark.parametrize("ahead", [0, 4, 8])
@@ -517,6 +620,50 @@ def test_a_budget_that_is_used_up_for_longer_than_max_retry_wait_is_the_servers_
     assert caught.value.retry_after == 3000
     assert server.asked == [1, 2]
     assert say.waits == []
+
+
+# ── Walks that cannot be proved to be gapless ────────────────────────────────────────────────────────────────────────
+
+
+def test_where_a_page_is_one_row_and_pages_cannot_overlap_a_gapless_walk_says_so_and_goes_page_by_page(
+    say: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params["page"])
+        asked.append(number)
+        assert len(asked) < 10, "this walk does not end"
+        rows = ROWS[number - 1 : number]
+        return httpx.Response(200, json=page_of(rows, number, size=1, total=5, has_more=number < 5))
+
+    own = say.http_client(transport=httpx.MockTransport(answer))
+    rows = say.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=own)
+    assert [row.id for row in rows] == IDS[:5]
+    assert asked == [1, 2, 3, 4, 5]
+    assert "gaps cannot be ruled out" in caplog.text
+
+
+def test_a_page_of_a_wrong_size_that_has_nothing_to_do_with_what_was_read_is_asked_for_again_the_usual_way(
+    say: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    everyone = [customer(number) for number in range(300)]
+    strangers = [customer(number) for number in range(1000, 1050)]
+    asked: list[tuple[int, int]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        number, size = int(request.url.params["page"]), int(request.url.params["pageSize"])
+        asked.append((number, size))
+        if size != 100:
+            return httpx.Response(200, json=page_of(strangers, number, size=50, total=300, has_more=True))
+        rows = everyone[(number - 1) * 100 : number * 100]
+        return httpx.Response(200, json=page_of(rows, number, total=300, has_more=number < 3))
+
+    own = say.http_client(transport=httpx.MockTransport(answer))
+    rows = say.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=own)
+    assert [row.id for row in rows] == [row["id"] for row in everyone]
+    assert asked == [(1, 100), (2, 99), (2, 100), (3, 100)]
+    assert "gaps cannot be ruled out" in caplog.text
 
 
 # ── Options ──────────────────────────────────────────────────────────────────────────────────────────────────────────

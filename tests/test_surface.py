@@ -131,6 +131,17 @@ def test_a_name_that_is_not_there_is_an_error_like_that_of_any_module(module: An
         getattr(module, name)
 
 
+def test_a_model_that_was_taken_away_is_missing_like_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cstar.models, "RateLimit")
+    assert not hasattr(cstar.models, "RateLimit")
+
+
+@pytest.mark.parametrize("module", [cstar, cstar.models], ids=lambda module: module.__name__)
+def test_a_model_is_in_the_list_of_names_before_it_is_loaded(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(vars(module), "Customer", raising=False)
+    assert "Customer" in dir(module)
+
+
 def test_all_of_the_webhooks_lists_exactly_what_it_defines_for_everybody() -> None:
     defined = {name for name, value in vars(webhooks).items() if getattr(value, "__module__", "") == "cstar.webhooks"}
     assert {name for name in defined if not name.startswith("_")} | {"WebhookEvent"} == set(webhooks.__all__)

@@ -133,17 +133,16 @@ def _process_and_event_loop() -> object:
 
 
 def _event_loop() -> object:
-    # What was not imported is not running, and too much to import for asking.
+    # A trio that was not imported is not running, and too much to import for asking.
     if "trio" in sys.modules:
         import trio
 
         with suppress(RuntimeError):
             return trio.lowlevel.current_trio_token()
-    if "asyncio" in sys.modules:
-        import asyncio
+    import asyncio
 
-        with suppress(RuntimeError):
-            return asyncio.get_running_loop()
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
     return None
 
 

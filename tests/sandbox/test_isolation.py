@@ -65,3 +65,17 @@ def test_without_the_extra_the_import_says_what_to_install():
     assert told.count("cstar.sandbox needs the extra 'sandbox'") == 2
     assert told.count("Install cstar[sandbox] from the project's repository") == 2
     assert told.count("another project") == 2
+
+
+def test_without_something_that_the_extra_does_not_bring_the_import_says_what():
+    program = """if True:
+        import sys
+        sys.modules["sqlite3"] = None  # Python can be built without it
+        try:
+            import cstar.sandbox
+        except ModuleNotFoundError as error:
+            print(error.name, error, sep=": ")
+        """
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("sqlite3: ")
+    assert "extra" not in told

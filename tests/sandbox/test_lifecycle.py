@@ -9,6 +9,7 @@ from contextlib import closing
 
 import httpx
 import pytest
+import uvicorn
 
 from cstar.sandbox import Sandbox
 
@@ -140,6 +141,22 @@ def test_a_server_that_fails_to_start_fails_in_the_caller(monkeypatch):
     with pytest.raises(LookupError, match="no such luck"):
         Sandbox().start()
     assert set(threading.enumerate()) == threads
+
+
+def test_what_fails_in_the_server_after_its_start_is_reported_as_of_any_thread(monkeypatch):
+    stop, reported = uvicorn.Server.shutdown, []
+
+    async def shutdown(self, sockets=None):
+        await stop(self, sockets)
+        raise LookupError("no such luck")
+
+    monkeypatch.setattr("uvicorn.Server.shutdown", shutdown)
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+    with Sandbox() as box:
+        assert whoami(box).status_code == 200
+    [failure] = reported
+    assert failure.exc_type is LookupError
+    assert failure.thread.name == "cstar-sandbox"
 
 
 def test_a_negative_number_of_customers_is_refused():

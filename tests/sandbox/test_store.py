@@ -2,10 +2,11 @@
 
 import dataclasses
 import sqlite3
+import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -186,6 +187,24 @@ def test_a_commit_that_fails_leaves_lists_as_they_were(store):
     assert [found.created for found in everyone(store)] == [1]
 
 
+def test_a_write_for_which_the_disk_is_full_says_so_and_leaves_lists_as_they_were(store):
+    def write():
+        with store.transaction(writing=True):
+            for created in range(1000):
+                store.add(customer(created))
+
+    seed(store, 3)
+    before = everyone(store)
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
+        write()
+    assert everyone(store) == before
+    with store.transaction(writing=True):
+        store.remove(before[0])
+    assert everyone(store) == before[1:]
+
+
 class Text(str):
     """Counts how often it is searched."""
 
@@ -345,6 +364,18 @@ def test_demo_customers_that_another_process_puts_in_and_deletes_meanwhile_are_n
         assert len(everyone(store)) == 49
 
 
+def test_a_demo_customer_whose_email_somebody_has_taken_is_left_out(store):
+    with closing(Store(":memory:")) as other:
+        seed(other, 3)
+        demos = everyone(other)
+    mine = customer(1, email=demos[1].email.upper())
+    with store.transaction(writing=True):
+        store.add(mine)
+    seed(store, 3)
+    assert everyone(store) == [demos[0], demos[2], mine]
+    assert store.seeded == 3
+
+
 def test_tickets_of_the_same_instant_are_in_the_order_of_their_ids(store):
     with store.transaction(writing=True):
         store.add(customer(1))
@@ -392,6 +423,19 @@ def test_every_commit_to_a_file_is_on_the_disk_and_readers_do_not_wait_for_write
     assert pragmas == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
 
 
+def test_a_database_that_another_process_creates_meanwhile_is_taken_as_it_is(tmp_path, monkeypatch):
+    def meanwhile(store, *, writing):
+        monkeypatch.setattr(Store, "transaction", transaction)
+        others.append(Store(tmp_path / "cstar.db"))
+        return transaction(store, writing=writing)
+
+    transaction, others = Store.transaction, []
+    monkeypatch.setattr(Store, "transaction", meanwhile)
+    with closing(Store(tmp_path / "cstar.db")) as store, closing(others[0]) as other:
+        assert store.identity == other.identity
+        assert store._db.execute("SELECT count(*) FROM sandbox").fetchone()[0] == 1
+
+
 def test_a_database_of_an_older_version_is_refused(tmp_path):
     database = tmp_path / "cstar.db"
     with closing(Store(database)):
@@ -426,6 +470,50 @@ def test_a_store_with_all_its_demo_customers_opens_while_another_process_is_writ
         with writer.transaction(writing=True), closing(Store(tmp_path / "cstar.db")) as store:
             seed(store, 3)
             assert len(everyone(store)) == 3
+
+
+@pytest.fixture
+def read_by_another(tmp_path):
+    """A database as SQLite makes it by default, and a connection of another process that is reading it."""
+    database = tmp_path / "cstar.db"
+    with closing(Store(database)) as store:
+        store._db.execute("PRAGMA journal_mode = DELETE")
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM customers").fetchall()
+        yield database, other
+
+
+def test_opening_a_database_waits_until_another_process_has_read_it(read_by_another, monkeypatch):
+    database, other = read_by_another
+    monkeypatch.setattr(Store, "patience", nullcontext)  # SQLite's own waiting
+    monkeypatch.setattr(time, "sleep", lambda _: other.execute("COMMIT"))
+    with closing(Store(database)) as store:
+        assert store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_opening_a_database_that_another_process_reads_for_too_long_is_an_error(read_by_another, monkeypatch):
+    monkeypatch.setattr("cstar.sandbox._store._PATIENTLY", 0.05)
+    with pytest.raises(sqlite3.OperationalError, match=r"cstar\.db' cannot be opened: database is locked\.$"):
+        Store(read_by_another[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_opening_a_database_that_cannot_be_written_to_says_why_at_once(tmp_path):
+    import resource
+
+    database = tmp_path / "cstar.db"
+    with closing(Store(database)) as store:
+        store._db.execute("PRAGMA journal_mode = DELETE")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    started = time.monotonic()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(sqlite3.OperationalError, match=r"cstar\.db' cannot be opened: disk I/O error\.$"):
+            Store(database)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert time.monotonic() - started < 10
 
 
 @contextmanager

@@ -281,9 +281,10 @@ class Webhooks:
                 remark,
             )
             self._update(delivery)
-            if outcome == "delivered" or wait is None:
+            if outcome == "delivered":
                 return
-            await self._sleep(wait)
+            if wait is not None:
+                await self._sleep(wait)
 
     async def _attempt(
         self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery, number: int
