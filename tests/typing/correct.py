@@ -237,9 +237,10 @@ def wrapper(client: Cstar, team: str, status: CustomerStatus | NotGiven = NOT_GI
 def webhooks(body: bytes, header: str | None) -> WebhookEvent:
     event = construct_event(body, header, "whsec_a", tolerance=60)
     assert_type(event, CustomerCreatedEvent | CustomerUpdatedEvent | CustomerDeletedEvent | UnknownEvent)
-    assert_type((event.id, event.team_id, event.created_at), tuple[str, str, datetime])
+    assert_type((event.id, event.team_id, event.created_at), tuple[str, str | None, datetime | None])
     match event:
         case CustomerCreatedEvent():
+            assert_type((event.team_id, event.created_at), tuple[str, datetime])
             assert_type(event.type, Literal["customer.created"])
             assert_type(event.data.customer, WebhookCustomer)
             assert_type(event.data.customer.email, str | None)
