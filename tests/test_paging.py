@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -490,3 +492,12 @@ def test_iter_pages_gives_no_page_without_a_new_row(wire: respx.Router, say: Spe
 def test_a_page_past_the_last_has_none_after_it(wire: respx.Router, say: Speaker, shape: Any) -> None:
     wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
     assert not say(lambda client: client.customers.list(TEAM, page=9, page_size=3)).has_more
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_page_says_why_it_neither_pickles_nor_copies(wire: respx.Router, say: Speaker, take: Any) -> None:
+    wire.get(CUSTOMERS).respond(json=page_of([customer(1)], has_more=False))
+    page = say(lambda client: client.customers.list(TEAM))
+    with pytest.raises(TypeError, match="because it holds a client: take its data"):
+        take(page)
+    assert pickle.loads(pickle.dumps(page.data)) == page.data

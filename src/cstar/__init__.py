@@ -84,11 +84,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
+def _lazy(name: str) -> object:
     # The models are loaded when they are named: see `cstar.models`.
     if name in models.__all__:
         return getattr(models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # to a type checker, it would be any name that is there
+    __getattr__ = _lazy
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from cstar._walk import Ask, HasId
 from cstar.errors import CstarError
@@ -35,6 +35,9 @@ class _Page(Generic[T]):
         self._listing = listing
         self._ask = ask
         self._part = part
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a page can be neither pickled nor copied, because it holds a client: take its data")
 
     def _next_ask(self) -> Ask:
         if not self.has_more:

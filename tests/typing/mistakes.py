@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import cstar.models
 from cstar import APIError, AsyncCstar, Cstar
 from cstar.sandbox import Sandbox
 from cstar.webhooks import CustomerCreatedEvent, UnknownEvent, construct_event, sign
@@ -42,7 +43,9 @@ def sync_mistakes(client: Cstar, team: str) -> None:
     client.with_options(max_retries="1")  # type: ignore
     Cstar(timeout="30")  # type: ignore
     Cstar("sk_test_key", "http://127.0.0.1")  # type: ignore
-    client.tickets  # type: ignore
+    client.invoices  # type: ignore
+    cstar.Costumer  # type: ignore
+    cstar.models.Costumer  # type: ignore
 
 
 async def async_mistakes(client: AsyncCstar, team: str) -> None:

@@ -36,7 +36,7 @@ __all__ = [
 _FILES = ("customer", "identity")
 
 
-def __getattr__(name: str) -> object:
+def _lazy(name: str) -> object:
     if name in __all__:
         for file in _FILES:
             module = import_module(f"{__name__}.{file}")
@@ -44,6 +44,10 @@ def __getattr__(name: str) -> object:
         if name in globals():
             return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # to a type checker, it would be any name that is there
+    __getattr__ = _lazy
 
 
 def __dir__() -> list[str]:
