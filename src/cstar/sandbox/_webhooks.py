@@ -458,7 +458,7 @@ def _reason(failure: Exception) -> str:
     for cause in _causes(failure):
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
-        if isinstance(cause, ConnectionResetError):
+        if isinstance(cause, (ConnectionResetError, anyio.BrokenResourceError)):  # which older ones of anyio say alone
             return "connection reset"
         if isinstance(cause, socket.gaierror):
             return f"unknown host ({cause.strerror})"
