@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -68,14 +68,15 @@ class Pool(Generic[H]):
         home: Tells the process and event loop we are in: connections opened in one are of no use in another.
 
     Attributes:
-        rate_limit: Where the key stood at the last answer.
+        told: The headers of answers that told of the rate limit and were not read yet. Those that overtake each other
+            are among the last ones.
         reserved: How many pages each process has on their way that walks sent for ahead of need.
         lock: Held while these change.
         user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
     """
 
     def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
-        self.rate_limit: RateLimit | None = None
+        self.told: deque[httpx.Headers] = deque(maxlen=100)
         self.reserved: Counter[int] = Counter()
         self.lock: threading.Lock = threading.Lock()
         self._make: Callable[[], H] = make
@@ -85,6 +86,7 @@ class Pool(Generic[H]):
         self._built: tuple[object, H] | None = None
         self._process = os.getpid()
         self._is_closed = False
+        self._rate_limit: RateLimit | None = None
         agent = "" if given is None else given.headers.get("User-Agent", "")
         self.user_agent: str = USER_AGENT if not agent or agent.startswith("python-httpx/") else agent
 
@@ -92,6 +94,14 @@ class Pool(Generic[H]):
     def is_own(self) -> bool:
         """Whether the httpx client is built here."""
         return self._given is None
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """Where the key stood at the last answer. Read when it is asked for, since most programs never do."""
+        with suppress(IndexError):
+            while True:
+                self._rate_limit = tighter(self._rate_limit, rate_limit(self.told.popleft()))
+        return self._rate_limit
 
     @property
     def http(self) -> H:
@@ -310,7 +320,8 @@ class _Common(Generic[H]):
             exchange.lost_answer,
         )
         exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
-        self.pool.rate_limit = tighter(self.pool.rate_limit, rate_limit(response.headers))
+        if "X-RateLimit-Remaining" in response.headers:
+            self.pool.told.append(response.headers)
         if logger.isEnabledFor(logging.DEBUG):
             name = answer.request_id
             told = f"{answer.status_code}, request {name}" if name else f"{answer.status_code}"
