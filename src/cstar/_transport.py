@@ -71,7 +71,7 @@ class Pool(Generic[H]):
         told: The headers of answers that told of the rate limit and were not read yet. Those that overtake each other
             are among the last ones.
         reserved: How many pages each process has on their way that walks sent for ahead of need.
-        lock: Held while these change.
+        lock: Held while `reserved` changes.
         user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
     """
 
