@@ -36,8 +36,8 @@ What each side does:
   connections, as it does by default; stripe's sync client sends with requests, its async client with httpx.
 - A walk has a new process in each round. The first page is read once before, and is in no figure. Memory added is the
   peak (`VmHWM`) at the end of the walk less what the process had at its start.
-- A turn of single calls is 300 of them. With turns of 50, among six sides, what is measured is partly how cold the caches
-  are after another library's turn, and cstar takes up to a tenth longer beside bare httpx.
+- A turn of single calls is 300 of them. With turns of 50, among six sides, what is measured is partly how cold the
+  caches are after another library's turn, and cstar takes up to a tenth longer beside bare httpx.
 - A cold start is the time from the start of a new Python to a client. Python's own is in every figure, and in a row by
   itself.
 - Every answer is looked at: a call that gave another row, or a walk with other than all rows, stops the run.

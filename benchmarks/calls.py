@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from benchmarks._clients import Client
 
-# With fewer calls a turn, what is measured is partly how cold the caches are after another library's turn: with 50, among
-# six sides, cstar takes up to a tenth longer beside bare httpx.
+# With fewer, what is measured is partly how cold the caches are after another library's turn: with 50, among six sides,
+# cstar takes up to a tenth longer beside bare httpx.
 CALLS = 300
 ROUNDS = 15
 GOALS = {"get": Goal(0.90, 1.00), "create": Goal(0.95, 1.00)}
