@@ -343,7 +343,7 @@ def _seconds(text: str) -> float | None:
 
 def rate_limit(headers: httpx.Headers) -> RateLimit | None:
     """Where the key stands, from the X-RateLimit-* headers; `None` where they are missing or make no sense."""
-    # In one pass: every answer is asked, and to look up a header in httpx's is to read them all.
+    # In one pass, because to look up one header in httpx's is to read them all.
     prefix = b"x-ratelimit-"
     told = {name[len(prefix) :]: value for raw, value in headers.raw if (name := raw.lower()).startswith(prefix)}
     try:
