@@ -23,7 +23,8 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("CSTAR_")]:
+    others = {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+    for name in [name for name in os.environ if name.startswith("CSTAR_") or name.upper() in others]:
         monkeypatch.delenv(name)
 
 

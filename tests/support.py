@@ -86,6 +86,11 @@ def ok(data: object, **beside: object) -> dict[str, object]:
     return {"success": True, "data": data, **beside}
 
 
+def created(request: httpx.Request) -> httpx.Response:
+    """The response to a create: the sample, with the email address that was sent."""
+    return httpx.Response(201, json=ok({**CUSTOMER, "email": json.loads(request.content)["email"]}))
+
+
 def error(code: str = "api_error", message: str = "Something failed.", **more: object) -> dict[str, object]:
     return {"success": False, "error": {"type": "api_error", "code": code, "message": message, **more}}
 

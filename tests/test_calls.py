@@ -13,8 +13,22 @@ import pytest
 
 import cstar
 from cstar import Customer, CustomerDetail, DeletedCustomer, Identity, InvalidParameterError, RateLimit
-from cstar._codec import tighter
-from support import CUSTOMER, CUSTOMERS, DELETE_SAMPLE, DETAIL, GET_SAMPLE, ID, KEY, LIST_SAMPLE, TEAM, URL, Speaker, ok
+from cstar._budget import latest_rate_limit
+from support import (
+    CUSTOMER,
+    CUSTOMERS,
+    DELETE_SAMPLE,
+    DETAIL,
+    GET_SAMPLE,
+    ID,
+    KEY,
+    LIST_SAMPLE,
+    TEAM,
+    URL,
+    Speaker,
+    created,
+    ok,
+)
 
 if TYPE_CHECKING:
     import respx
@@ -82,17 +96,17 @@ def test_list_sends_every_filter_in_the_apis_spelling(wire: respx.Router, say: S
 
 
 def test_create_posts_only_what_was_given(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
-    created = say(lambda client: client.customers.create(TEAM, name="Jane Doe", email="jane@example.com"))
+    route = wire.post(CUSTOMERS).mock(side_effect=created)
+    customer = say(lambda client: client.customers.create(TEAM, name="Jane Doe", email="jane@example.com"))
     request = sent(route)
     assert body(request) == {"name": "Jane Doe", "email": "jane@example.com"}
     assert request.headers["Content-Type"] == "application/json"
-    assert isinstance(created, Customer)
-    assert created.id == ID
+    assert isinstance(customer, Customer)
+    assert customer.id == ID
 
 
 def test_create_posts_every_field_in_the_apis_spelling(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    route = wire.post(CUSTOMERS).mock(side_effect=created)
     say(
         lambda client: client.customers.create(
             TEAM,
@@ -121,7 +135,7 @@ def test_create_posts_every_field_in_the_apis_spelling(wire: respx.Router, say: 
 
 
 def test_create_leaves_out_what_is_none(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    route = wire.post(CUSTOMERS).mock(side_effect=created)
     say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", notes=None, tags=None, status=None))
     assert body(sent(route)) == {"name": "J", "email": "j@x.io"}
 
@@ -188,7 +202,7 @@ def test_delete_sends_no_body_and_returns_the_receipt(wire: respx.Router, say: S
 
 
 WRITES = {
-    "POST": lambda client, **key: client.customers.create(TEAM, name="J", email="j@x.io", **key),
+    "POST": lambda client, **key: client.customers.create(TEAM, name="J", email=CUSTOMER["email"], **key),
     "PATCH": lambda client, **key: client.customers.update(TEAM, ID, name="J", **key),
     "DELETE": lambda client, **key: client.customers.delete(TEAM, ID, **key),
 }
@@ -310,13 +324,13 @@ def test_of_answers_that_overtake_each_other_the_one_given_last_counts() -> None
     def stands(remaining: int, *, minutes: int = 60, limit: int = 1000) -> RateLimit:
         return RateLimit(limit, remaining, datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(minutes=minutes))
 
-    assert tighter(stands(5), stands(7)) == stands(5)
-    assert tighter(stands(7), stands(5)) == stands(5)
-    assert tighter(stands(0), stands(999, minutes=120)) == stands(999, minutes=120)
-    assert tighter(stands(999, minutes=120), stands(0)) == stands(999, minutes=120)
-    assert tighter(stands(5), stands(7, limit=2000)) == stands(5)
-    assert tighter(None, stands(5)) == tighter(stands(5), None) == stands(5)
-    assert tighter(None, None) is None
+    assert latest_rate_limit(stands(5), stands(7)) == stands(5)
+    assert latest_rate_limit(stands(7), stands(5)) == stands(5)
+    assert latest_rate_limit(stands(0), stands(999, minutes=120)) == stands(999, minutes=120)
+    assert latest_rate_limit(stands(999, minutes=120), stands(0)) == stands(999, minutes=120)
+    assert latest_rate_limit(stands(5), stands(7, limit=2000)) == stands(5)
+    assert latest_rate_limit(None, stands(5)) == latest_rate_limit(stands(5), None) == stands(5)
+    assert latest_rate_limit(None, None) is None
 
 
 def test_delete_returns_what_the_server_says_of_it(wire: respx.Router, say: Speaker) -> None:

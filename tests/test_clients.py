@@ -22,8 +22,8 @@ import httpx
 import pytest
 
 from cstar import AsyncCstar, BadRequestError, Cstar, CstarError, CustomerDetail, RawResponse
-from cstar._codec import Answer, retry_after
-from cstar._transport import _ssl_context
+from cstar._response import ReceivedResponse, retry_after
+from cstar._route import _default_ssl_context
 from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_a_raw_response_has_the_answer_and_the_model(wire: respx.Router, say: Sp
 @pytest.mark.parametrize(
     ("method", "arguments", "verb", "status"),
     [
-        ("create", {"name": "J", "email": "j@x.io"}, "POST", 201),
+        ("create", {"name": "J", "email": CUSTOMER["email"]}, "POST", 201),
         ("update", {"customer_id": ID, "name": "J"}, "PATCH", 200),
     ],
 )
@@ -231,6 +231,7 @@ def test_a_request_is_the_one_that_httpx_would_build(say: Speaker, action: Any) 
 
     # With a cookie to merge, httpx's build_request makes it.
     ours, theirs = sent(), sent(cookies={"session": "s"})
+    assert ours.extensions.pop("deadline") < theirs.extensions.pop("deadline")
     assert theirs.headers.pop("Cookie") == "session=s"
     assert sorted(ours.headers.multi_items()) == sorted(theirs.headers.multi_items())
     assert (ours.method, ours.url.path, ours.content) == (theirs.method, theirs.url.path, theirs.content)
@@ -248,7 +249,7 @@ def test_headers_of_your_own_httpx_client_may_change_between_attempts(wire: resp
         headers={"X-Gateway": "a", "Content-Type": "text/plain", "Idempotency-Key": "always"},
         event_hooks={"response": [say.hook(change)]},
     )
-    say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"), http_client=own)
+    say(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
     sent = [call.request.headers for call in route.calls]
     assert [(headers["X-Gateway"], headers["Host"]) for headers in sent] == [
         ("a", "api.cstar.test"),
@@ -275,22 +276,30 @@ def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(wire: res
             yield request
 
     own = say.http_client(event_hooks={"request": [say.hook(hook)]}, auth=Signed())
-    say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"), http_client=own)
-    body = b'{"name":"J","email":"j@x.io"}'
+    say(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
+    body = b'{"name":"J","email":"jane@example.com"}'
     assert seen == [(body, None, 30.0)] * 2
     assert [call.request.headers["X-Length"] for call in route.calls] == [str(len(body))] * 2
 
 
-def test_cookies_that_the_server_sets_come_back_to_it(wire: respx.Router, say: Speaker) -> None:
+def test_a_custom_httpx_client_keeps_its_cookies(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get(GET).mock(
+        side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
+    )
+    say(lambda client: client.customers.get(TEAM, ID), http_client=say.http_client())
+    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, "node=7"]
+
+
+def test_a_client_keeps_no_cookies(wire: respx.Router, say: Speaker) -> None:
     route = wire.get(GET).mock(
         side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
     )
     say(lambda client: client.customers.get(TEAM, ID))
-    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, "node=7"]
+    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, None]
 
 
 def test_a_retry_after_date_that_does_not_know_its_zone_is_in_utc() -> None:
-    answer = Answer(429, httpx.Headers({"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}), b"", "key")
+    answer = ReceivedResponse(429, httpx.Headers({"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}), b"", "key")
     assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
 
 
@@ -325,14 +334,14 @@ def test_certificates_are_loaded_once_for_all_clients(build: Any, monkeypatch: p
     load = httpx.create_ssl_context
     loaded: list[object] = []
 
-    def counted() -> object:
-        loaded.append(load())
+    def counted(**options: Any) -> object:
+        loaded.append(load(**options))
         return loaded[-1]
 
     monkeypatch.setattr(httpx, "create_ssl_context", counted)
-    _ssl_context.cache_clear()
+    _default_ssl_context.cache_clear()
     for _ in range(3):
-        assert build(KEY)._transport.pool.http
+        assert build(KEY)._transport.clients._route.ssl_context()
     assert len(loaded) == 1
 
 
@@ -367,7 +376,7 @@ def test_a_client_is_rebuilt_from_its_options(build: Any, copied: Any) -> None:
     twin = copied(client)
     assert type(twin) is build
     assert twin._transport.options == client._transport.options
-    assert twin._transport.pool is not client._transport.pool
+    assert twin._transport.clients is not client._transport.clients
 
 
 def test_a_pickled_client_works(wire: respx.Router, say: Speaker) -> None:
@@ -385,7 +394,7 @@ def test_a_pickled_client_works(wire: respx.Router, say: Speaker) -> None:
 
 
 def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(say: Speaker) -> None:
-    with pytest.raises(TypeError, match="http_client of your own cannot be pickled"):
+    with pytest.raises(TypeError, match="custom http_client can be neither pickled nor copied"):
         say(pickle.dumps, http_client=say.http_client())
 
 
@@ -393,7 +402,7 @@ def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(say: Speaker) -
 def test_the_key_is_in_no_repr(build: Any) -> None:
     client = build(KEY, default_headers={"X-Secret": "hush"})
     shown = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
-    shown += [repr(client._transport._headers), repr(client.customers), str(client)]
+    shown += [repr(client._transport._requests._headers), repr(client.customers), str(client)]
     assert KEY not in "".join(shown)
 
 
@@ -449,13 +458,13 @@ def test_a_forked_process_does_not_read_its_parents_answers(session_box: Sandbox
     answers: Any = fork.Queue()
     with Cstar(session_box.api_key, base_url=session_box.url) as client:
         client.customers.list(session_box.team_id)
-        connections = client._transport.pool.http
+        connections = client._transport.clients.get()
         child = fork.Process(target=_ask, args=(client, session_box.team_id, answers))
         child.start()
         ours = [client.customers.list(session_box.team_id, search=f"{n}@").total for n in range(20)]
         assert answers.get(timeout=20) == ours
         child.join()
-        assert client._transport.pool.http is connections
+        assert client._transport.clients.get() is connections
 
 
 def _ask_once(client: Cstar, answers: Any) -> None:

@@ -200,13 +200,3 @@ def test_a_default_header_is_sent_once_however_it_is_written(wire: respx.Router,
         default_headers={"X-App": "1", "x-app": "2"},
     )
     assert route.calls.last.request.headers.get_list("X-App") == ["3"]
-
-
-def test_a_proxy_of_the_environment_does_not_see_what_goes_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
-    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
-    for build in (Cstar, AsyncCstar):
-        local = build(LIVE, base_url="http://localhost:4010")._transport.pool.http
-        remote = build(LIVE, base_url="https://api.cstar.test")._transport.pool.http
-        assert not any(local._mounts.values())
-        assert any(remote._mounts.values())

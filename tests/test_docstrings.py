@@ -117,6 +117,7 @@ NOT_CALLED_BY_USERS = {
     "Faults.strike": "the sandbox's server calls it for each request",
 }
 RAISES_NOTHING = {
+    "AsyncCstar.aclose": "closing twice is allowed",
     "AsyncCstar.close": "closing twice is allowed",
     "Cstar.close": "closing twice is allowed",
     "Faults.clear": "there may be none",
@@ -125,6 +126,7 @@ RAISES_NOTHING = {
     "Sandbox.stop": "stopping twice is allowed",
 }
 SAYS_NOTHING_OF_THE_API = {
+    "AsyncCstar.aclose": "it is about this machine's connections",
     "AsyncCstar.close": "it is about this machine's connections",
     "AsyncCstar.with_options": "it is about the client's own options",
     "Cstar.close": "it is about this machine's connections",

@@ -35,7 +35,8 @@ from cstar import (
     WebhookSignatureError,
 )
 from cstar._call import Call
-from cstar._codec import Answer, json_or_none, raise_for_status
+from cstar._decode import json_or_none
+from cstar._response import ReceivedResponse, raise_for_status
 from cstar.webhooks import construct_event, sign
 from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, error, ok
 
@@ -646,10 +647,10 @@ def test_a_delivery_that_is_one_second_too_old_is_said_to_be_old(monkeypatch: py
 
 def test_a_traceback_that_shows_variables_holds_no_key_and_no_body_that_was_sent() -> None:
     call = Call("POST", CUSTOMERS, json_or_none, body=b"Private Words")
-    answer = Answer(500, httpx.Headers(), b"", KEY)
+    answer = ReceivedResponse(500, httpx.Headers(), b"", KEY)
     with pytest.raises(InternalServerError) as caught:
         raise_for_status(call, answer)
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
-    assert "answer = Answer(status_code=500" in shown
+    assert "answer = ReceivedResponse(status_code=500" in shown
     assert KEY not in shown
     assert "Private" not in shown

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
-from cstar._codec import Slice
+from cstar._decode import PageData
 from cstar._walk import MAX_SLICES_PAST_TOTAL, MAX_SLICES_WITHOUT_FRESH_ROWS, Walk
 from support import CUSTOMERS, STOP, TEAM, Speaker, customer, error, ok, page_of
 
@@ -285,7 +285,7 @@ def test_even_a_server_that_makes_up_rows_for_ever_is_left_at_last(
     walk: Walk[Row] = Walk(1, page_size=1)
     pages = 0
     while walk.next is not None:
-        walk.take(walk.next, Slice([Row(pages)], total=1, page=walk.next.page, page_size=size, has_more=True))
+        walk.take(walk.next, PageData([Row(pages)], total=1, page=walk.next.page, page_size=size, has_more=True))
         pages += 1
         assert pages <= MAX_SLICES_PAST_TOTAL
     assert pages == MAX_SLICES_PAST_TOTAL
@@ -308,7 +308,7 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
     pages = 0
     while walk.next is not None:
         rows, total, size = answers[pages % len(answers)]
-        part = Slice([Row(n) for n in rows], total, None, size, has_more=True)
+        part = PageData([Row(n) for n in rows], total, None, size, has_more=True)
         given += [row.id for row in walk.take(walk.next, part)]
         pages += 1
         assert pages <= 21 * (MAX_SLICES_WITHOUT_FRESH_ROWS + 1)

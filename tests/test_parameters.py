@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from cstar import InvalidParameterError
 from cstar._call import encode, merge_body
 from cstar._check import check_id, check_path
-from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, ok
+from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, created, ok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ def test_removed_keys_do_not_count_towards_the_50(wire: respx.Router, say: Speak
 
 
 def test_metadata_at_its_limits_is_sent(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    wire.post(CUSTOMERS).mock(side_effect=created)
     metadata = {f"{n:040}": "v" * 500 for n in range(50)}
     say(lambda client: client.customers.create(TEAM, **CREATE, metadata=metadata))
 
@@ -283,7 +283,7 @@ def test_a_string_is_sent_by_its_value_and_not_by_how_it_is_shown(wire: respx.Ro
 
 
 def test_an_enum_of_your_own_is_sent_by_its_values(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    route = wire.post(CUSTOMERS).mock(side_effect=created)
     say(
         lambda client: client.customers.create(
             TEAM,
@@ -322,7 +322,7 @@ def test_json_nested_too_deeply_is_refused(wire: respx.Router, say: Speaker, dep
 
 
 def test_json_nested_to_the_limit_is_sent(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).respond(201, json=ok(CUSTOMER))
+    route = wire.post(CUSTOMERS).mock(side_effect=created)
     deep: dict[str, Any] = {}
     for _ in range(98):
         deep = {"x": deep}

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cstar._codec import Slice
+from cstar._decode import PageData
 from cstar._walk import MAX_SLICES_PAST_TOTAL, Ask, Walk
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ class Server:
     def of(cls, count: int, *, largest: int = 100) -> Server:
         return cls([Row(f"row{number}", number) for number in range(count)], largest)
 
-    def answer(self, ask: Ask) -> Slice[Row]:
+    def answer(self, ask: Ask) -> PageData[Row]:
         self.requests.append(ask)
         assert len(self.requests) < 10_000, "this walk does not end"
         size = min(ask.size, self.largest)
         start = (ask.page - 1) * size
         end = start + size
-        return Slice(self.rows[start:end], len(self.rows), ask.page, size, has_more=end < len(self.rows))
+        return PageData(self.rows[start:end], len(self.rows), ask.page, size, has_more=end < len(self.rows))
 
     def insert_in_front(self) -> None:
         self.made += 1
@@ -110,7 +110,7 @@ def read(
     """Read a list to its end as a client does, with so many requests under way, answered in any order."""
     given: list[str] = []
     asked: deque[Ask] = deque()
-    answers: dict[int, Slice[Row]] = {}
+    answers: dict[int, PageData[Row]] = {}
     while walk.next is not None:
         while len(asked) < max(1, ahead):
             ask = walk.after(asked[-1]) if asked else walk.next
@@ -197,7 +197,7 @@ class NeverStepsBack(Walk[Row]):
 
 
 class RemembersNothing(Walk[Row]):
-    def take(self, ask: Ask, part: Slice[Row]) -> list[Row]:
+    def take(self, ask: Ask, part: PageData[Row]) -> list[Row]:
         super().take(ask, part)
         return part.rows
 
@@ -323,7 +323,7 @@ def test_such_a_server_too_is_read_without_loss() -> None:
 # ── Canned pages: what people mock a server with ─────────────────────────────────────────────────────────────────────
 
 
-def conventional(pages: Mapping[int, Slice[Row]]) -> Iterator[str]:
+def conventional(pages: Mapping[int, PageData[Row]]) -> Iterator[str]:
     number = 1
     while True:
         yield from (row.id for row in pages[number].rows)
@@ -332,7 +332,7 @@ def conventional(pages: Mapping[int, Slice[Row]]) -> Iterator[str]:
         number += 1
 
 
-def canned(chance: random.Random) -> tuple[dict[int, Slice[Row]], int]:
+def canned(chance: random.Random) -> tuple[dict[int, PageData[Row]], int]:
     """Pages by their number, whatever size is asked for, with totals and sizes that need not be right; and the size."""
     size = chance.choice([1, 2, 3, 5])
     lengths = [size] * chance.randrange(5) + [chance.randint(1, size)]
@@ -352,7 +352,7 @@ def canned(chance: random.Random) -> tuple[dict[int, Slice[Row]], int]:
     )
     told_size = chance.choice([None, size, 7, 100])
     pages = {
-        place + 1: Slice(
+        place + 1: PageData(
             [Row(f"{place}-{number}") for number in range(length)],
             say_total(place),
             chance.choice([None, place + 1]),
@@ -372,9 +372,9 @@ def test_canned_pages_are_read_as_a_conventional_loop_would(gapless: bool, ahead
     pages, page_size = canned(chance)
 
     class Mock(Server):
-        def answer(self, ask: Ask) -> Slice[Row]:
+        def answer(self, ask: Ask) -> PageData[Row]:
             self.requests.append(ask)
-            return pages.get(ask.page) or Slice([], 0, ask.page, None, has_more=False)
+            return pages.get(ask.page) or PageData([], 0, ask.page, None, has_more=False)
 
     given = read(Walk(1, page_size=page_size, gapless=gapless), Mock([]), ahead=ahead, chance=chance)
     assert given == list(conventional(pages))
@@ -382,8 +382,8 @@ def test_canned_pages_are_read_as_a_conventional_loop_would(gapless: bool, ahead
 
 def test_a_gapless_walk_of_canned_pages_says_that_it_proves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     walk: Walk[Row] = Walk(1, page_size=2, gapless=True)
-    walk.take(Ask(1, 2), Slice([Row("a"), Row("b")], 3, 1, 2, has_more=True))
+    walk.take(Ask(1, 2), PageData([Row("a"), Row("b")], 3, 1, 2, has_more=True))
     assert walk.next == Ask(1, 100)
-    walk.take(walk.next, Slice([Row("a"), Row("b")], 3, 1, 2, has_more=True))
+    walk.take(walk.next, PageData([Row("a"), Row("b")], 3, 1, 2, has_more=True))
     assert walk.next == Ask(2, 2)
     assert "gaps cannot be ruled out" in caplog.text

@@ -30,7 +30,7 @@ from cstar.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
-from cstar.models import RateLimit
+from cstar.models import Attempt, RateLimit
 
 if TYPE_CHECKING:
     from cstar.models import (
@@ -53,6 +53,7 @@ __all__ = [
     "AsyncCstar",
     "AsyncPage",
     "AsyncPaginator",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "ConfigurationError",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from pydantic_core import to_json
@@ -19,6 +21,46 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The resource that a call is about, so that a response about another one is rejected.
+
+    Attributes:
+        id: Its id, if the call names it.
+        email: Its email address, if the call sets it.
+    """
+
+    id: str | None = None
+    email: str | None = field(default=None, repr=False)
+
+    def mismatch(self, value: object) -> str | None:
+        """How a value shows that it is about another resource; `None` if it does not."""
+        received_id, received_email = getattr(value, "id", None), getattr(value, "email", None)
+        if self.id and isinstance(received_id, str) and _are_different_ids(self.id, received_id):
+            return f"it is about {received_id!r}, not {self.id!r}"
+        if self.email and isinstance(received_email, str) and _are_different_emails(self.email, received_email):
+            return "it has another email address than the one that was sent"
+        return None
+
+
+def _are_different_ids(sent: str, received: str) -> bool:
+    # The API accepts a UUID and a prefixed id for one customer: only ids of one form can be compared.
+    return _id_form(sent) == _id_form(received) and sent.casefold() != received.casefold()
+
+
+def _are_different_emails(sent: str, received: str) -> bool:
+    # A server may store an address in lower case, and an international one in another form.
+    return (sent + received).isascii() and sent.strip().casefold() != received.strip().casefold()
+
+
+def _id_form(id: str) -> str:
+    """The form of an id: `"uuid"`, or its prefix, such as `"cus"`."""
+    return "uuid" if _UUID.fullmatch(id.lower()) else id.partition("_")[0] if "_" in id else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """One logical call: every attempt sends exactly this.
@@ -26,12 +68,12 @@ class Call(Generic[T]):
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
-        parse: Makes a value of the bytes of a success; any `ValueError` means that they are not what was documented.
+        parse: Parses the body of a successful response; raises a `ValueError` if it is not as documented.
         query: The query parameters, in order.
         body: The JSON body.
-        idempotency_key: Names the logical operation, so that however many attempts arrive, one acts.
-        if_gone: For a delete: what to return when an earlier attempt's answer was lost and this one's says 404,
-            because then the deletion did happen.
+        idempotency_key: Names the logical operation, so that it has one effect however many attempts arrive.
+        subject: The resource that the response must be about.
+        value_if_already_deleted: For a delete: makes the value to return when an earlier attempt has deleted it.
     """
 
     method: str
@@ -40,7 +82,8 @@ class Call(Generic[T]):
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     idempotency_key: str | None = None
-    if_gone: Callable[[], T] | None = None
+    subject: Subject | None = None
+    value_if_already_deleted: Callable[[], T] | None = None
 
     @property
     def target(self) -> str:
@@ -48,7 +91,7 @@ class Call(Generic[T]):
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
-        # Without the query: what people search for does not belong in logs and tracebacks.
+        # Without the query: search terms do not belong in logs and tracebacks.
         return f"{self.method} {self.path}"
 
 
@@ -89,3 +132,64 @@ def _refuse_repeated(param: str, added: Mapping[str, object], named: Mapping[str
             f"{param} may not repeat {', '.join(map(repr, repeated))}: the parameter of that name is sent already",
             param=param,
         )
+
+
+@dataclass(slots=True)
+class CallState:
+    """A call under way.
+
+    Attributes:
+        call: The call.
+        deadline: The end of the call, by `time.monotonic()`; `None` for no limit.
+        attempts: The number of attempts so far.
+        attempt_started: The start of the current attempt, by `time.monotonic()`.
+        attempt_deadline: The end of the current attempt.
+        is_cut_by_deadline: Whether the attempt ends early because the call does.
+        was_sent: Whether an attempt may have reached the server.
+        lost_response: Whether an attempt may have reached the server, and its response was lost.
+        needs_new_connection: Whether the next attempt must not use an idle connection.
+        first: The outcome of the first attempt, until the retries have taken it over.
+    """
+
+    call: Call[Any]
+    deadline: float | None = None
+    attempts: int = 0
+    attempt_started: float = 0.0
+    attempt_deadline: float | None = None
+    is_cut_by_deadline: bool = False
+    was_sent: bool = False
+    lost_response: bool = False
+    needs_new_connection: bool = False
+    first: Any = None
+
+    def __str__(self) -> str:
+        return str(self.call)
+
+    def begin_attempt(self, timeout: float | None) -> None:
+        """Begin an attempt, of so many seconds at most."""
+        self.attempts += 1
+        self.attempt_started = time.monotonic()
+        self.attempt_deadline = None if timeout is None else self.attempt_started + timeout
+        self.is_cut_by_deadline = self.deadline is not None and (
+            self.attempt_deadline is None or self.deadline < self.attempt_deadline
+        )
+        if self.is_cut_by_deadline:
+            self.attempt_deadline = self.deadline
+
+    def time_left(self) -> float | None:
+        """Seconds until the deadline of the call; `None` for no limit."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def attempt_time_left(self) -> float | None:
+        """Seconds until the deadline of the attempt; `None` for no limit."""
+        return None if self.attempt_deadline is None else self.attempt_deadline - time.monotonic()
+
+    @property
+    def attempt_duration(self) -> float:
+        """Seconds since the attempt began."""
+        return time.monotonic() - self.attempt_started
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """The attributes that every log record about the call has."""
+        return {"method": self.call.method, "path": self.call.path, "attempt": self.attempts}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+import copy
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast, overload
+
+import httpx
+import pydantic
+from typing_extensions import Self
 
 from cstar import models
 from cstar._call import Call, encode, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
-from cstar._codec import json_or_none, object_of
+from cstar._decode import json_or_none, object_of
 from cstar._logging import configure_from_environment
 from cstar._options import (
     API_VERSION,
@@ -16,20 +23,14 @@ from cstar._options import (
     DEFAULT_TIMEOUT,
     Options,
 )
-from cstar._transport import AsyncTransport, Transport, async_pool, pool
-from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
+from cstar._response import RawResponse
+from cstar._transport import AsyncTransport, Transport
+from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue, Timeout
 from cstar.errors import InvalidParameterError
+from cstar.models.attempt import Attempt
+from cstar.models.rate_limit import RateLimit
+from cstar.resources._resource import AsyncResource, Resource, async_raw_form, raw_form
 from cstar.resources.customers import AsyncCustomers, Customers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
-
-    import httpx
-    from pydantic import JsonValue
-    from typing_extensions import Self
-
-    from cstar.models import Identity, RateLimit
 
 T = TypeVar("T")
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)
@@ -37,7 +38,7 @@ TransportT = TypeVar("TransportT", Transport, AsyncTransport)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def _whoami_call() -> Call[Identity]:
+def _whoami_call() -> Call[models.Identity]:
     return Call("GET", "/auth/whoami", object_of(models.Identity))
 
 
@@ -61,8 +62,14 @@ def _request_call(
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
         return Call(method, path, _parser_of(cast_to), query, body, idempotency_key)
-    if_gone = (lambda: None) if method == "DELETE" else None
-    return Call(method, path, json_or_none, query, body, idempotency_key, if_gone)
+    value_if_already_deleted = _none if method == "DELETE" else None
+    return Call(
+        method, path, json_or_none, query, body, idempotency_key, value_if_already_deleted=value_if_already_deleted
+    )
+
+
+def _none() -> None:
+    return None
 
 
 def _parser_of(cast_to: type[T]) -> Callable[[bytes], T]:
@@ -80,22 +87,16 @@ class _Client(Generic[TransportT]):
 
     _transport: TransportT
 
-    def _set_up(self, transport: TransportT) -> None:
-        raise NotImplementedError
-
-    @classmethod
-    def _rebuild(cls, options: Options) -> Self:
-        raise NotImplementedError
-
     @property
     def rate_limit(self) -> RateLimit | None:
-        """Where the key stood at the last answer (API page "Rate limits"); `None` before the first one that tells."""
-        return self._transport.pool.rate_limit
+        """The latest rate limit of the key (API page "Rate limits"); `None` before the first response that has one."""
+        return self._transport.budget.rate_limit
 
     def with_options(
         self,
         *,
-        timeout: float | httpx.Timeout | NotGiven = NOT_GIVEN,
+        timeout: Timeout | NotGiven = NOT_GIVEN,
+        deadline: float | NotGiven | None = NOT_GIVEN,
         max_retries: int | NotGiven = NOT_GIVEN,
         max_retry_wait: float | NotGiven = NOT_GIVEN,
         default_headers: Mapping[str, str] | NotGiven = NOT_GIVEN,
@@ -104,6 +105,7 @@ class _Client(Generic[TransportT]):
 
         Args:
             timeout: Seconds for each attempt, or an `httpx.Timeout`; see `Cstar`.
+            deadline: Seconds for each call, with all its attempts and waits; `None` for no limit.
             max_retries: Attempts after the first.
             max_retry_wait: The longest single wait between attempts, in seconds.
             default_headers: Headers for every request, added to those there are.
@@ -120,23 +122,40 @@ class _Client(Generic[TransportT]):
             ```
         """
         options = self._transport.options.with_changes(
-            timeout=timeout, max_retries=max_retries, max_retry_wait=max_retry_wait, default_headers=default_headers
+            timeout=timeout,
+            deadline=deadline,
+            max_retries=max_retries,
+            max_retry_wait=max_retry_wait,
+            default_headers=default_headers,
         )
-        changed = object.__new__(type(self))
-        changed.__dict__.update(self.__dict__)
-        changed._set_up(self._transport.with_options(options))
-        return changed
+        return self._over(self._transport.with_options(options))
 
-    def __reduce__(self) -> tuple[Callable[[Options], Self], tuple[Options]]:
-        if not self._transport.pool.is_own:
-            raise TypeError(f"a {type(self).__name__} with an http_client of your own cannot be pickled or copied")
-        return type(self)._rebuild, (self._transport.options,)
+    def _over(self, transport: TransportT, **changes: object) -> Self:
+        """This client over another transport."""
+        client = object.__new__(type(self))
+        client.__dict__.update(self._attributes(), _transport=transport, **changes)
+        return client
+
+    def _attributes(self) -> dict[str, Any]:
+        """The attributes, without the resources, which belong to the transport."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:  # noqa: ANN401 - SupportsIndex, which is of no use here
+        # A copy has connections of its own. All that a subclass adds is kept, in slots, too.
+        reduced = cast("tuple[Any, ...]", super().__reduce_ex__(max(2, protocol)))
+        make, arguments, state = reduced[:3]
+        attributes = {**self._attributes(), "_transport": copy.copy(self._transport)}
+        return make, arguments, (attributes, state[1]) if isinstance(state, tuple) else attributes
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self._transport.options.base_url!r})"
 
 
-class Cstar(_Client[Transport]):
+class Cstar(_Client[Transport], Resource):
     """A client of the cStar API.
 
     It is safe to share between threads, keeps its connections open between calls, and pickles (it is rebuilt from its
@@ -147,13 +166,16 @@ class Cstar(_Client[Transport]):
             environment variable `CSTAR_API_KEY`. A live key does not travel over plain http, except to loopback.
         base_url: The API's address. By default the environment variable `CSTAR_BASE_URL`, else
             `https://www.cstar.help/api/v1`.
-        timeout: Seconds for each attempt to connect, and then for each wait for bytes to come or go; or an
-            `httpx.Timeout` to set these apart. By default 30.
+        timeout: Seconds for each attempt, from its start to the last byte of its response; or an `httpx.Timeout`, to
+            bound connecting and each wait for bytes apart. By default 30.
+        deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
+            is not begun. By default there is no such limit.
         max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. Asked by the server to wait longer, the
             call raises at once, and the error's `retry_after` says how long it would be. By default 60.
         api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
+        on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
         http_client: An `httpx.Client` of your own. Its headers, cookies, hooks, auth, proxies and transport are used,
             its timeout and redirect setting are not, and it is not closed. Such a client does not pickle.
 
@@ -173,34 +195,38 @@ class Cstar(_Client[Transport]):
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        deadline: float | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         max_retry_wait: float = DEFAULT_MAX_RETRY_WAIT,
         api_version: str = API_VERSION,
         default_headers: Mapping[str, str] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
         options = Options.resolve(
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
+            deadline=deadline,
             max_retries=max_retries,
             max_retry_wait=max_retry_wait,
             api_version=api_version,
             default_headers=default_headers,
+            on_attempt=on_attempt,
         )
         configure_from_environment()
-        self._set_up(Transport(options, pool(options, http_client)))
+        Resource.__init__(self, Transport.build(options, http_client))
 
-    def _set_up(self, transport: Transport) -> None:
-        self._transport = transport
-        self.customers: Customers = Customers(transport)
+    @cached_property
+    def customers(self) -> Customers:
+        """The customers of a team."""
+        return Customers(self._transport)
 
-    @classmethod
-    def _rebuild(cls, options: Options) -> Self:
-        client = cls.__new__(cls)
-        client._set_up(Transport(options, pool(options, None)))
-        return client
+    @property
+    def with_raw_response(self) -> CstarWithRawResponse:
+        """`request` and `whoami`, each returning the `RawResponse` with status, headers and `parse()`."""
+        return CstarWithRawResponse(self._over(self._transport, _raw=True))
 
     @overload
     def request(
@@ -212,7 +238,7 @@ class Cstar(_Client[Transport]):
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> JsonValue: ...
+    ) -> pydantic.JsonValue: ...
     @overload
     def request(
         self,
@@ -233,7 +259,7 @@ class Cstar(_Client[Transport]):
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> T | JsonValue:
+    ) -> T | pydantic.JsonValue:
         """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
 
         The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
@@ -263,9 +289,9 @@ class Cstar(_Client[Transport]):
             ```
         """
         call: Call[T] = _request_call(method, path, params, json, cast_to, idempotency_key)
-        return self._transport.fetch(call)
+        return self._send(call)
 
-    def whoami(self) -> Identity:
+    def whoami(self) -> models.Identity:
         """Ask whose key this is (API page "Authentication").
 
         Returns:
@@ -281,7 +307,7 @@ class Cstar(_Client[Transport]):
             team_id = client.whoami().team_id
             ```
         """
-        return self._transport.fetch(_whoami_call())
+        return self._send(_whoami_call())
 
     def close(self) -> None:
         """Close the connections; an `http_client` of your own stays open.
@@ -298,13 +324,64 @@ class Cstar(_Client[Transport]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 
-class AsyncCstar(_Client[AsyncTransport]):
+class CstarWithRawResponse:
+    """`client.with_raw_response`: the calls of `Cstar` itself, each returning a `RawResponse`.
+
+    Attributes:
+        resource: The `Cstar` whose methods these are.
+    """
+
+    def __init__(self, client: Cstar) -> None:
+        self.resource = client
+
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: Json = None,
+        cast_to: None = None,
+        idempotency_key: str | None = None,
+    ) -> RawResponse[pydantic.JsonValue]: ...
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: Json = None,
+        cast_to: type[T],
+        idempotency_key: str | None = None,
+    ) -> RawResponse[T]: ...
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: Json = None,
+        cast_to: type[T] | None = None,
+        idempotency_key: str | None = None,
+    ) -> RawResponse[T] | RawResponse[pydantic.JsonValue]:
+        """`Cstar.request`, as a `RawResponse`."""
+        response = self.resource.request(
+            method, path, params=params, json=json, cast_to=cast("type[T]", cast_to), idempotency_key=idempotency_key
+        )
+        return cast("RawResponse[T]", response)
+
+    @raw_form(Cstar.whoami)
+    def whoami(self) -> None:
+        """`Cstar.whoami`, as a `RawResponse`."""
+
+
+class AsyncCstar(_Client[AsyncTransport], AsyncResource):
     """An async client of the cStar API, on asyncio or trio.
 
     Share one between the tasks of an event loop. It keeps its connections open between calls, and pickles (it is
@@ -316,13 +393,16 @@ class AsyncCstar(_Client[AsyncTransport]):
             environment variable `CSTAR_API_KEY`. A live key does not travel over plain http, except to loopback.
         base_url: The API's address. By default the environment variable `CSTAR_BASE_URL`, else
             `https://www.cstar.help/api/v1`.
-        timeout: Seconds for each attempt to connect, and then for each wait for bytes to come or go; or an
-            `httpx.Timeout` to set these apart. By default 30.
+        timeout: Seconds for each attempt, from its start to the last byte of its response; or an `httpx.Timeout`, to
+            bound connecting and each wait for bytes apart. By default 30.
+        deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
+            is not begun. By default there is no such limit.
         max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. Asked by the server to wait longer, the
             call raises at once, and the error's `retry_after` says how long it would be. By default 60.
         api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
+        on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
         http_client: An `httpx.AsyncClient` of your own. Its headers, cookies, hooks, auth, proxies and transport are
             used, its timeout and redirect setting are not, and it is not closed. Such a client does not pickle.
 
@@ -342,34 +422,38 @@ class AsyncCstar(_Client[AsyncTransport]):
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        deadline: float | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         max_retry_wait: float = DEFAULT_MAX_RETRY_WAIT,
         api_version: str = API_VERSION,
         default_headers: Mapping[str, str] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         options = Options.resolve(
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
+            deadline=deadline,
             max_retries=max_retries,
             max_retry_wait=max_retry_wait,
             api_version=api_version,
             default_headers=default_headers,
+            on_attempt=on_attempt,
         )
         configure_from_environment()
-        self._set_up(AsyncTransport(options, async_pool(options, http_client)))
+        AsyncResource.__init__(self, AsyncTransport.build(options, http_client))
 
-    def _set_up(self, transport: AsyncTransport) -> None:
-        self._transport = transport
-        self.customers: AsyncCustomers = AsyncCustomers(transport)
+    @cached_property
+    def customers(self) -> AsyncCustomers:
+        """The customers of a team."""
+        return AsyncCustomers(self._transport)
 
-    @classmethod
-    def _rebuild(cls, options: Options) -> Self:
-        client = cls.__new__(cls)
-        client._set_up(AsyncTransport(options, async_pool(options, None)))
-        return client
+    @property
+    def with_raw_response(self) -> AsyncCstarWithRawResponse:
+        """`request` and `whoami`, each returning the `RawResponse` with status, headers and `parse()`."""
+        return AsyncCstarWithRawResponse(self._over(self._transport, _raw=True))
 
     @overload
     async def request(
@@ -381,7 +465,7 @@ class AsyncCstar(_Client[AsyncTransport]):
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> JsonValue: ...
+    ) -> pydantic.JsonValue: ...
     @overload
     async def request(
         self,
@@ -402,7 +486,7 @@ class AsyncCstar(_Client[AsyncTransport]):
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> T | JsonValue:
+    ) -> T | pydantic.JsonValue:
         """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
 
         The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
@@ -432,9 +516,9 @@ class AsyncCstar(_Client[AsyncTransport]):
             ```
         """
         call: Call[T] = _request_call(method, path, params, json, cast_to, idempotency_key)
-        return await self._transport.fetch(call)
+        return await self._send(call)
 
-    async def whoami(self) -> Identity:
+    async def whoami(self) -> models.Identity:
         """Ask whose key this is (API page "Authentication").
 
         Returns:
@@ -450,7 +534,7 @@ class AsyncCstar(_Client[AsyncTransport]):
             team_id = (await client.whoami()).team_id
             ```
         """
-        return await self._transport.fetch(_whoami_call())
+        return await self._send(_whoami_call())
 
     async def close(self) -> None:
         """Close the connections; an `http_client` of your own stays open.
@@ -464,10 +548,72 @@ class AsyncCstar(_Client[AsyncTransport]):
         """
         await self._transport.close()
 
+    async def aclose(self) -> None:
+        """Close the connections: another name for `close`, for `contextlib.aclosing`.
+
+        Example:
+            ```python
+            async with contextlib.aclosing(AsyncCstar()) as client:
+                team_id = (await client.whoami()).team_id
+            ```
+        """
+        await self.close()
+
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+
+class AsyncCstarWithRawResponse:
+    """`client.with_raw_response`: the calls of `AsyncCstar` itself, each returning a `RawResponse`.
+
+    Attributes:
+        resource: The `AsyncCstar` whose methods these are.
+    """
+
+    def __init__(self, client: AsyncCstar) -> None:
+        self.resource = client
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: Json = None,
+        cast_to: None = None,
+        idempotency_key: str | None = None,
+    ) -> RawResponse[pydantic.JsonValue]: ...
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: Json = None,
+        cast_to: type[T],
+        idempotency_key: str | None = None,
+    ) -> RawResponse[T]: ...
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: Json = None,
+        cast_to: type[T] | None = None,
+        idempotency_key: str | None = None,
+    ) -> RawResponse[T] | RawResponse[pydantic.JsonValue]:
+        """`AsyncCstar.request`, as a `RawResponse`."""
+        response = await self.resource.request(
+            method, path, params=params, json=json, cast_to=cast("type[T]", cast_to), idempotency_key=idempotency_key
+        )
+        return cast("RawResponse[T]", response)
+
+    @async_raw_form(AsyncCstar.whoami)
+    def whoami(self) -> None:
+        """`AsyncCstar.whoami`, as a `RawResponse`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -87,7 +86,6 @@ def list_adapter(model: type[T]) -> TypeAdapter[ListEnvelope[T]]:
     return _adapter(ListEnvelope, cast("object", model))
 
 
-@lru_cache(maxsize=256)
 def _adapter(envelope: Any, model: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a generic class has no type to name
     adapter: TypeAdapter[Any] = TypeAdapter(envelope[model])
     # Some types turn out to be unfinished only when they are used: then now, not after something was sent.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from cstar._codec import Slice
+    from cstar._decode import PageData
     from cstar._types import QueryValue
 
 T = TypeVar("T", bound=HasId)
@@ -31,12 +31,12 @@ class Listing(Generic[T]):
         gapless: Whether every slice of a walk must be connected with what was read before.
     """
 
-    call: Call[Slice[T]]
+    call: Call[PageData[T]]
     first: Ask
     prefetch: int
     gapless: bool
 
-    def page(self, ask: Ask) -> Call[Slice[T]]:
+    def page(self, ask: Ask) -> Call[PageData[T]]:
         """The call for one page."""
         asked = {"page": str(ask.page), "pageSize": str(ask.size)}
         return replace(self.call, query=tuple((name, asked.get(name, value)) for name, value in self.call.query))
@@ -66,7 +66,7 @@ class ListOptions(TypedDict):
 
 def listing(
     path: str,
-    parse: Callable[[bytes], Slice[T]],
+    parse: Callable[[bytes], PageData[T]],
     filters: Mapping[str, str | None],
     **options: Unpack[ListOptions],
 ) -> Listing[T]:

@@ -15,7 +15,10 @@ from cstar._types import NOT_GIVEN, NotGiven
 from cstar.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeGuard
+
+    from cstar.models.attempt import Attempt
 
 DEFAULT_BASE_URL = "https://www.cstar.help/api/v1"
 DEFAULT_TIMEOUT = 30.0
@@ -30,7 +33,7 @@ _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 # key would be the wrong one.
 HEADERS_OF_A_CALL = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
 _RESERVED_HEADERS = {"authorization", *HEADERS_OF_A_CALL}
-# Sockets cannot wait much longer; nobody does.
+# Seconds. Sockets accept no much longer timeouts.
 _MAX_TIMEOUT = 1_000_000
 
 
@@ -41,18 +44,23 @@ class Options:
     api_key: str = field(repr=False)
     base_url: str
     timeout: float | httpx.Timeout
+    deadline: float | None
     max_retries: int
     max_retry_wait: float
     api_version: str
     default_headers: Mapping[str, str] = field(repr=False)
+    on_attempt: Callable[[Attempt], object] | None
 
     def __post_init__(self) -> None:
         _check_key(self.api_key)
         _check_base_url(self.base_url, self.api_key)
         _check_timeout(self.timeout)
+        _check_deadline(self.deadline)
         _check_max_retries(self.max_retries)
         _check_max_retry_wait(self.max_retry_wait)
         _check_header("api_version", "CStar-Version", self.api_version)
+        if self.on_attempt is not None and not callable(self.on_attempt):
+            raise ConfigurationError(f"on_attempt must be callable, not a {type(self.on_attempt).__name__}")
         for name, value in self.default_headers.items():
             _check_header("default_headers", name, value)
 
@@ -64,9 +72,11 @@ class Options:
         base_url: str | None,
         default_headers: Mapping[str, str] | None,
         timeout: float | httpx.Timeout,
+        deadline: float | None,
         max_retries: int,
         max_retry_wait: float,
         api_version: str,
+        on_attempt: Callable[[Attempt], object] | None,
     ) -> Options:
         """Fill in from the environment what was not given, and check all of it."""
         if api_key is None:
@@ -79,16 +89,19 @@ class Options:
             api_key=api_key,
             base_url=str(base_url).rstrip("/"),
             timeout=timeout,
+            deadline=deadline,
             max_retries=max_retries,
             max_retry_wait=max_retry_wait,
             api_version=api_version,
             default_headers={} if default_headers is None else _mapping_of_headers(default_headers),
+            on_attempt=on_attempt,
         )
 
     def with_changes(
         self,
         *,
         timeout: float | httpx.Timeout | NotGiven,
+        deadline: float | NotGiven | None,
         max_retries: int | NotGiven,
         max_retry_wait: float | NotGiven,
         default_headers: Mapping[str, str] | NotGiven,
@@ -97,6 +110,7 @@ class Options:
         return replace(
             self,
             timeout=self.timeout if timeout is NOT_GIVEN else timeout,
+            deadline=self.deadline if deadline is NOT_GIVEN else deadline,
             max_retries=self.max_retries if max_retries is NOT_GIVEN else max_retries,
             max_retry_wait=self.max_retry_wait if max_retry_wait is NOT_GIVEN else max_retry_wait,
             default_headers=self.default_headers
@@ -159,6 +173,13 @@ def _check_timeout(timeout: object) -> None:
         raise ConfigurationError(
             f"timeout must be a positive number of seconds up to {_MAX_TIMEOUT}, or an httpx.Timeout of such, "
             f"not {timeout!r} (httpx.Timeout(None) waits forever)"
+        )
+
+
+def _check_deadline(deadline: object) -> None:
+    if deadline is not None and not (_is_number(deadline) and 0 < deadline <= _MAX_TIMEOUT):
+        raise ConfigurationError(
+            f"deadline must be a positive number of seconds up to {_MAX_TIMEOUT}, or None, not {deadline!r}"
         )
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
+from cstar._decode import PageData
+from cstar._listing import Listing
+from cstar._transport import AsyncTransport, Transport
 from cstar._walk import Ask, HasId
 from cstar.errors import CstarError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-
     from typing_extensions import Self
 
-    from cstar._codec import Slice
-    from cstar._listing import Listing
     from cstar._prefetch import Ahead, AsyncAhead
-    from cstar._transport import AsyncTransport, Transport
 
 T = TypeVar("T", bound=HasId)
 
@@ -25,7 +24,7 @@ T = TypeVar("T", bound=HasId)
 class _Page(Generic[T]):
     """What `Page` and `AsyncPage` have in common."""
 
-    def __init__(self, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+    def __init__(self, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
         self.data: list[T] = part.rows
         self.total: int = part.total
         self.page: int = ask.page if part.page is None else part.page
@@ -62,7 +61,7 @@ class Page(_Page[T]):
         has_more: Whether the server says that another page follows.
     """
 
-    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
         super().__init__(listing, ask, part)
         self._transport = transport
 
@@ -119,7 +118,7 @@ class AsyncPage(_Page[T]):
         has_more: Whether the server says that another page follows.
     """
 
-    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
         super().__init__(listing, ask, part)
         self._transport = transport
 
@@ -212,11 +211,11 @@ class AsyncPaginator(Generic[T]):
 class _Pages(Generic[T]):
     """The pages of a walk, from one that is there already."""
 
-    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: Slice[T]) -> None:
+    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
         self._transport = transport
         self._listing = listing
         self._walk = listing.walk_from(ask)
-        self._part: Slice[T] | None = part
+        self._part: PageData[T] | None = part
         self._is_first = True
         self._is_closed = False
         self._ahead: Ahead[T] | None = None
@@ -241,7 +240,7 @@ class _Pages(Generic[T]):
                 self._ahead.close()
         raise StopIteration
 
-    def _answer(self, ask: Ask) -> tuple[Ask, Slice[T]]:
+    def _answer(self, ask: Ask) -> tuple[Ask, PageData[T]]:
         if (part := self._part) is not None:
             self._part = None
             if self._listing.prefetch:
@@ -291,7 +290,7 @@ class _Rows(Generic[T]):
 class _AsyncPages(Generic[T]):
     """The pages of a walk, from one that is there already or is still to be fetched."""
 
-    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: Slice[T] | None) -> None:
+    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: PageData[T] | None) -> None:
         self._transport = transport
         self._listing = listing
         self._walk = listing.walk_from(ask)
@@ -324,7 +323,7 @@ class _AsyncPages(Generic[T]):
             self._is_busy = False
         raise StopAsyncIteration
 
-    async def _answer(self, ask: Ask) -> tuple[Ask, Slice[T]]:
+    async def _answer(self, ask: Ask) -> tuple[Ask, PageData[T]]:
         if self._ahead is None and self._listing.prefetch:
             from cstar._prefetch import AsyncAhead
 

@@ -21,7 +21,7 @@ from cstar.errors import CstarError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cstar._codec import Slice
+    from cstar._decode import PageData
     from cstar._listing import Listing
     from cstar._transport import AsyncTransport, Transport
     from cstar._walk import Ask, Walk
@@ -72,7 +72,7 @@ class Ahead(Generic[T]):
         self._depth = _Depth(listing.prefetch)
         self._reset()
 
-    def answer(self, walk: Walk[T]) -> tuple[Ask, Slice[T]]:
+    def answer(self, walk: Walk[T]) -> tuple[Ask, PageData[T]]:
         """The answer that the walk needs next, and to what."""
         if self._process != os.getpid():
             self._reset()  # the threads have stayed in the process that this one is a fork of
@@ -112,7 +112,7 @@ class Ahead(Generic[T]):
         self._process = os.getpid()
         self._slots = threading.Semaphore(self._listing.prefetch)
         self._threads: set[threading.Thread] = set()
-        self._asked: deque[tuple[Ask, Future[Slice[T]]]] = deque()
+        self._asked: deque[tuple[Ask, Future[PageData[T]]]] = deque()
         self._left = threading.Event()
         self._leavable = self._transport.until(self._left)
 
@@ -124,9 +124,9 @@ class Ahead(Generic[T]):
                     return
 
     def _ask(self, ask: Ask, *, needed: bool = False) -> bool:
-        if not self._transport.reserve_page(needed=needed):
+        if not self._transport.budget.reserve_page(needed=needed):
             return False
-        future: Future[Slice[T]] = Future()
+        future: Future[PageData[T]] = Future()
         # The thread must not hold on to us, or a walk that is dropped would never be collected.
         transport, call = self._leavable, self._listing.page(ask)
         slots, left, threads = self._slots, self._left, self._threads
@@ -142,7 +142,7 @@ class Ahead(Generic[T]):
             except BaseException as error:
                 future.set_exception(error)
             finally:
-                transport.release_page()
+                transport.budget.release_page()
                 threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name="cstar-prefetch", daemon=True)
@@ -151,7 +151,7 @@ class Ahead(Generic[T]):
             thread.start()
         except BaseException:
             threads.discard(thread)
-            transport.release_page()
+            transport.budget.release_page()
             raise
         self._asked.append((ask, future))
         return True
@@ -170,10 +170,10 @@ class AsyncAhead(Generic[T]):
         self._transport = transport
         self._listing = listing
         self._depth = _Depth(listing.prefetch)
-        self._asked: deque[tuple[Ask, _Job[Slice[T]]]] = deque()
-        self._leaving: list[_Job[Slice[T]]] = []
+        self._asked: deque[tuple[Ask, _Job[PageData[T]]]] = deque()
+        self._leaving: list[_Job[PageData[T]]] = []
 
-    async def answer(self, walk: Walk[T]) -> tuple[Ask, Slice[T]]:
+    async def answer(self, walk: Walk[T]) -> tuple[Ask, PageData[T]]:
         """The answer that the walk needs next, and to what."""
         while True:
             if not self._asked and walk.next is not None:
@@ -222,10 +222,10 @@ class AsyncAhead(Generic[T]):
                 return
 
     def _ask(self, ask: Ask, *, needed: bool = False) -> bool:
-        if not self._transport.reserve_page(needed=needed):
+        if not self._transport.budget.reserve_page(needed=needed):
             return False
         transport, call = self._transport, self._listing.page(ask)
-        self._asked.append((ask, _Job(lambda: transport.fetch(call), transport.release_page)))
+        self._asked.append((ask, _Job(lambda: transport.fetch(call), transport.budget.release_page)))
         return True
 
     def _discard(self) -> None:

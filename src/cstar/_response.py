@@ -1,24 +1,339 @@
-"""An answer with its status and headers, for those who need more than the model."""
+"""A response: as it was received, what it means for a call (a value or an error), and its raw form for callers."""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cstar._codec import rate_limit
+import httpx
+from pydantic_core import ValidationError, from_json
+
+from cstar._budget import rate_limit
+from cstar.errors import (
+    APIResponseValidationError,
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+)
+from cstar.models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    import httpx
+    from pydantic import JsonValue
 
-    from cstar._codec import Answer
-    from cstar.models import RateLimit
+    from cstar._call import Call
 
 T = TypeVar("T")
 
+ERROR_BY_STATUS: Mapping[int, type[APIStatusError]] = {
+    error.status_code: error
+    for error in (
+        BadRequestError,
+        AuthenticationError,
+        PermissionDeniedError,
+        NotFoundError,
+        ConflictError,
+        UnprocessableEntityError,
+        RateLimitError,
+        InternalServerError,
+    )
+}
+
+# Replaces the API key where a server repeats it.
+REDACTED = "[hidden]"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedResponse:
+    """An HTTP response before decoding.
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: The HTTP headers.
+        content: The body, decompressed.
+        api_key: The API key, which the server may repeat, and which nothing that is shown may contain.
+        attempts: The number of attempts up to this one.
+        after_lost_response: Whether the response to an earlier attempt was lost, which may have had its effect.
+        discard_connection: Makes the connection unusable, for a response that belongs to another request.
+    """
+
+    status_code: int
+    headers: httpx.Headers = field(repr=False)
+    content: bytes = field(repr=False)
+    api_key: str = field(repr=False)
+    attempts: int = 1
+    after_lost_response: bool = False
+    discard_connection: Callable[[], object] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status_code < 300
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for this request: a header, or in the envelope."""
+        return self.header("X-Request-Id") or _request_id_in(self.body())
+
+    def redact(self, text: str) -> str:
+        """A text without the API key."""
+        return text.replace(self.api_key, REDACTED) if self.api_key else text
+
+    def header(self, name: str) -> str | None:
+        """A header, redacted."""
+        value = self.headers.get(name)
+        return None if value is None else self.redact(value)
+
+    def redacted_headers(self) -> dict[str, str]:
+        """All headers, redacted, with their names in lower case."""
+        return {name: self.redact(value) for name, value in self.headers.items()}
+
+    def body(self) -> JsonValue:
+        """The body, redacted: JSON where it is JSON, otherwise text; `None` where there is none."""
+        if not self.content:
+            return None
+        try:
+            return _redact(from_json(self.content), self)
+        except ValueError:
+            return self.redact(self.content.decode("utf-8", "replace"))
+
+    def without_api_key(self) -> ReceivedResponse:
+        """The response as it may be pickled."""
+        content = self.content.replace(self.api_key.encode(), REDACTED.encode()) if self.api_key else self.content
+        headers = httpx.Headers([(name, self.redact(value)) for name, value in self.headers.multi_items()])
+        return replace(self, headers=headers, content=content, api_key="", discard_connection=None)
+
+
+def _redact(value: JsonValue, response: ReceivedResponse) -> JsonValue:
+    if isinstance(value, str):
+        return response.redact(value)
+    if isinstance(value, list):
+        return [_redact(item, response) for item in value]
+    if isinstance(value, dict):
+        return {response.redact(name): _redact(item, response) for name, item in value.items()}
+    return value
+
+
+# ── Meaning ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def interpret(call: Call[T], response: ReceivedResponse) -> T:
+    """What a response means for a call: the value of the call's type, or an error.
+
+    Raises:
+        APIStatusError: The class for its status, with the server's explanation.
+        APIResponseValidationError: The body is not as the API documents, or about another resource.
+    """
+    raise_for_status(call, response)
+    if call.value_if_already_deleted is not None and not response.is_success:
+        return call.value_if_already_deleted()
+    try:
+        value = call.parse(response.content)
+    except ValueError as invalid:
+        raise _validation_error(call, response, format_validation_error(invalid, response)) from None
+    except MemoryError:
+        raise _validation_error(call, response, "it needs more memory than there is") from None
+    if call.subject is not None and (mismatch := call.subject.mismatch(value)) is not None:
+        if response.discard_connection is not None:
+            response.discard_connection()
+        hint = "The server, or a proxy before it, has probably sent one response too many. The connection is closed."
+        raise _validation_error(call, response, f"{mismatch}. {hint}")
+    return value
+
+
+def is_already_deleted(call: Call[T], response: ReceivedResponse) -> bool:
+    """Whether a 404 means success: it answers a delete after an attempt whose response was lost."""
+    is_delete = call.value_if_already_deleted is not None
+    return is_delete and response.status_code == 404 and response.after_lost_response
+
+
+def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:
+    sentence = f"{call} was answered with {_status(response.status_code)}, but not as the API documents: {reason}"
+    suffix = _suffix(request_id=response.request_id, attempts=response.attempts)
+    return APIResponseValidationError(
+        response.redact(sentence + suffix),
+        status_code=response.status_code,
+        headers=response.redacted_headers(),
+        body=response.body(),
+        request_id=response.request_id,
+        attempts=response.attempts,
+        idempotency_key=call.idempotency_key,
+    )
+
+
+def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> str:
+    if not response.content:
+        return "the body is empty" + _encoding_hint(response)
+    try:
+        body: JsonValue = from_json(response.content)
+    except ValueError as broken:
+        # What only begins like JSON holds people's data, a page of HTML does not.
+        if response.content.lstrip()[:1] in {b"{", b"["}:
+            return f"the body is not JSON: {broken}"
+        return f"the body is not JSON but begins with {_excerpt(str(response.body()))!r}"
+    if isinstance(body, dict) and body.get("error"):
+        fields = _error_fields(body)
+        return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
+    if not isinstance(invalid, ValidationError):
+        return str(invalid)
+    from cstar.models._base import why_invalid
+
+    return why_invalid(invalid)
+
+
+def _encoding_hint(response: ReceivedResponse) -> str:
+    encoding = response.header("Content-Encoding")
+    return f", or could not be decompressed ({encoding})" if encoding else ""
+
+
+def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
+    """Raise the error of a response's status, if it is one.
+
+    Raises:
+        APIStatusError: The class for this status, with the server's explanation.
+    """
+    if response.is_success or is_already_deleted(call, response):
+        return
+    body = response.body()
+    fields = _error_fields(body)
+    code = response.status_code
+    message = fields.get("message") or _message_without_envelope(response, body)
+    details = [fields.get("code"), f"param {fields['param']}" if "param" in fields else None]
+    wait = retry_after(response)
+    request_id = response.request_id
+    sentences = [f"{call} failed with {_status(code)}: {message}"]
+    if code == 409 and response.after_lost_response:
+        sentences.append("An earlier attempt got no answer: the conflict may be with what it did.")
+    if wait is not None:
+        sentences.append(f"Retry after {math.ceil(wait)} s.")
+    if len(sentences) > 1 and not message.endswith((".", "!", "?")):
+        sentences[0] += "."
+    raise ERROR_BY_STATUS.get(code, InternalServerError if code >= 500 else APIStatusError)(
+        " ".join(sentences) + _suffix(*details, request_id=request_id, attempts=response.attempts),
+        status_code=code,
+        type=fields.get("type"),
+        code=fields.get("code"),
+        server_message=message,
+        param=fields.get("param"),
+        doc_url=fields.get("doc_url"),
+        request_id=request_id,
+        headers=response.redacted_headers(),
+        body=body,
+        retry_after=wait,
+        attempts=response.attempts,
+        idempotency_key=call.idempotency_key,
+    )
+
+
+def _error_fields(body: JsonValue) -> dict[str, str]:
+    """The strings of the documented error object, or of the older shapes: `"error": "…"`, `"message": "…"`."""
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error")
+    source = error if isinstance(error, dict) else {"message": error or body.get("message") or body.get("detail")}
+    return {name: value for name, value in source.items() if isinstance(value, str) and value}
+
+
+def _request_id_in(body: JsonValue) -> str | None:
+    if not isinstance(body, dict):
+        return None
+    for place, name in (("error", "request_id"), ("meta", "requestId")):
+        part = body.get(place)
+        if isinstance(part, dict) and isinstance(found := part.get(name), str) and found:
+            return found
+    return None
+
+
+def _message_without_envelope(response: ReceivedResponse, body: JsonValue) -> str:
+    if 300 <= response.status_code < 400 and (target := response.header("Location")):
+        return f"it redirects to {target}, and redirects are not followed. Is base_url right?"
+    if body is None:
+        return "the answer's body is empty, or could not be read" + _encoding_hint(response) + "."
+    if isinstance(body, str):
+        return f"the answer is not JSON (perhaps a proxy's): {_excerpt(body)!r}."
+    return "the answer does not say why."
+
+
+def _excerpt(text: str) -> str:
+    title = re.search(r"<title[^>]*>([^<]{1,120})", text[:10_000], re.IGNORECASE)
+    words = " ".join((title[1] if title else text[:400]).split())
+    return words if len(words) <= 120 else words[:120] + "…"
+
+
+def _status(code: int) -> str:
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
+
+
+def _suffix(*details: str | None, request_id: str | None, attempts: int) -> str:
+    given = [detail for detail in details if detail]
+    if request_id:
+        given.append(f"request {request_id}")
+    if attempts > 1:
+        given.append(f"{attempts} attempts")
+    return f" ({', '.join(given)})" if given else ""
+
+
+# ── Headers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> float | None:
+    """Seconds the server asks to wait: the Retry-After header (RFC 9110, section 10.2.3), or `retryAfter` in the error.
+
+    A value that is no number of seconds and no date is taken for none.
+    """
+    header = response.headers.get("Retry-After")
+    asked = None if header is None else _seconds(header)
+    if asked is None and header is not None:
+        asked = _seconds_until(header, now or datetime.now(timezone.utc))
+    return _retry_after_in(response.body()) if asked is None and not response.is_success else asked
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:  # "-0000", which says that the zone is not known
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _retry_after_in(body: JsonValue) -> float | None:
+    error = body.get("error") if isinstance(body, dict) else None
+    return _seconds(str(error.get("retryAfter"))) if isinstance(error, dict) else None
+
+
+def _seconds(text: str) -> float | None:
+    if not text.isascii() or "_" in text:  # which are numbers to Python alone
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+# ── Raw responses ────────────────────────────────────────────────────────────────────────────────────────────────────
+
 
 class RawResponse(Generic[T]):
-    """What `with_raw_response` returns: the answer as it came, and `parse()` for the model.
+    """A response with its status and headers, as `with_raw_response` returns it. `parse()` gives the model.
 
     Attributes:
         status_code: The HTTP status.
@@ -27,22 +342,22 @@ class RawResponse(Generic[T]):
         attempts: How many times the call was sent.
     """
 
-    def __init__(self, answer: Answer, parse: Callable[[Answer], T]) -> None:
-        self.status_code: int = answer.status_code
-        self.headers: httpx.Headers = answer.headers
-        self.content: bytes = answer.content
-        self.attempts: int = answer.attempts
-        self._answer = answer
+    def __init__(self, response: ReceivedResponse, parse: Callable[[ReceivedResponse], T]) -> None:
+        self.status_code: int = response.status_code
+        self.headers: httpx.Headers = response.headers
+        self.content: bytes = response.content
+        self.attempts: int = response.attempts
+        self._response = response
         self._parse = parse
 
     @property
     def request_id(self) -> str | None:
         """The server's name for this request, for a support ticket."""
-        return self._answer.request_id
+        return self._response.request_id
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """Where the key stood at this answer; `None` where the answer does not say."""
+        """The rate limit in this response's headers; `None` where there is none."""
         return rate_limit(self.headers)
 
     def parse(self) -> T:
@@ -60,7 +375,11 @@ class RawResponse(Generic[T]):
             print(response.request_id, response.parse().name)
             ```
         """
-        return self._parse(self._answer)
+        return self._parse(self._response)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pickled response holds no API key.
+        return RawResponse, (self._response.without_api_key(), self._parse)
 
     def __repr__(self) -> str:
         return f"<RawResponse {self.status_code}, request {self.request_id}, attempts {self.attempts}>"

@@ -1,42 +1,33 @@
-"""The only room that sends and sleeps: `Transport` and `AsyncTransport`, two thin twins.
+"""Attempts, retries and the delays between them: `Transport` and `AsyncTransport`, two thin twins.
 
 They differ where they wait and nowhere else. What an attempt sends, what its outcome means and whether another one
-follows is decided in the functions they share and in the pure rooms.
+follows is decided in the methods they share and in the pure rooms.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
-import threading
 import time
-from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import httpx
-from tenacity import AsyncRetrying, Retrying, sleep_using_event, stop_any, stop_when_event_set
+from tenacity import AsyncRetrying, Retrying, sleep_using_event
 
-from cstar._codec import HIDDEN, Answer, decode, raise_for_status, rate_limit, tighter
+from cstar._body import Body, BodyRefusedError
+from cstar._budget import Budget
+from cstar._call import CallState
+from cstar._connections import AsyncHttpClients, HttpClients, KeptConnectionError, end_lease
 from cstar._logging import logger
-from cstar._options import HEADERS_OF_A_CALL, is_loopback
-from cstar._retry import is_lost_answer, is_worth_retrying, policy
-from cstar._version import __version__
-from cstar.errors import (
-    APIConnectionError,
-    APIResponseValidationError,
-    APITimeoutError,
-    ConfigurationError,
-    CstarError,
-    InvalidParameterError,
-)
+from cstar._request import RequestBuilder
+from cstar._response import REDACTED, ReceivedResponse, interpret
+from cstar._retry import is_lost_response, is_retryable, log_retry, policy
+from cstar.errors import APIConnectionError, APIResponseValidationError, APITimeoutError
+from cstar.models.attempt import Attempt
 
 if TYPE_CHECKING:
-    import ssl
+    import threading
     from collections.abc import Awaitable, Callable
 
     from typing_extensions import Self
@@ -44,507 +35,462 @@ if TYPE_CHECKING:
     from cstar._call import Call
     from cstar._options import Options
     from cstar._retry import Outcome
-    from cstar.models import RateLimit
 
-H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+ClientsT = TypeVar("ClientsT", HttpClients, AsyncHttpClients)
 T = TypeVar("T")
-RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
-USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} httpx/{httpx.__version__}"
 EMPTY_STREAM = httpx.ByteStream(b"")
-# After these no byte of the request was sent.
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-# httpx's own limit of 100 would let the 101st of an async app's simultaneous calls wait until it times out. Not more
-# idle ones than httpx keeps, because it looks at each of them for every request.
-LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20)
+# After these errors, the request was not sent.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+# httpx-aiohttp reports nearly everything as a ConnectTimeout. Among aiohttp's own errors, these mean the same.
+_NOT_SENT_BY_AIOHTTP = {
+    "ClientConnectorError",
+    "ClientProxyConnectionError",
+    "ClientHttpProxyError",
+    "ConnectionTimeoutError",
+}
+# Seconds by which an attempt is cancelled later than its waits time out, because their errors say more. With a custom
+# httpx client it is longer, because httpx's pool can lose a connection when a request is cancelled.
+_CANCELLATION_DELAY, _CANCELLATION_DELAY_IF_CUSTOM = 0.005, 0.25
 
 
-class Pool(Generic[H]):
-    """The httpx client under one or more of ours (`with_options` shares it), and what its answers told last.
-
-    Args:
-        make: Builds a httpx client.
-        given: The caller's own, used in place of a built one and never closed here.
-        home: Tells the process and event loop we are in: connections opened in one are of no use in another.
-
-    Attributes:
-        told: The headers of answers that told of the rate limit and were not read yet. Those that overtake each other
-            are among the last ones.
-        reserved: How many pages each process has on their way that walks sent for ahead of need.
-        lock: Held while `reserved` changes.
-        user_agent: What requests call themselves: the caller's httpx client may have a name of its own.
-    """
-
-    def __init__(self, make: Callable[[], H], given: H | None, home: Callable[[], object]) -> None:
-        self.told: deque[httpx.Headers] = deque(maxlen=100)
-        self.reserved: Counter[int] = Counter()
-        self.lock: threading.Lock = threading.Lock()
-        self._make: Callable[[], H] = make
-        self._given: H | None = given
-        self._current_home = home
-        # Built when it is used. One value, so that a thread never sees the connections of one home as another's.
-        self._built: tuple[object, H] | None = None
-        self._process = os.getpid()
-        self._is_closed = False
-        self._rate_limit: RateLimit | None = None
-        agent = "" if given is None else given.headers.get("User-Agent", "")
-        self.user_agent: str = USER_AGENT if not agent or agent.startswith("python-httpx/") else agent
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the httpx client is built here."""
-        return self._given is None
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """Where the key stood at the last answer. Read when it is asked for, since most programs never do."""
-        with suppress(IndexError):
-            while True:
-                self._rate_limit = tighter(self._rate_limit, rate_limit(self.told.popleft()))
-        return self._rate_limit
-
-    @property
-    def http(self) -> H:
-        """The httpx client to send with.
-
-        Raises:
-            CstarError: It was closed, or it is the caller's and came here with a fork.
-        """
-        if self._is_closed or (self._given is not None and self._given.is_closed):
-            raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
-        if self._given is not None:
-            if self._process != os.getpid():
-                raise CstarError(
-                    "an http_client of your own does not survive a fork: build it in the process that uses it"
-                )
-            return self._given
-        built, home = self._built, self._current_home()
-        if built is None or built[0] != home:
-            built = self._built = (home, self._make())
-        return built[1]
-
-    def detach(self) -> H | None:
-        """Let go of the connections for good, and tell what the transport has to close for that."""
-        if self._given is not None:
-            return None
-        self._is_closed = True
-        built, self._built = self._built, None
-        return built[1] if built is not None and built[0] == self._current_home() else None
-
-
-def _process() -> object:
-    # After a fork, parent and child would read each other's answers from the same sockets.
-    return os.getpid()
-
-
-def _process_and_event_loop() -> object:
-    # A program that calls asyncio.run() several times has a new event loop each time; the old one's sockets are dead.
-    return os.getpid(), _event_loop()
-
-
-def _event_loop() -> object:
-    # A trio that was not imported is not running, and too much to import for asking.
-    if "trio" in sys.modules:
-        import trio
-
-        with suppress(RuntimeError):
-            return trio.lowlevel.current_trio_token()
-    import asyncio
-
-    with suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One call on its way.
-
-    Attributes:
-        call: What is sent.
-        attempts: How often it was tried.
-        first: What the first attempt came to, until the retrying has taken it over.
-        was_sent: Whether an attempt went out at all.
-        lost_answer: Whether one went out and its answer was lost.
-        started: When the attempt of now began, by the clock that measures.
-    """
-
-    call: Call[Any]
-    attempts: int = 0
-    first: Outcome | None = None
-    was_sent: bool = False
-    lost_answer: bool = False
-    started: float = 0.0
-
-    def __str__(self) -> str:
-        return str(self.call)
-
-    @property
-    def log_fields(self) -> dict[str, object]:
-        """What every log record about it has as attributes."""
-        return {"method": self.call.method, "path": self.call.path, "attempt": self.attempts}
-
-
-def _headers_of(call: Call[Any]) -> RawHeaders:
-    headers: RawHeaders = []
-    if call.body is not None:
-        headers.append((b"Content-Type", b"application/json"))
-    if call.body is not None or call.method in {"POST", "PUT", "PATCH"}:
-        headers.append((b"Content-Length", b"%d" % len(call.body or b"")))
-    if call.idempotency_key is not None:
-        headers.append((b"Idempotency-Key", call.idempotency_key.encode()))
-    return headers
-
-
-class _Common(Generic[H]):
+class _BaseTransport(Generic[ClientsT]):
     """What both transports do between their waits."""
 
-    def __init__(self, options: Options, pool: Pool[H], *, closes_pool: bool = True) -> None:
+    def __init__(self, options: Options, clients: ClientsT, budget: Budget, *, owns_clients: bool = True) -> None:
         self.options = options
-        self.pool: Pool[H] = pool
-        self._closes_pool = closes_pool
-        self._policy = policy(max_retries=options.max_retries, max_retry_wait=options.max_retry_wait)
-        self._headers = httpx.Headers(
-            {
-                "Accept": "application/json",
-                "CStar-Version": options.api_version,
-                "User-Agent": pool.user_agent,
-                # httpx shows this one as '[secure]', should a debugger or an error reporter print the headers.
-                "Authorization": f"Bearer {options.api_key}",
-            }
+        self.clients: ClientsT = clients
+        self.budget = budget
+        self._owns_clients = owns_clients
+        self._requests = RequestBuilder(options, clients.user_agent)
+        self._timeout = None if isinstance(options.timeout, httpx.Timeout) else float(options.timeout)
+        self._timeout_parts = httpx.Timeout(options.timeout).as_dict()
+        self._policy = policy(
+            max_retries=options.max_retries, max_retry_wait=options.max_retry_wait, before_sleep=self._on_retry
         )
-        self._headers.update(options.default_headers)
-        self._host = httpx.URL(options.base_url).netloc
-        self._timeout = httpx.Timeout(options.timeout).as_dict()
-        # The httpx client's own headers as they were last, and what they make with ours.
-        self._merged: tuple[RawHeaders, httpx.Headers] | None = None
+
+    @classmethod
+    def build(cls, options: Options, http_client: Any) -> Self:  # noqa: ANN401 - each twin names its kind
+        """A transport with connections of its own, or over those of a custom httpx client."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.clients.is_custom:
+            raise TypeError("a client with a custom http_client can be neither pickled nor copied")
+        return type(self).build, (self.options, None)
 
     def with_options(self, options: Options) -> Self:
-        """A transport of other options over the same connections, which stay this one's to close."""
-        return type(self)(options, self.pool, closes_pool=False)
+        """A transport with other options over the same connections, which stay this one's to close."""
+        return type(self)(options, self.clients, self.budget, owns_clients=False)
 
-    def reserve_page(self, *, needed: bool) -> bool:
-        """Take a place in the key's budget for a page; whether there was one, or it is needed anyway."""
-        budget = self.pool.rate_limit
-        is_known = budget is not None and budget.reset_at > datetime.now(timezone.utc)
-        with self.pool.lock:
-            if budget is not None and is_known and not needed and budget.remaining <= self.pool.reserved[os.getpid()]:
-                return False
-            self.pool.reserved[os.getpid()] += 1
-            return True
+    def _longest_wait(self) -> float:
+        deadline = self.options.deadline
+        return self.options.max_retry_wait if deadline is None else min(deadline, self.options.max_retry_wait)
 
-    def release_page(self) -> None:
-        """Give a place back: the answer has told of its request, or none is to come."""
-        with self.pool.lock:
-            self.pool.reserved[os.getpid()] -= 1
+    def _new_state(self, call: Call[Any]) -> CallState:
+        deadline = self.options.deadline
+        return CallState(call, None if deadline is None else time.monotonic() + deadline)
 
-    def _wait_for_budget(self) -> float:
-        """Seconds until the key may be used again. None where they are too many: the server's refusal tells better."""
-        budget = self.pool.rate_limit
-        if budget is None or budget.remaining > 0:
-            return 0.0
-        wait = (budget.reset_at - datetime.now(timezone.utc)).total_seconds()
-        if not 0.0 < wait <= self.options.max_retry_wait:
-            return 0.0
-        logger.info(
-            "the rate limit of %d requests is used up; waiting %.2f s",
-            budget.limit,
-            wait,
-            extra={"rate_limit": budget.limit, "rate_limit_wait": wait},
-        )
-        return wait
-
-    def _begin(self, exchange: Exchange, http: H) -> httpx.Request:
+    def _begin_attempt(self, state: CallState, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The request of the next attempt."""
-        exchange.attempts += 1
-        exchange.started = time.perf_counter()
-        try:
-            request = self._request(exchange.call, http)
-        except httpx.InvalidURL as invalid:
-            raise InvalidParameterError(f"the parameters do not fit into a URL: {invalid}") from None
-        request.read()  # for hooks that look at `request.content`
-        return request
+        state.begin_attempt(self._timeout)
+        extensions: dict[str, object] = {"timeout": self._timeouts(state)}
+        if state.attempt_deadline is not None:
+            extensions["deadline"] = state.attempt_deadline
+        if state.needs_new_connection:
+            extensions["new_connection"] = True
+        return self._requests.build(state.call, http, extensions)
 
-    def _request(self, call: Call[Any], http: H) -> httpx.Request:
-        headers: httpx.Headers = self._headers_over(http)
-        added: RawHeaders = _headers_of(call)
-        if added:
-            headers = httpx.Headers([*headers.raw, *added])
-        if http.params or http.cookies:  # the caller's own, or those that the server set
-            return http.build_request(
-                call.method,
-                self.options.base_url + call.path,
-                params=call.query or None,
-                content=call.body,
-                headers=headers,
-                timeout=self.options.timeout,
-            )
-        # What `build_request` would make of it, without merging all of it anew: that takes as long as the rest of what
-        # httpx does for a call. Given as a stream, the body is not looked at again, and the headers stand as they are.
-        return httpx.Request(
-            call.method,
-            self.options.base_url + call.target,
-            headers=headers,
-            stream=httpx.ByteStream(call.body or b""),
-            extensions={"timeout": self._timeout.copy()},
-        )
+    def _timeouts(self, state: CallState) -> dict[str, float | None]:
+        """The timeouts of the single waits, as httpx takes them."""
+        left = state.attempt_time_left() if state.is_cut_by_deadline else None
+        if left is None:
+            return self._timeout_parts.copy()
+        return {name: left if part is None else min(part, left) for name, part in self._timeout_parts.items()}
 
-    def _headers_over(self, http: H) -> httpx.Headers:
-        """The headers of every call: the httpx client's own, and ours over them."""
-        own = http.headers.raw
-        if self._merged is None or self._merged[0] != own:
-            merged: httpx.Headers = http.headers.copy()
-            merged.update(self._headers)
-            if "Host" not in merged:
-                merged = httpx.Headers([(b"Host", self._host), *merged.raw])
-            for name in HEADERS_OF_A_CALL:
-                merged.pop(name, None)
-            self._merged = own, merged
-        return self._merged[1]
-
-    def _answered(self, exchange: Exchange, response: httpx.Response) -> Answer:
-        """An attempt got an answer, good or bad."""
-        exchange.was_sent = True
-        try:
-            content = response.content
-        except httpx.ResponseNotRead:
-            content = b""
-        # It was read. As it is, it and its stream hold each other, and all of it waits for the garbage collector.
+    def _on_response(self, state: CallState, response: httpx.Response, content: bytes) -> ReceivedResponse:
+        """An attempt got a response, good or bad."""
+        state.was_sent = True
+        stream = response.extensions.get("network_stream")
+        # A response that was read and its stream refer to each other, and would wait for the garbage collector.
         response.stream = EMPTY_STREAM
-        answer = Answer(
+        received = ReceivedResponse(
             response.status_code,
             response.headers,
             content,
             self.options.api_key,
-            exchange.attempts,
-            exchange.lost_answer,
+            state.attempts,
+            state.lost_response,
+            None if stream is None else partial(_shut_down, stream),
         )
-        exchange.lost_answer = exchange.lost_answer or is_lost_answer(answer)
-        if "X-RateLimit-Remaining" in response.headers:
-            self.pool.told.append(response.headers)
+        state.lost_response = state.lost_response or is_lost_response(received)
+        self.budget.learn(response.headers)
         if logger.isEnabledFor(logging.DEBUG):
-            name = answer.request_id
-            told = f"{answer.status_code}, request {name}" if name else f"{answer.status_code}"
-            self._log_attempt(exchange, told, status_code=answer.status_code, request_id=name)
-        return answer
+            request_id = received.request_id
+            text = f"{received.status_code}, request {request_id}" if request_id else f"{received.status_code}"
+            _log_attempt(state, text, status_code=received.status_code, request_id=request_id)
+        return received
 
-    def _unanswered(
-        self, exchange: Exchange, error: httpx.HTTPError | httpx.InvalidURL, response: httpx.Response | None
+    def _on_refused(
+        self, state: CallState, response: httpx.Response | None, refused: BodyRefusedError | MemoryError
+    ) -> APIResponseValidationError:
+        """An attempt got a response whose body is not accepted."""
+        reason = str(refused) or "it needs more memory than there is"
+        status_code = 0 if response is None else response.status_code
+        headers = httpx.Headers() if response is None else response.headers
+        return APIResponseValidationError(
+            f"{state} was answered with {status_code}, but its body is not accepted: {reason}.",
+            status_code=status_code,
+            headers={name: value.replace(self.options.api_key, REDACTED) for name, value in headers.items()},
+            attempts=state.attempts,
+            idempotency_key=state.call.idempotency_key,
+        )
+
+    def _on_error(
+        self, state: CallState, error: httpx.HTTPError | httpx.InvalidURL, response: httpx.Response | None
     ) -> Outcome:
-        """An attempt ended in one of httpx's errors; a few of these are answers after all.
+        """An attempt ended with an error of httpx. A few of these mean a response after all.
 
         Raises:
             APIResponseValidationError: It was a redirect to nonsense.
         """
-        # httpx reads where a redirect leads although it is not to follow it; if that fails, it keeps the answer.
+        # httpx parses the target of a redirect although it is not to follow it, and keeps the response if that fails.
         if isinstance(error, httpx.InvalidURL) or "location header" in str(error):
             raise APIResponseValidationError(
-                f"{exchange} was answered with a redirect, but not as the API documents: "
+                f"{state} was answered with a redirect, but not as the API documents: "
                 "it redirects to something that is not a URL.",
-                attempts=exchange.attempts,
-                idempotency_key=exchange.call.idempotency_key,
+                attempts=state.attempts,
+                idempotency_key=state.call.idempotency_key,
             ) from None
         if isinstance(error, httpx.HTTPStatusError):  # a caller's own event hook called raise_for_status()
-            return self._answered(exchange, error.response)
-        # A refusal is one without its body too, and what cannot be decompressed cannot be got by asking again.
+            return self._on_response(state, error.response, _content_if_read(error.response))
+        # A response with an error status says what happened without its body, too.
         if response is not None and (not response.is_success or isinstance(error, httpx.DecodingError)):
-            return self._answered(exchange, response)
-        if not isinstance(error, NOT_SENT):
-            exchange.was_sent = exchange.lost_answer = True
-        self._log_attempt(exchange, type(error).__name__, error_type=type(error).__name__)
-        lost = self._connection_error(exchange, error)
-        # Where the cause's own words hold the key (a malformed answer is quoted in them), it is not passed on.
+            return self._on_response(state, response, b"")
+        if _was_sent(error):
+            state.was_sent = state.lost_response = True
+        state.needs_new_connection = isinstance(error, KeptConnectionError)
+        _log_attempt(state, type(error).__name__, error_type=type(error).__name__)
+        lost = self._connection_error(state, error)
+        # Do not chain a cause whose text contains the API key, as an error about a malformed response may.
         if self.options.api_key not in repr([error, error.__cause__, error.__context__]):
             lost.__cause__ = error
         return lost
 
-    def _connection_error(self, exchange: Exchange, error: httpx.HTTPError) -> APIConnectionError:
-        call, name = exchange.call, type(error).__name__
+    def _connection_error(self, state: CallState, error: httpx.HTTPError) -> APIConnectionError:
+        call, name = state.call, type(error).__name__
         with suppress(RuntimeError):
-            # The error keeps its request, and that one's headers hold the key.
+            # The error keeps its request, whose headers contain the API key.
             error.request = httpx.Request(error.request.method, error.request.url)
-        is_timeout = isinstance(error, httpx.TimeoutException)
-        sentence = f"{call} got no answer from {self.options.base_url}{' in time' if is_timeout else ''}"
-        if exchange.attempts > 1:
-            sentence += f" after {exchange.attempts} attempts"
-        reason = str(error).replace(self.options.api_key, HIDDEN)
+        is_timeout = _is_timeout(error)
+        sentence = f"{call} got no answer from {self.options.base_url}"
+        if self.clients.proxy is not None:
+            sentence += f" through {self.clients.proxy}"
+        if is_timeout:
+            sentence += self._time_limit(state)
+        if state.attempts > 1:
+            sentence += f" after {state.attempts} attempts"
+        reason = _reason(error).replace(self.options.api_key, REDACTED)
         sentence += f" ({name}: {reason})." if reason else f" ({name})."
-        if call.idempotency_key is not None and exchange.was_sent:
+        if call.idempotency_key is not None and state.was_sent:
             sentence += " It may have been carried out: repeating it with this error's idempotency_key is safe."
         return (APITimeoutError if is_timeout else APIConnectionError)(
-            sentence,
-            attempts=exchange.attempts,
-            idempotency_key=call.idempotency_key,
+            sentence, was_sent=state.was_sent, attempts=state.attempts, idempotency_key=call.idempotency_key
         )
 
-    @staticmethod
-    def _log_attempt(exchange: Exchange, told: str, **fields: object) -> None:
-        seconds = time.perf_counter() - exchange.started
-        extra = {**exchange.log_fields, **fields, "duration": seconds}
-        logger.debug("%s: attempt %d: %s, %.3f s", exchange, exchange.attempts, told, seconds, extra=extra)
+    def _time_limit(self, state: CallState) -> str:
+        """Which limit ran out."""
+        left = state.attempt_time_left()
+        if left is None or left > _CANCELLATION_DELAY:
+            return " in time"
+        if state.is_cut_by_deadline:
+            return f" within the deadline of {self.options.deadline:g} s"
+        return f" within the timeout of {self._timeout:g} s"
 
+    def _on_retry(self, state: CallState, outcome: Outcome, delay: float) -> None:
+        log_retry(state, outcome, delay)
+        self._notify(state, outcome, delay)
 
-def _answer(call: Call[Any], outcome: Outcome) -> Answer:
-    """The answer that an outcome is, if it is a good one.
-
-    Raises:
-        APIConnectionError: It is none.
-        APIStatusError: It is an error's.
-    """
-    if isinstance(outcome, APIConnectionError):
+    def _notify(self, state: CallState, outcome: Outcome, retry_wait: float | None) -> None:
+        """Call the caller's `on_attempt`."""
+        if self.options.on_attempt is None:
+            return
+        response = None if isinstance(outcome, APIConnectionError) else outcome
+        attempt = Attempt(
+            state.call.method,
+            state.call.path,
+            state.attempts,
+            None if response is None else response.status_code,
+            outcome if isinstance(outcome, APIConnectionError) else None,
+            state.attempt_duration,
+            retry_wait,
+            None if response is None else response.request_id,
+        )
         try:
-            raise outcome
-        finally:
-            del outcome  # or the error and this frame would keep each other alive
-    raise_for_status(call, outcome)
-    return outcome
+            self.options.on_attempt(attempt)
+        except Exception:
+            # The response must not be lost with it.
+            logger.warning("on_attempt raised an exception, which is ignored", exc_info=True)
 
 
-class Transport(_Common[httpx.Client]):
+def _shut_down(stream: Any) -> None:  # noqa: ANN401 - a network stream of httpcore, or of a custom transport
+    from cstar._network import shut_down
+
+    shut_down(stream)
+
+
+def _content_if_read(response: httpx.Response) -> bytes:
+    try:
+        return response.content
+    except httpx.ResponseNotRead:
+        return b""
+
+
+def _is_of_aiohttp(error: httpx.HTTPError) -> bool:
+    return type(error.__cause__).__module__.partition(".")[0] == "aiohttp"
+
+
+def _was_sent(error: httpx.HTTPError) -> bool:
+    """Whether the request may have reached the server."""
+    if _is_of_aiohttp(error):
+        return _NOT_SENT_BY_AIOHTTP.isdisjoint(cls.__name__ for cls in type(error.__cause__).__mro__)
+    return not isinstance(error, _NOT_SENT)
+
+
+def _is_timeout(error: httpx.HTTPError) -> bool:
+    import asyncio  # not loaded by a sync program
+
+    if _is_of_aiohttp(error):
+        return isinstance(error.__cause__, (TimeoutError, asyncio.TimeoutError))
+    return isinstance(error, httpx.TimeoutException)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """The text of an error; that of its first cause where anyio says only that all attempts to connect have failed."""
+    if "connection attempts failed" not in str(error):
+        return str(error)
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    group: tuple[BaseException, ...] = getattr(cause, "exceptions", ())
+    return str(group[0] if group else cause)
+
+
+def _log_attempt(state: CallState, text: str, **fields: object) -> None:
+    seconds = state.attempt_duration
+    extra = {**state.log_fields, **fields, "duration": seconds}
+    logger.debug("%s: attempt %d: %s, %.3f s", state, state.attempts, text, seconds, extra=extra)
+
+
+class Transport(_BaseTransport[HttpClients]):
     """Sends calls and waits between attempts."""
 
-    def __init__(self, options: Options, pool: Pool[httpx.Client], *, closes_pool: bool = True) -> None:
-        super().__init__(options, pool, closes_pool=closes_pool)
+    def __init__(self, options: Options, clients: HttpClients, budget: Budget, *, owns_clients: bool = True) -> None:
+        super().__init__(options, clients, budget, owns_clients=owns_clients)
         self._retrying = Retrying(**self._policy)
 
-    def send(self, call: Call[T]) -> Answer:
-        """Send a call, again where that can help, until its outcome stands.
+    @classmethod
+    def build(cls, options: Options, http_client: httpx.Client | None) -> Self:
+        return cls(options, HttpClients(options.base_url, http_client), Budget())
+
+    def send(self, call: Call[Any]) -> ReceivedResponse:
+        """Send a call, with retries where they can help.
 
         Raises:
-            APIConnectionError: No attempt got an answer.
-            APIStatusError: The server answered with an error.
+            APIConnectionError: No attempt got a response.
+            APIResponseValidationError: The body of a response is not accepted.
         """
-        return _answer(call, self._outcome(Exchange(call)))
+        state = self._new_state(call)
+        outcome: Outcome = self._attempt(state)
+        # To set the retrying up takes as long as to parse a response, and few calls need it.
+        if is_retryable(outcome):
+            state.first = outcome
+            outcome = self._retrying(self._next_attempt, state)
+        self._notify(state, outcome, None)
+        if isinstance(outcome, APIConnectionError):
+            try:
+                raise outcome
+            finally:
+                del outcome, state  # the error and this frame would refer to each other
+        return outcome
 
     def fetch(self, call: Call[T]) -> T:
-        """Send a call, and give what its answer carries."""
-        return decode(call, self.send(call))
+        """Send a call and decode its response."""
+        return interpret(call, self.send(call))
 
-    def _outcome(self, exchange: Exchange) -> Outcome:
-        outcome = exchange.first = self._attempt(exchange)
-        # Only now, because to set the retrying up takes as long as to read an answer, and few calls need it.
-        return self._retrying(self._next, exchange) if is_worth_retrying(outcome) else outcome
+    def _next_attempt(self, state: CallState) -> Outcome:
+        outcome, state.first = state.first, None
+        return self._attempt(state) if outcome is None else outcome
 
-    def _next(self, exchange: Exchange) -> Outcome:
-        outcome, exchange.first = exchange.first, None
-        return self._attempt(exchange) if outcome is None else outcome
+    def _attempt(self, state: CallState) -> Outcome:
+        outcome = self._send_once(state)
+        if state.needs_new_connection:
+            self._notify(state, outcome, 0.0)
+            outcome = self._send_once(state)
+        return outcome
 
-    def _attempt(self, exchange: Exchange) -> Outcome:
-        http = self.pool.http
-        request = self._begin(exchange, http)
+    def _send_once(self, state: CallState) -> Outcome:
+        http = self.clients.get()
+        request = self._begin_attempt(state, http)
         response: httpx.Response | None = None
         try:
             response = http.send(request, stream=True, follow_redirects=False)
-            try:
-                response.read()
-            except BaseException:
-                response.close()
-                raise
+            content = _read(response, state)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return self._unanswered(exchange, error, response)
-        return self._answered(exchange, response)
+            return self._on_error(state, error, response)
+        except (BodyRefusedError, MemoryError) as refused:
+            raise self._on_refused(state, response, refused) from None
+        finally:
+            end_lease(request)
+        return self._on_response(state, response, content)
 
     def wait_for_budget(self) -> None:
-        """Sit out a rate limit that is known to be used up, if it does not take longer than `max_retry_wait`."""
-        if wait := self._wait_for_budget():
+        """Wait for the rate limit to reset, if it is used up and that does not take too long."""
+        if wait := self.budget.seconds_until_reset(self._longest_wait()):
             self._retrying.sleep(wait)
 
     def until(self, left: threading.Event) -> Transport:
-        """A transport over the same connections that neither retries nor sleeps any more once an event is set."""
+        """A transport over the same connections that stops retrying and waiting once an event is set."""
         transport = self.with_options(self.options)
-        transport._retrying = self._retrying.copy(
-            sleep=sleep_using_event(left), stop=stop_any(self._policy["stop"], stop_when_event_set(left))
+        stop = transport._policy["stop"]
+        transport._retrying = transport._retrying.copy(
+            sleep=sleep_using_event(left), stop=lambda state: left.is_set() or stop(state)
         )
         return transport
 
     def close(self) -> None:
-        """Close the connections, unless they are the caller's."""
-        if self._closes_pool and (http := self.pool.detach()):
-            http.close()
+        """Close the connections, unless they are another transport's, or those of a custom httpx client."""
+        if self._owns_clients:
+            self.clients.close()
 
 
-class AsyncTransport(_Common[httpx.AsyncClient]):
+def _read(response: httpx.Response, state: CallState) -> bytes:
+    """Read the body of a response, until the deadline of the attempt at most."""
+    try:
+        body = Body(response)
+        if not body.is_read:
+            assert isinstance(response.stream, httpx.SyncByteStream)
+            for chunk in response.stream:
+                body.feed(chunk)
+                # A custom httpx client does not keep the deadline itself.
+                if (left := state.attempt_time_left()) is not None and left <= 0:
+                    raise httpx.ReadTimeout("timed out")  # noqa: TRY301
+            response.close()
+    except BaseException:
+        response.close()
+        raise
+    return body.content
+
+
+class AsyncTransport(_BaseTransport[AsyncHttpClients]):
     """Sends calls and waits between attempts, on asyncio or trio."""
 
-    def __init__(self, options: Options, pool: Pool[httpx.AsyncClient], *, closes_pool: bool = True) -> None:
-        super().__init__(options, pool, closes_pool=closes_pool)
+    def __init__(
+        self, options: Options, clients: AsyncHttpClients, budget: Budget, *, owns_clients: bool = True
+    ) -> None:
+        super().__init__(options, clients, budget, owns_clients=owns_clients)
         self._retrying = AsyncRetrying(**self._policy)
+        self._cancellation_delay = _CANCELLATION_DELAY_IF_CUSTOM if clients.is_custom else _CANCELLATION_DELAY
 
-    async def send(self, call: Call[T]) -> Answer:
-        """Send a call, again where that can help, until its outcome stands.
+    @classmethod
+    def build(cls, options: Options, http_client: httpx.AsyncClient | None) -> Self:
+        return cls(options, AsyncHttpClients(options.base_url, http_client), Budget())
+
+    async def send(self, call: Call[Any]) -> ReceivedResponse:
+        """Send a call, with retries where they can help.
 
         Raises:
-            APIConnectionError: No attempt got an answer.
-            APIStatusError: The server answered with an error.
+            APIConnectionError: No attempt got a response.
+            APIResponseValidationError: The body of a response is not accepted.
         """
-        return _answer(call, await self._outcome(Exchange(call)))
+        state = self._new_state(call)
+        outcome: Outcome = await self._attempt(state)
+        # To set the retrying up takes as long as to parse a response, and few calls need it.
+        if is_retryable(outcome):
+            state.first = outcome
+            outcome = await self._retrying(self._next_attempt, state)
+        self._notify(state, outcome, None)
+        if isinstance(outcome, APIConnectionError):
+            try:
+                raise outcome
+            finally:
+                del outcome, state  # the error and this frame would refer to each other
+        return outcome
 
     async def fetch(self, call: Call[T]) -> T:
-        """Send a call, and give what its answer carries."""
-        return decode(call, await self.send(call))
+        """Send a call and decode its response."""
+        return interpret(call, await self.send(call))
 
-    async def _outcome(self, exchange: Exchange) -> Outcome:
-        outcome = exchange.first = await self._attempt(exchange)
-        # Only now, because to set the retrying up takes as long as to read an answer, and few calls need it.
-        return await self._retrying(self._next, exchange) if is_worth_retrying(outcome) else outcome
+    async def _next_attempt(self, state: CallState) -> Outcome:
+        outcome, state.first = state.first, None
+        return await self._attempt(state) if outcome is None else outcome
 
-    async def _next(self, exchange: Exchange) -> Outcome:
-        outcome, exchange.first = exchange.first, None
-        return await self._attempt(exchange) if outcome is None else outcome
+    async def _attempt(self, state: CallState) -> Outcome:
+        outcome = await self._send_once(state)
+        if state.needs_new_connection:
+            self._notify(state, outcome, 0.0)
+            outcome = await self._send_once(state)
+        return outcome
 
-    async def _attempt(self, exchange: Exchange) -> Outcome:
-        http = self.pool.http
-        request = self._begin(exchange, http)
-        response: httpx.Response | None = None
+    async def _send_once(self, state: CallState) -> Outcome:
+        import anyio
+
+        http = self.clients.get()
+        request = self._begin_attempt(state, http)
+        responses: list[httpx.Response] = []
+        content: bytes | None = None
         try:
-            response = await http.send(request, stream=True, follow_redirects=False)
-            try:
-                await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
+            if (left := state.attempt_time_left()) is None:
+                content = await _exchange(http, request, responses)
+            else:
+                with anyio.move_on_after(left + self._cancellation_delay):
+                    content = await _exchange(http, request, responses)
+                if content is None:
+                    raise httpx.ReadTimeout("timed out")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return self._unanswered(exchange, error, response)
-        return self._answered(exchange, response)
+            return self._on_error(state, error, responses[0] if responses else None)
+        except (BodyRefusedError, MemoryError) as refused:
+            raise self._on_refused(state, responses[0] if responses else None, refused) from None
+        finally:
+            end_lease(request)
+        return self._on_response(state, responses[0], content)
 
     async def wait_for_budget(self) -> None:
-        """Sit out a rate limit that is known to be used up, if it does not take longer than `max_retry_wait`."""
-        if wait := self._wait_for_budget():
+        """Wait for the rate limit to reset, if it is used up and that does not take too long."""
+        if wait := self.budget.seconds_until_reset(self._longest_wait()):
             # tenacity declares the sleep of its sync and its async side as one.
             await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(wait)
 
     async def close(self) -> None:
-        """Close the connections, unless they are the caller's."""
-        if self._closes_pool and (http := self.pool.detach()):
-            await http.aclose()
+        """Close the connections, unless they are another transport's, or those of a custom httpx client."""
+        if self._owns_clients:
+            self.clients.close()
 
 
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    # Loading the certificates is nearly all that a httpx client costs to build, so our own ones share them.
-    return httpx.create_ssl_context()
-
-
-def pool(options: Options, given: httpx.Client | object | None) -> Pool[httpx.Client]:
-    """A pool of connections for `Cstar`."""
-    if given is not None and not isinstance(given, httpx.Client):
-        raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(given).__name__}")
-    return Pool(lambda: httpx.Client(**_settings(options)), given, _process)
-
-
-def async_pool(options: Options, given: httpx.AsyncClient | object | None) -> Pool[httpx.AsyncClient]:
-    """A pool of connections for `AsyncCstar`."""
-    if given is not None and not isinstance(given, httpx.AsyncClient):
-        raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(given).__name__}")
-    return Pool(lambda: httpx.AsyncClient(**_settings(options)), given, _process_and_event_loop)
-
-
-class _Settings(TypedDict):
-    verify: ssl.SSLContext
-    limits: httpx.Limits
-    trust_env: bool
-
-
-def _settings(options: Options) -> _Settings:
-    # What stays on this machine has no business with a proxy that the environment names for the rest of the world.
-    return {"verify": _ssl_context(), "limits": LIMITS, "trust_env": not is_loopback(httpx.URL(options.base_url).host)}
+async def _exchange(http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]) -> bytes:
+    """Send a request, note the response as soon as it has begun, and read its body."""
+    response = await http.send(request, stream=True, follow_redirects=False)
+    responses.append(response)
+    refused: BodyRefusedError | None = None
+    try:
+        body = Body(response)
+        if not body.is_read:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for chunk in response.stream:
+                try:
+                    body.feed(chunk)
+                except BodyRefusedError as error:
+                    refused = error
+                    if (stream := response.extensions.get("network_stream")) is None:
+                        break
+                    # The iteration goes on to its error: an async generator must not be left before its end.
+                    await stream.aclose()
+            await response.aclose()
+    except BaseException as error:
+        await response.aclose()
+        if refused is None or not isinstance(error, httpx.HTTPError):
+            raise
+        raise refused from None
+    if refused is not None:
+        raise refused
+    return body.content

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import httpx
+from typing_extensions import TypeAliasType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from pydantic_core import CoreSchema
 
 __all__ = ["NOT_GIVEN", "Json", "NotGiven", "QueryValue"]
 
 # Covariant where pydantic's JsonValue is not: a `dict[str, list[str]]` is a `Json`, but no `JsonValue`.
-Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+Json = TypeAliasType("Json", "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None")
 """What `custom_fields`, `extra_body` and `json` may hold: strings, numbers, booleans, `None`, lists and mappings."""
 
-QueryScalar: TypeAlias = "str | int | float | bool"
-QueryValue: TypeAlias = "QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None"
+QueryScalar: TypeAlias = str | int | float | bool
+QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None
 """A value of `extra_query` and `params`. A list repeats its name; `None` is left out."""
+
+
+class _InstanceSchema:
+    """Lets pydantic validate an instance of a class that it does not know, for `pydantic.validate_call`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: object) -> CoreSchema:  # noqa: ANN401 - any class
+        from pydantic_core.core_schema import is_instance_schema
+
+        return is_instance_schema(source)
+
+
+Timeout: TypeAlias = float | Annotated[httpx.Timeout, _InstanceSchema()]
+"""Seconds, or an `httpx.Timeout`."""
 
 
 class NotGiven(Enum):

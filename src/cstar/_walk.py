@@ -20,7 +20,7 @@ from cstar._logging import logger
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cstar._codec import Slice
+    from cstar._decode import PageData
 
 
 class HasId(Protocol):
@@ -143,7 +143,7 @@ class Walk(Generic[T]):
             return self._reach(end - 1 + min(0, self._drift))
         return Ask(ask.page + 1, ask.size)
 
-    def take(self, ask: Ask, part: Slice[T]) -> list[T]:
+    def take(self, ask: Ask, part: PageData[T]) -> list[T]:
         """The rows of an answer that were not given before; none if it cannot be used, and `next` makes up for it."""
         self.was_upset = False
         was_quiet = self._trust is _Trust.WHILE_QUIET
@@ -157,7 +157,7 @@ class Walk(Generic[T]):
             self._look_elsewhere(part.total, was_quiet=was_quiet)
         return []
 
-    def _view(self, ask: Ask, part: Slice[T]) -> _View[T]:
+    def _view(self, ask: Ask, part: PageData[T]) -> _View[T]:
         told = part.page_size or ask.size
         is_first = self._total is None
         # Fewer rows than were asked for are the most that the server gives, unless it gives the same whatever is asked.
@@ -222,7 +222,7 @@ class Walk(Generic[T]):
                 "page by page"
             )
 
-    def _use(self, ask: Ask, part: Slice[T], view: _View[T]) -> list[T]:
+    def _use(self, ask: Ask, part: PageData[T], view: _View[T]) -> list[T]:
         # What stands before a row that was read was read as well, or came later and is nobody's loss.
         begin = view.first_known or 0 if self._trust is _Trust.IF_CONNECTED else 0
         fresh: list[T] = view.rows
@@ -253,7 +253,7 @@ class Walk(Generic[T]):
         shared = [place for place, key in enumerate(view.keys) if key in before]
         return view.start + shared[-1] - before[view.keys[shared[-1]]] if shared else total - self._total
 
-    def _is_end(self, part: Slice[T], view: _View[T], fresh: list[T]) -> bool:
+    def _is_end(self, part: PageData[T], view: _View[T], fresh: list[T]) -> bool:
         if not part.has_more or not part.rows:
             return True
         # From here on hasMore says true, and may be stuck on it.

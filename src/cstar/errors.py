@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import JsonValue
 
 __all__ = [
@@ -34,7 +36,15 @@ __all__ = [
 
 
 class CstarError(Exception):
-    """The base of every error this library raises."""
+    """The base of every error this library raises.
+
+    Attributes:
+        message: A sentence for a person.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message: str = message
 
 
 class ConfigurationError(CstarError, ValueError):
@@ -78,11 +88,25 @@ class APIError(CstarError):
 
 
 class APIConnectionError(APIError):
-    """No answer came: the server could not be reached, or the connection broke. A write may have been carried out."""
+    """No response was received: the server could not be reached, or the connection was lost.
+
+    Attributes:
+        was_sent: Whether an attempt may have reached the server: then a write may have been carried out. `False` means
+            that no attempt got as far as sending anything.
+    """
+
+    def __init__(
+        self, message: str, *, was_sent: bool = True, attempts: int = 1, idempotency_key: str | None = None
+    ) -> None:
+        super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
+        self.was_sent: bool = was_sent
 
 
 class APITimeoutError(APIConnectionError):
-    """No answer came within the timeout. A write may have been carried out."""
+    """No response was received within `timeout` or `deadline`; the message says which.
+
+    A write may have been carried out: see `was_sent`.
+    """
 
 
 class APIResponseValidationError(APIError):
@@ -90,6 +114,7 @@ class APIResponseValidationError(APIError):
 
     Attributes:
         status_code: The HTTP status.
+        headers: The HTTP headers, with their names in lower case.
         body: The answer: JSON where it was JSON, otherwise text.
         request_id: The server's name for this request, for a support ticket.
     """
@@ -99,6 +124,7 @@ class APIResponseValidationError(APIError):
         message: str,
         *,
         status_code: int = 0,
+        headers: Mapping[str, str] | None = None,
         body: JsonValue = None,
         request_id: str | None = None,
         attempts: int = 1,
@@ -106,6 +132,7 @@ class APIResponseValidationError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
         self.status_code: int = status_code
+        self.headers: dict[str, str] = dict(headers or {})
         self.body: JsonValue = body
         self.request_id: str | None = request_id
 
@@ -121,6 +148,7 @@ class APIStatusError(APIError):
         param: The parameter the server objects to, in the API's spelling (`"customFields"`).
         doc_url: The page about this code.
         request_id: The server's name for this request, for a support ticket.
+        headers: The HTTP headers, with their names in lower case.
         body: The answer: JSON where it was JSON, otherwise text.
         retry_after: Seconds that the server asks to wait before the next attempt.
     """
@@ -138,6 +166,7 @@ class APIStatusError(APIError):
         param: str | None = None,
         doc_url: str | None = None,
         request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
         body: JsonValue = None,
         retry_after: float | None = None,
         attempts: int = 1,
@@ -148,10 +177,12 @@ class APIStatusError(APIError):
             self.status_code = status_code
         self.type: str | None = type
         self.code: str | None = code
-        self.message: str = message if server_message is None else server_message
+        if server_message is not None:
+            self.message = server_message
         self.param: str | None = param
         self.doc_url: str | None = doc_url
         self.request_id: str | None = request_id
+        self.headers: dict[str, str] = dict(headers or {})
         self.body: JsonValue = body
         self.retry_after: float | None = retry_after
 

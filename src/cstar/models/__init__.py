@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from cstar.models.attempt import Attempt
 from cstar.models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cstar.models.identity import Identity
 
 __all__ = [
+    "Attempt",
     "Customer",
     "CustomerDetail",
     "CustomerSentiment",

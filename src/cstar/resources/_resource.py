@@ -1,22 +1,22 @@
-"""What every resource stands on: a call goes in, its value comes out, or with `raw` the answer as a `RawResponse`."""
+"""The base of every resource: a call goes in, its value comes out; or, with `raw`, its response as a `RawResponse`."""
 
 from __future__ import annotations
 
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from cstar._codec import decode
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
-from cstar._response import RawResponse
+from cstar._response import RawResponse, interpret, raise_for_status
+from cstar._transport import AsyncTransport, Transport
 from cstar._walk import HasId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
 
     from cstar._call import Call
-    from cstar._codec import Answer
     from cstar._listing import Listing
-    from cstar._transport import AsyncTransport, Transport
+    from cstar._response import ReceivedResponse
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,10 +26,10 @@ RowT = TypeVar("RowT", bound=HasId)
 
 
 class Resource:
-    """The base of a resource of `Cstar`.
+    """The base of a resource of `Cstar`, and of `Cstar` itself.
 
     A raw resource has the same methods, and each of them returns the `RawResponse` of what it is declared to return.
-    `raw_form` tells that to the type checkers.
+    `raw_form` declares that to the type checkers.
     """
 
     def __init__(self, transport: Transport, *, raw: bool = False) -> None:
@@ -37,13 +37,11 @@ class Resource:
         self._raw = raw
 
     def _send(self, call: Call[T]) -> T:
-        return _finish(self._transport.send(call), partial(decode, call), raw=self._raw)
+        return _finish(call, self._transport.send(call), partial(interpret, call), raw=self._raw)
 
     def _list(self, listing: Listing[RowT]) -> Page[RowT]:
-        def parse(answer: Answer) -> Page[RowT]:
-            return Page(self._transport, listing, listing.first, decode(listing.call, answer))
-
-        return _finish(self._transport.send(listing.call), parse, raw=self._raw)
+        first_page = partial(_first_page, self._transport, listing)
+        return _finish(listing.call, self._transport.send(listing.call), first_page, raw=self._raw)
 
 
 class AsyncResource:
@@ -54,21 +52,30 @@ class AsyncResource:
         self._raw = raw
 
     async def _send(self, call: Call[T]) -> T:
-        return _finish(await self._transport.send(call), partial(decode, call), raw=self._raw)
+        return _finish(call, await self._transport.send(call), partial(interpret, call), raw=self._raw)
 
     def _list(self, listing: Listing[RowT]) -> AsyncPaginator[RowT]:
-        def parse(answer: Answer) -> AsyncPage[RowT]:
-            return AsyncPage(self._transport, listing, listing.first, decode(listing.call, answer))
-
         async def first() -> AsyncPage[RowT]:
-            return _finish(await self._transport.send(listing.call), parse, raw=self._raw)
+            first_page = partial(_first_async_page, self._transport, listing)
+            return _finish(listing.call, await self._transport.send(listing.call), first_page, raw=self._raw)
 
         return AsyncPaginator(first, self._transport, listing)
 
 
-def _finish(answer: Answer, parse: Callable[[Answer], T], *, raw: bool) -> T:
-    # The one untruth, taken back by `raw_form`: the methods of a raw resource are not declared a second time.
-    return cast("T", RawResponse(answer, parse)) if raw else parse(answer)
+def _first_page(transport: Transport, listing: Listing[RowT], response: ReceivedResponse) -> Page[RowT]:
+    return Page(transport, listing, listing.first, interpret(listing.call, response))
+
+
+def _first_async_page(transport: AsyncTransport, listing: Listing[RowT], response: ReceivedResponse) -> AsyncPage[RowT]:
+    return AsyncPage(transport, listing, listing.first, interpret(listing.call, response))
+
+
+def _finish(call: Call[Any], response: ReceivedResponse, parse: Callable[[ReceivedResponse], T], *, raw: bool) -> T:
+    if not raw:
+        return parse(response)
+    raise_for_status(call, response)
+    # `raw_form` declares the true type. So the methods of a raw resource are not declared a second time.
+    return cast("T", RawResponse(response, parse))
 
 
 class _Raw(Protocol[ResourceT_co]):

@@ -5,13 +5,14 @@ The functions at the top turn what a caller passes into a checked call; the clas
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, TypedDict, get_args
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, get_args
 
 from pydantic.alias_generators import to_camel
 
 from cstar import models
-from cstar._call import Call, encode, merge_body, merge_query, new_key
+from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
 from cstar._check import (
     check_choice,
     check_filled_text,
@@ -21,25 +22,24 @@ from cstar._check import (
     check_tags,
     check_text,
 )
-from cstar._codec import list_of, object_of
+from cstar._decode import list_of, object_of
 from cstar._listing import listing
-from cstar._types import NOT_GIVEN
+from cstar._pagination import AsyncPaginator, Page
+from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
 from cstar.resources._resource import AsyncResource, Resource, async_raw_form, raw_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pydantic import JsonValue
     from typing_extensions import Unpack
 
     from cstar._listing import Listing, ListOptions
-    from cstar._pagination import AsyncPaginator, Page
-    from cstar._types import Json, NotGiven, QueryValue
-    from cstar.models import Customer, CustomerDetail, CustomerSentiment, CustomerStatus, DeletedCustomer
 
     _Check = Callable[[str, object], JsonValue]
-    # Not a Sequence: a str is one, and tags="vip" would pass.
-    _TagsParam = list[str] | tuple[str, ...]
+
+# Not a Sequence: a str is one, and tags="vip" would pass.
+_TagsParam: TypeAlias = list[str] | tuple[str, ...]
 
 __all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse", "Customers", "CustomersWithRawResponse"]
 
@@ -71,8 +71,8 @@ _CHECKS_OF_UPDATE: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_
 class _Fields(TypedDict):
     name: str | NotGiven
     email: str | NotGiven
-    sentiment: CustomerSentiment | NotGiven | None
-    status: CustomerStatus | NotGiven | None
+    sentiment: models.CustomerSentiment | NotGiven | None
+    status: models.CustomerStatus | NotGiven | None
     tags: _TagsParam | NotGiven | None
     notes: str | NotGiven | None
     custom_fields: Mapping[str, Json] | NotGiven | None
@@ -90,12 +90,12 @@ def _customer(team_id: str, customer_id: str) -> str:
 def _list_call(
     team_id: str,
     *,
-    status: CustomerStatus | None,
-    sentiment: CustomerSentiment | None,
+    status: models.CustomerStatus | None,
+    sentiment: models.CustomerSentiment | None,
     search: str | None,
     tag: str | None,
     **options: Unpack[ListOptions],
-) -> Listing[Customer]:
+) -> Listing[models.Customer]:
     filters = {
         "status": None if status is None else _check_status("status", status),
         "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
@@ -107,7 +107,7 @@ def _list_call(
 
 def _create_call(
     team_id: str, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
-) -> Call[Customer]:
+) -> Call[models.Customer]:
     # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
     given = {param: value for param, value in fields.items() if value is not None or param in {"name", "email"}}
     body = {_api_name(param): _CHECKS[param](param, value) for param, value in given.items()}
@@ -117,14 +117,16 @@ def _create_call(
         object_of(models.Customer),
         body=encode(merge_body(body, extra_body)),
         idempotency_key=new_key(idempotency_key),
+        subject=Subject(email=str(body["email"])),
     )
 
 
 def _get_call(
     team_id: str, customer_id: str, expand: str | None, extra_query: Mapping[str, QueryValue] | None
-) -> Call[CustomerDetail]:
+) -> Call[models.CustomerDetail]:
     query = merge_query({"expand": None if expand is None else check_text("expand", expand)}, extra_query)
-    return Call("GET", _customer(team_id, customer_id), object_of(models.CustomerDetail), query)
+    path, parse = _customer(team_id, customer_id), object_of(models.CustomerDetail)
+    return Call("GET", path, parse, query, subject=Subject(customer_id))
 
 
 def _update_call(
@@ -133,7 +135,7 @@ def _update_call(
     extra_body: Mapping[str, Json] | None,
     idempotency_key: str | None,
     **fields: Unpack[_Fields],
-) -> Call[Customer]:
+) -> Call[models.Customer]:
     body: dict[str, JsonValue] = {
         _api_name(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
         for param, value in fields.items()
@@ -145,16 +147,18 @@ def _update_call(
         object_of(models.Customer),
         body=encode(merge_body(body, extra_body)),
         idempotency_key=new_key(idempotency_key),
+        subject=Subject(customer_id, str(body["email"]) if body.get("email") else None),
     )
 
 
-def _delete_call(team_id: str, customer_id: str, idempotency_key: str | None) -> Call[DeletedCustomer]:
+def _delete_call(team_id: str, customer_id: str, idempotency_key: str | None) -> Call[models.DeletedCustomer]:
     return Call(
         "DELETE",
         _customer(team_id, customer_id),
         object_of(models.DeletedCustomer),
         idempotency_key=new_key(idempotency_key),
-        if_gone=lambda: models.DeletedCustomer(deleted=True, id=customer_id),
+        subject=Subject(customer_id),
+        value_if_already_deleted=partial(models.DeletedCustomer, deleted=True, id=customer_id),
     )
 
 
@@ -165,8 +169,8 @@ class Customers(Resource):
         self,
         team_id: str,
         *,
-        status: CustomerStatus | None = None,
-        sentiment: CustomerSentiment | None = None,
+        status: models.CustomerStatus | None = None,
+        sentiment: models.CustomerSentiment | None = None,
         search: str | None = None,
         tag: str | None = None,
         page: int = 1,
@@ -174,7 +178,7 @@ class Customers(Resource):
         prefetch: int = 0,
         gapless: bool = False,
         extra_query: Mapping[str, QueryValue] | None = None,
-    ) -> Page[Customer]:
+    ) -> Page[models.Customer]:
         """List a team's customers, newest first (API page "Customers", List Customers).
 
         Args:
@@ -227,15 +231,15 @@ class Customers(Resource):
         *,
         name: str,
         email: str,
-        sentiment: CustomerSentiment | None = None,
-        status: CustomerStatus | None = None,
+        sentiment: models.CustomerSentiment | None = None,
+        status: models.CustomerStatus | None = None,
         tags: _TagsParam | None = None,
         notes: str | None = None,
         custom_fields: Mapping[str, Json] | None = None,
         metadata: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
-    ) -> Customer:
+    ) -> models.Customer:
         """Create a customer (API page "Customers", Create Customer). Needs a secret key.
 
         Args:
@@ -291,7 +295,7 @@ class Customers(Resource):
         *,
         expand: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
-    ) -> CustomerDetail:
+    ) -> models.CustomerDetail:
         """Get a customer, with the 10 newest tickets (API page "Customers", Get Customer).
 
         Args:
@@ -323,15 +327,15 @@ class Customers(Resource):
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
-        sentiment: CustomerSentiment | NotGiven = NOT_GIVEN,
-        status: CustomerStatus | NotGiven = NOT_GIVEN,
+        sentiment: models.CustomerSentiment | NotGiven = NOT_GIVEN,
+        status: models.CustomerStatus | NotGiven = NOT_GIVEN,
         tags: _TagsParam | NotGiven = NOT_GIVEN,
         notes: str | NotGiven | None = NOT_GIVEN,
         custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
         metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
-    ) -> Customer:
+    ) -> models.Customer:
         """Change a customer (API page "Customers", Update Customer). Needs a secret key.
 
         Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
@@ -387,7 +391,7 @@ class Customers(Resource):
             )
         )
 
-    def delete(self, team_id: str, customer_id: str, *, idempotency_key: str | None = None) -> DeletedCustomer:
+    def delete(self, team_id: str, customer_id: str, *, idempotency_key: str | None = None) -> models.DeletedCustomer:
         """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
 
         A deletion whose answer is lost on the way, and whose repetition finds the customer gone, counts as done.
@@ -459,8 +463,8 @@ class AsyncCustomers(AsyncResource):
         self,
         team_id: str,
         *,
-        status: CustomerStatus | None = None,
-        sentiment: CustomerSentiment | None = None,
+        status: models.CustomerStatus | None = None,
+        sentiment: models.CustomerSentiment | None = None,
         search: str | None = None,
         tag: str | None = None,
         page: int = 1,
@@ -468,7 +472,7 @@ class AsyncCustomers(AsyncResource):
         prefetch: int = 0,
         gapless: bool = False,
         extra_query: Mapping[str, QueryValue] | None = None,
-    ) -> AsyncPaginator[Customer]:
+    ) -> AsyncPaginator[models.Customer]:
         """List a team's customers, newest first (API page "Customers", List Customers).
 
         Args:
@@ -521,15 +525,15 @@ class AsyncCustomers(AsyncResource):
         *,
         name: str,
         email: str,
-        sentiment: CustomerSentiment | None = None,
-        status: CustomerStatus | None = None,
+        sentiment: models.CustomerSentiment | None = None,
+        status: models.CustomerStatus | None = None,
         tags: _TagsParam | None = None,
         notes: str | None = None,
         custom_fields: Mapping[str, Json] | None = None,
         metadata: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
-    ) -> Customer:
+    ) -> models.Customer:
         """Create a customer (API page "Customers", Create Customer). Needs a secret key.
 
         Args:
@@ -585,7 +589,7 @@ class AsyncCustomers(AsyncResource):
         *,
         expand: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
-    ) -> CustomerDetail:
+    ) -> models.CustomerDetail:
         """Get a customer, with the 10 newest tickets (API page "Customers", Get Customer).
 
         Args:
@@ -617,15 +621,15 @@ class AsyncCustomers(AsyncResource):
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
-        sentiment: CustomerSentiment | NotGiven = NOT_GIVEN,
-        status: CustomerStatus | NotGiven = NOT_GIVEN,
+        sentiment: models.CustomerSentiment | NotGiven = NOT_GIVEN,
+        status: models.CustomerStatus | NotGiven = NOT_GIVEN,
         tags: _TagsParam | NotGiven = NOT_GIVEN,
         notes: str | NotGiven | None = NOT_GIVEN,
         custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
         metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
-    ) -> Customer:
+    ) -> models.Customer:
         """Change a customer (API page "Customers", Update Customer). Needs a secret key.
 
         Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
@@ -681,7 +685,9 @@ class AsyncCustomers(AsyncResource):
             )
         )
 
-    async def delete(self, team_id: str, customer_id: str, *, idempotency_key: str | None = None) -> DeletedCustomer:
+    async def delete(
+        self, team_id: str, customer_id: str, *, idempotency_key: str | None = None
+    ) -> models.DeletedCustomer:
         """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
 
         A deletion whose answer is lost on the way, and whose repetition finds the customer gone, counts as done.

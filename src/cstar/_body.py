@@ -1,0 +1,99 @@
+"""The body of a response: decompressed as it is received, and bounded in size."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import httpx
+
+# Bytes, compressed or not. A page of 100 customers takes some 50 KB.
+MAX_BODY_SIZE = 64 * 1024 * 1024
+# The encodings of Python's zlib, which can stop before a small body has filled the memory.
+ACCEPT_ENCODING = "gzip, deflate"
+
+
+class _Decompressor(Protocol):
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class BodyRefusedError(Exception):
+    """A body is too large, or in an encoding that was not asked for."""
+
+
+class Body:
+    """The body of a response.
+
+    Args:
+        response: The response, whose body may have been read already: by a custom httpx client's hook or transport.
+
+    Attributes:
+        is_read: Whether it has been read already.
+        is_faulty: Whether it cannot be decompressed.
+
+    Raises:
+        BodyRefusedError: The body is too large, or in an encoding that was not asked for.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.is_read: bool = response.is_stream_consumed
+        self.is_faulty: bool = False
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._encoding = ""
+        self._start = b""
+        self._decompressor: _Decompressor | None = None
+        if self.is_read:
+            self._add(response.content)
+            return
+        for name, value in response.headers.raw:
+            if name.lower() == b"content-encoding":
+                self._encoding += ("," if self._encoding else "") + value.decode("ascii", "replace").strip().lower()
+            elif name.lower() == b"content-length" and value.isdigit() and int(value) > MAX_BODY_SIZE:
+                raise BodyRefusedError(f"it has {int(value)} bytes, and at most {MAX_BODY_SIZE} are accepted")
+        if self._encoding == "identity":
+            self._encoding = ""
+        if self._encoding not in {"", "gzip", "x-gzip", "deflate"}:
+            raise BodyRefusedError(f"its encoding is {self._encoding!r}, and only {ACCEPT_ENCODING!r} was asked for")
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes received.
+
+        Raises:
+            BodyRefusedError: The body is too large.
+        """
+        if not self._encoding:
+            self._add(chunk)
+        elif not self.is_faulty:
+            if self._decompressor is None:
+                self._start = chunk = self._start + chunk
+                if len(chunk) < 2:
+                    return
+                self._decompressor = zlib.decompressobj(self._window_bits(chunk))
+            try:
+                self._add(self._decompressor.decompress(chunk, MAX_BODY_SIZE + 1 - self._size))
+            except zlib.error:
+                self.is_faulty = True
+
+    @property
+    def content(self) -> bytes:
+        """The whole body; nothing where it cannot be decompressed."""
+        if self.is_faulty or not self._chunks:
+            return b""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def _add(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_BODY_SIZE:
+            self._chunks.clear()
+            raise BodyRefusedError(f"it has more than the {MAX_BODY_SIZE} bytes that are accepted")
+        if data:
+            self._chunks.append(data)
+
+    def _window_bits(self, start: bytes) -> int:
+        if self._encoding != "deflate":
+            return zlib.MAX_WBITS | 16
+        # "deflate" is the zlib format (RFC 9110, section 8.4.1.2), but some servers send it without the zlib header.
+        has_header = start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
+        return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS

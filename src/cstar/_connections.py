@@ -1,0 +1,469 @@
+"""The connections of a client: an httpx transport, sync and async, and one httpx client for each event loop.
+
+Each call under way has a connection to itself. A connection goes back to the idle ones only after a call that ran to
+its end, and the one used last is the next to be used. The lease of a connection ends with its attempt, however that ends; a
+lease that is lost even so closes its connection when it is garbage-collected. No lock can be left locked.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary, ref
+
+import httpx
+
+from cstar._route import Route
+from cstar.errors import ConfigurationError, CstarError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    import anyio
+
+    from cstar._network import AsyncNetwork, Network
+
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+C = TypeVar("C", bound="_Connection | _AsyncConnection")
+
+# Calls under way at a time. httpx's default of 100 would let the 101st of an async app's calls wait until it times out.
+MAX_CONNECTIONS = 1000
+# Seconds that an idle connection is kept: as httpx does, and not longer than most servers.
+KEEPALIVE_EXPIRY = 5.0
+# Seconds between two looks for a free connection, where all are taken.
+POLL_INTERVAL = 0.01
+
+
+class KeptConnectionError(httpx.NetworkError):
+    """An idle connection turned out to be closed, or to hold a response already. The request may have been received."""
+
+
+class _Connection(httpx.HTTPTransport):
+    """One connection. It is an `httpx.HTTPTransport` because tracing and testing tools patch that class."""
+
+    was_used = False
+    idle_since = 0.0
+
+    def __init__(self, route: Route) -> None:
+        import httpcore
+
+        from cstar._network import Network
+
+        self.network: Network = Network()
+        # httpx has no public parameter for a network backend.
+        self._pool = _open(route, self.network, (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy))
+
+
+class _AsyncConnection(httpx.AsyncHTTPTransport):
+    """One connection of the async client; see `_Connection`."""
+
+    was_used = False
+    idle_since = 0.0
+
+    def __init__(self, route: Route) -> None:
+        import httpcore
+
+        from cstar._network import AsyncNetwork
+
+        self.network: AsyncNetwork = AsyncNetwork()
+        self._pool = _open(
+            route, self.network, (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+        )
+
+
+# The sync and the async classes of httpcore have the same parameters, and no common base.
+def _open(route: Route, network: Network | AsyncNetwork, classes: tuple[Any, Any, Any]) -> Any:  # noqa: ANN401
+    """A connection of httpcore along a route. Nothing is sent yet."""
+    import httpcore
+
+    direct, http_proxy, socks_proxy = classes
+    url, proxy = route.url, route.proxy
+    if proxy is None:
+        scheme, host = url.raw_scheme, url.raw_host
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return direct(httpcore.Origin(scheme, host, port), route.ssl_context(), network_backend=network)
+    proxy_url = httpcore.URL(
+        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+    )
+    settings: dict[str, Any] = {"proxy_auth": proxy.auth, "ssl_context": route.ssl_context(), "max_connections": 1}
+    if proxy.url.scheme.startswith("socks"):
+        return socks_proxy(proxy_url, **settings, network_backend=network)
+    if proxy.url.scheme == "https":
+        settings["proxy_ssl_context"] = route.ssl_context()
+    return http_proxy(proxy_url, **settings, network_backend=network)
+
+
+class _Lease(Generic[C]):
+    """A place among the connections, and the connection that one call has to itself."""
+
+    def __init__(self, connections: _BaseConnections[C]) -> None:
+        self._connections = connections
+        self._connection: C | None = None
+        connections.places[id(self)] = ref(self)
+
+    def take(self, connection: C) -> C:
+        self._connection = connection
+        return connection
+
+    def give_back(self) -> None:
+        """Keep the connection for the next call, if the response has left it open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._connections.keep(connection)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, unless it was given back, and leave the place."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _close(connection)
+        self._connections.leave(id(self))
+
+
+def _close(connection: _Connection | _AsyncConnection) -> None:
+    # httpcore's own `close` takes locks, and an interrupted call may have left them locked.
+    if connection.network.stream is not None:
+        connection.network.stream.close_socket()
+
+
+class _BaseConnections(Generic[C]):
+    """What both transports do without waiting.
+
+    Attributes:
+        places: The leases, by their ids.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self.places: dict[int, ref[_Lease[C]]] = {}
+        self._route = route
+        self._idle: deque[C] = deque()
+        self._is_closed = False
+
+    @property
+    def _is_full(self) -> bool:
+        if len(self.places) > MAX_CONNECTIONS:
+            # Some may have left without notice, because a signal handler raised an exception at that moment.
+            for place in [place for place, lease in self.places.copy().items() if lease() is None]:
+                self.places.pop(place, None)
+        return len(self.places) > MAX_CONNECTIONS
+
+    def leave(self, place: int) -> None:
+        self.places.pop(place, None)
+
+    def keep(self, connection: C) -> None:
+        """Put a connection to the idle ones, and close those that have been idle for long."""
+        stream = connection.network.stream
+        if stream is None or stream.socket.fileno() < 0:
+            return
+        if self._is_closed:
+            stream.close_socket()
+            return
+        connection.was_used, connection.idle_since = True, time.monotonic()
+        self._idle.append(connection)
+        with suppress(IndexError):
+            while self._idle[0].idle_since < connection.idle_since - KEEPALIVE_EXPIRY:
+                _close(self._idle.popleft())
+
+    def _idle_connection(self, request: httpx.Request) -> C | None:
+        """The idle connection that was used last, if it is still good, and may be used for this request."""
+        oldest = time.monotonic() - KEEPALIVE_EXPIRY
+        with suppress(IndexError):
+            while not request.extensions.get("new_connection"):
+                connection = self._idle.pop()
+                stream = connection.network.stream
+                # Bytes that come unasked are the end of the connection, or a response that belongs to no request.
+                if connection.idle_since >= oldest and stream is not None and not stream.is_readable():
+                    return connection
+                _close(connection)
+        return None
+
+    def close_idle(self) -> None:
+        """Close the idle connections now, and the others when their calls end."""
+        self._is_closed = True
+        with suppress(IndexError):
+            while True:
+                _close(self._idle.pop())
+
+
+def end_lease(request: httpx.Request) -> None:
+    """End the lease of a request, if it has one. Its connection is closed, unless it was given back."""
+    lease = request.extensions.get("lease")
+    if lease is not None:
+        lease.close()
+
+
+def _was_closed(connection: _Connection | _AsyncConnection, error: httpx.TransportError) -> bool:
+    """Whether an error means that an idle connection turned out to be closed, so that the call can be sent again."""
+    is_lost = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
+    return is_lost and connection.was_used and not connection.network.exchange.received
+
+
+def _check_own_response(connection: _Connection | _AsyncConnection) -> None:
+    if connection.was_used and connection.network.exchange.reads == 0:
+        # It was received with the response to the request before.
+        raise KeptConnectionError("the connection held a response before the request was sent")
+
+
+class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
+    """The connections of `Cstar`, as a transport of its httpx client."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        lease = request.extensions["lease"] = self._lease(request)
+        connection = lease.take(self._idle_connection(request) or _Connection(self._route))
+        connection.network.exchange.begin(request.extensions.get("deadline"))
+        try:
+            response = connection.handle_request(request)
+        except httpx.TransportError as error:
+            if _was_closed(connection, error):
+                raise KeptConnectionError(str(error)) from error
+            raise
+        _check_own_response(connection)
+        response.stream = _Body(cast("httpx.SyncByteStream", response.stream), lease)
+        return response
+
+    def _lease(self, request: httpx.Request) -> _Lease[_Connection]:
+        lease = _Lease(self)
+        if self._is_full:
+            end = _end_of_wait(request)
+            while self._is_full:
+                lease.close()
+                if time.monotonic() >= end:
+                    raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way")
+                time.sleep(POLL_INTERVAL)
+                lease = _Lease(self)
+        return lease
+
+    def close(self) -> None:
+        self.close_idle()
+
+
+def _end_of_wait(request: httpx.Request) -> float:
+    """When a call that waits for a place gives up, by `time.monotonic()`."""
+    timeout: float | None = request.extensions["timeout"].get("pool")
+    deadline: float | None = request.extensions.get("deadline")
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    return end if deadline is None else min(end, deadline)
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of a response. When it is closed, its connection is kept if the body was read to its end."""
+
+    def __init__(self, stream: httpx.SyncByteStream, lease: _Lease[_Connection]) -> None:
+        self._stream = stream
+        self._lease = lease
+        self._is_complete = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+        self._is_complete = True
+
+    def close(self) -> None:
+        if self._is_complete:
+            self._stream.close()
+            self._lease.give_back()
+        self._lease.close()
+
+
+class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransport):
+    """The connections of `AsyncCstar` in one event loop, as a transport of its httpx client there."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__(route)
+        self._waiting: deque[anyio.Event] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        lease = request.extensions["lease"] = await self._lease(request)
+        connection = lease.take(self._idle_connection(request) or _AsyncConnection(self._route))
+        connection.network.exchange.begin(request.extensions.get("deadline"))
+        try:
+            response = await connection.handle_async_request(request)
+        except httpx.TransportError as error:
+            if _was_closed(connection, error):
+                raise KeptConnectionError(str(error)) from error
+            raise
+        _check_own_response(connection)
+        response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), lease)
+        return response
+
+    async def _lease(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
+        lease = _Lease(self)
+        while self._is_full:
+            lease.close()
+            await self._wait_for_place(request.extensions["timeout"].get("pool"))
+            lease = _Lease(self)
+        return lease
+
+    async def _wait_for_place(self, timeout: float | None) -> None:  # noqa: ASYNC109 - httpx's word
+        import anyio
+
+        free = anyio.Event()
+        self._waiting.append(free)
+        try:
+            with anyio.fail_after(timeout):
+                await free.wait()
+        except BaseException as error:
+            if free.is_set():
+                self._wake_next()
+            else:
+                self._waiting.remove(free)
+            if isinstance(error, TimeoutError):
+                raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way") from None
+            raise
+
+    def leave(self, place: int) -> None:
+        super().leave(place)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        if self._waiting and len(self.places) < MAX_CONNECTIONS:
+            self._waiting.popleft().set()
+
+    async def aclose(self) -> None:
+        self.close_idle()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """The body of a response of the async client; see `_Body`."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, lease: _Lease[_AsyncConnection]) -> None:
+        self._stream = stream
+        self._lease = lease
+        self._is_complete = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._is_complete = True
+
+    async def aclose(self) -> None:
+        if self._is_complete:
+            await self._stream.aclose()
+            self._lease.give_back()
+        self._lease.close()
+
+
+# ── httpx clients ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _NoCookies(CookieJar):
+    """Keeps no cookies. The API sets none, and those of a proxy would add up until it refuses the request."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
+
+
+class _BaseHttpClients(Generic[H]):
+    """The httpx clients under one or more of our clients: `with_options` shares them.
+
+    Attributes:
+        user_agent: The `User-Agent` header of a custom httpx client that has one of its own.
+    """
+
+    def __init__(self, base_url: str, custom: H | None) -> None:
+        self._route = Route.resolve(base_url) if custom is None else None
+        self._custom: H | None = custom
+        self._process = os.getpid()
+        self._is_closed = False
+        self._lock = threading.Lock()
+        agent = "" if custom is None else custom.headers.get("User-Agent", "")
+        self.user_agent: str | None = None if not agent or agent.startswith("python-httpx") else agent
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the caller has passed the httpx client."""
+        return self._custom is not None
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy between the client and the API, for an error message."""
+        return None if self._route is None or self._route.proxy is None else str(self._route.proxy)
+
+    def get(self) -> H:
+        """The httpx client to send with.
+
+        Raises:
+            CstarError: It was closed, or it is a custom one that came to this process with a fork.
+        """
+        custom = self._custom
+        if self._is_closed or (custom is not None and custom.is_closed):
+            raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
+        if custom is None:
+            return self._own()
+        if self._process != os.getpid():
+            raise CstarError("a custom http_client does not survive a fork: build it in the process that uses it")
+        return custom
+
+    def _own(self) -> H:
+        raise NotImplementedError
+
+
+class HttpClients(_BaseHttpClients[httpx.Client]):
+    """The httpx client of `Cstar`: one for each process."""
+
+    def __init__(self, base_url: str, custom: httpx.Client | object | None) -> None:
+        if custom is not None and not isinstance(custom, httpx.Client):
+            raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(custom).__name__}")
+        super().__init__(base_url, custom)
+        self._built: tuple[int, httpx.Client, Connections] | None = None
+
+    def _own(self) -> httpx.Client:
+        # After a fork, parent and child would read each other's responses from the same sockets.
+        if (built := self._built) is not None and built[0] == os.getpid():
+            return built[1]
+        with self._lock:
+            if (built := self._built) is None or built[0] != os.getpid():
+                assert self._route is not None
+                connections = Connections(self._route)
+                http = httpx.Client(transport=connections, trust_env=False, cookies=_NoCookies())
+                built = self._built = os.getpid(), http, connections
+        return built[1]
+
+    def close(self) -> None:
+        """Close the connections, unless they are those of a custom httpx client."""
+        self._is_closed = self._custom is None
+        if (built := self._built) is not None:
+            built[2].close_idle()
+
+
+class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
+    """The httpx clients of `AsyncCstar`: one for each event loop, because only one loop can wait for a socket."""
+
+    def __init__(self, base_url: str, custom: httpx.AsyncClient | object | None) -> None:
+        if custom is not None and not isinstance(custom, httpx.AsyncClient):
+            raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(custom).__name__}")
+        super().__init__(base_url, custom)
+        self._built: WeakKeyDictionary[Any, tuple[int, httpx.AsyncClient, AsyncConnections]] = WeakKeyDictionary()
+
+    def _own(self) -> httpx.AsyncClient:
+        from cstar._network import running_loop
+
+        loop = running_loop()
+        if (built := self._built.get(loop)) is not None and built[0] == os.getpid():
+            return built[1]
+        with self._lock:
+            if (built := self._built.get(loop)) is None or built[0] != os.getpid():
+                self._close_ended()
+                assert self._route is not None
+                connections = AsyncConnections(self._route)
+                http = httpx.AsyncClient(transport=connections, trust_env=False, cookies=_NoCookies())
+                built = self._built[loop] = os.getpid(), http, connections
+        return built[1]
+
+    def _close_ended(self) -> None:
+        for loop, (_, _, connections) in list(self._built.items()):
+            # A trio run that has ended is gone, and its connections with it.
+            if getattr(loop, "is_closed", bool)():
+                connections.close_idle()
+                del self._built[loop]
+
+    def close(self) -> None:
+        """Close the connections in all event loops, unless they are those of a custom httpx client."""
+        self._is_closed = self._custom is None
+        for _, _, connections in list(self._built.values()):
+            connections.close_idle()

@@ -1,0 +1,542 @@
+"""The sockets of a connection: a network backend of httpcore that keeps a deadline and can be closed at any moment.
+
+httpcore gives each wait a timeout of its own, so a server that sends one byte now and then can keep a call waiting for
+ever. Here each wait takes at most the time that is left until a deadline. The sockets are the standard library's, not
+an event loop's transports: closing one needs no event loop, no lock and no `await`, so a cancelled or interrupted call
+always closes its connection. A stream that is garbage-collected closes its socket.
+
+This module loads with the first connection, because httpcore does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import anyio
+import httpcore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+
+T = TypeVar("T")
+# An item of the list that `socket.getaddrinfo` returns.
+Address: TypeAlias = "tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]"
+
+READ_SIZE = 64 * 1024
+# Seconds before the next address of a host is tried in parallel: RFC 8305, section 8.
+CONNECTION_ATTEMPT_DELAY = 0.25
+
+
+class Exchange:
+    """The request and response under way on a connection.
+
+    Attributes:
+        deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
+        reads: The number of reads since the exchange began.
+        received: Whether any bytes were received since then.
+    """
+
+    def __init__(self) -> None:
+        self.begin(None)
+
+    def begin(self, deadline: float | None) -> None:
+        self.deadline = deadline
+        self.reads = 0
+        self.received = False
+
+    def time_left(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
+        """The timeout of the next wait, in seconds.
+
+        Args:
+            timeout: The longest wait, in seconds; `None` for no limit.
+            error: The error to raise after the deadline.
+        """
+        if self.deadline is None:
+            return timeout
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise error("timed out")
+        return left if timeout is None else min(left, timeout)
+
+
+class _Stream:
+    """A TCP connection: what its sync and its async form share."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket: socket.socket = sock
+        self._exchange = exchange
+        # Not a `__del__` method: if the garbage collector took both at once, it could take the socket first, which
+        # would then warn that nobody closed it.
+        self.close_socket: Callable[[], object] = weakref.finalize(self, sock.close)
+
+    def is_readable(self) -> bool:
+        """Whether a read would return at once: there are bytes, or the peer has closed the connection."""
+        try:
+            self.socket.setblocking(False)
+            self.socket.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            pass
+        return True
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        if info == "socket":
+            return self.socket
+        if info == "is_readable":
+            return self.is_readable()
+        if info == "client_addr":
+            return self.socket.getsockname()
+        return self.socket.getpeername() if info == "server_addr" else None
+
+    def _received(self, data: bytes) -> bytes:
+        self._exchange.reads += 1
+        self._exchange.received = self._exchange.received or bool(data)
+        return data
+
+
+def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
+    """Make a connection unusable, on any network backend; a read that waits on it returns at once."""
+    with suppress(OSError):
+        stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+def _is_from_signal_handler(error: OSError) -> bool:
+    # A signal handler may raise an OSError, too, such as a TimeoutError. Those of sockets always have arguments and are
+    # never of a class from another module.
+    return not error.args or type(error).__module__ not in {"builtins", "socket", "ssl"}
+
+
+# ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _TLS:
+    """TLS without I/O, as PEP 748 describes it: an SSL object between two buffers."""
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+
+    def run(self, operation: Callable[[], T]) -> Generator[bytes | None, bytes, T]:
+        """Perform an operation of the SSL object. Yields bytes to send, or `None` to be sent the bytes received."""
+        while True:
+            failure: ssl.SSLError | None = None
+            result: list[T] = []
+            try:
+                result.append(operation())
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError as error:
+                failure = error
+            if data := self._outgoing.read():  # an alert, too
+                yield data
+            if failure is not None:
+                raise failure
+            if result:
+                return result[0]
+            if data := (yield None):
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def read(self, max_bytes: int) -> bytes:
+        # Most servers close a connection without the alert that TLS asks for. HTTP knows the length of a response.
+        try:
+            return self.object.read(max_bytes)
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+
+class TLSStream(httpcore.NetworkStream):
+    """TLS over another stream."""
+
+    def __init__(self, stream: httpcore.NetworkStream, tls: _TLS) -> None:
+        self._stream = stream
+        self._tls = tls
+
+    def run(self, operation: Callable[[], T], timeout: float | None) -> T:
+        """Perform an operation of the SSL object, with the I/O that it needs."""
+        steps = self._tls.run(operation)
+        try:
+            step = next(steps)
+            while True:
+                if step is None:
+                    step = steps.send(self._stream.read(READ_SIZE, timeout))
+                else:
+                    self._stream.write(step, timeout)
+                    step = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self.run(lambda: self._tls.read(max_bytes), timeout)
+        except ssl.SSLError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            self.run(lambda: self._tls.object.write(buffer), timeout) if buffer else None
+        except ssl.SSLError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> TLSStream:
+        return _start_tls(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
+
+
+def _start_tls(
+    stream: httpcore.NetworkStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+) -> TLSStream:
+    tls = _TLS(context, server_hostname)
+    secure = TLSStream(stream, tls)
+    try:
+        secure.run(tls.object.do_handshake, timeout)
+    except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except (httpcore.NetworkError, ssl.SSLError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return secure
+
+
+class AsyncTLSStream(httpcore.AsyncNetworkStream):
+    """TLS over another async stream."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream, tls: _TLS) -> None:
+        self._stream = stream
+        self._tls = tls
+
+    async def run(self, operation: Callable[[], T], timeout: float | None) -> T:
+        """Perform an operation of the SSL object, with the I/O that it needs."""
+        steps = self._tls.run(operation)
+        try:
+            step = next(steps)
+            while True:
+                if step is None:
+                    step = steps.send(await self._stream.read(READ_SIZE, timeout))
+                else:
+                    await self._stream.write(step, timeout)
+                    step = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return await self.run(lambda: self._tls.read(max_bytes), timeout)
+        except ssl.SSLError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            await self.run(lambda: self._tls.object.write(buffer), timeout) if buffer else None
+        except ssl.SSLError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> AsyncTLSStream:
+        return await _start_tls_async(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
+
+
+async def _start_tls_async(
+    stream: httpcore.AsyncNetworkStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+) -> AsyncTLSStream:
+    tls = _TLS(context, server_hostname)
+    secure = AsyncTLSStream(stream, tls)
+    try:
+        await secure.run(tls.object.do_handshake, timeout)
+    except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except (httpcore.NetworkError, ssl.SSLError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return secure
+
+
+# ── Sync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Stream(_Stream, httpcore.NetworkStream):
+    """A TCP connection of the sync client."""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self.socket.settimeout(self._exchange.time_left(timeout, httpcore.ReadTimeout))
+            return self._received(self.socket.recv(max_bytes))
+        except OSError as error:
+            if _is_from_signal_handler(error):
+                raise
+            raise (httpcore.ReadTimeout if isinstance(error, TimeoutError) else httpcore.ReadError)(
+                str(error)
+            ) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        unsent = memoryview(buffer)
+        try:
+            while unsent:
+                self.socket.settimeout(self._exchange.time_left(timeout, httpcore.WriteTimeout))
+                unsent = unsent[self.socket.send(unsent) :]
+        except OSError as error:
+            if _is_from_signal_handler(error):
+                raise
+            raise (httpcore.WriteTimeout if isinstance(error, TimeoutError) else httpcore.WriteError)(
+                str(error)
+            ) from error
+
+    def close(self) -> None:
+        self.close_socket()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> TLSStream:
+        return _start_tls(self, ssl_context, server_hostname, timeout)
+
+
+class Network(httpcore.NetworkBackend):
+    """The network of one connection of the sync client.
+
+    Attributes:
+        exchange: The request and response under way.
+        stream: The TCP connection, once there is one.
+    """
+
+    def __init__(self) -> None:
+        self.exchange: Exchange = Exchange()
+        self.stream: Stream | None = None
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> Stream:
+        try:
+            addresses = _resolve(host, port, self.exchange.time_left(timeout, httpcore.ConnectTimeout))
+            for place, (family, kind, protocol, _, address) in enumerate(addresses):
+                sock = socket.socket(family, kind, protocol)
+                stream = self.stream = Stream(sock, self.exchange)
+                try:
+                    left = self.exchange.time_left(timeout, httpcore.ConnectTimeout)
+                    # An address that does not answer leaves time for the others.
+                    sock.settimeout(None if left is None else left / (len(addresses) - place))
+                    sock.connect(address)
+                except OSError as error:
+                    stream.close()
+                    if place == len(addresses) - 1 or _is_from_signal_handler(error):
+                        raise
+                else:
+                    return stream
+        except OSError as error:
+            if _is_from_signal_handler(error):
+                raise
+            raise (httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError)(
+                str(error)
+            ) from error
+        raise httpcore.ConnectError(f"{host} has no address")
+
+
+def _numeric_addresses(host: str, port: int) -> Sequence[Address]:
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return []
+
+
+def _resolve(host: str, port: int, timeout: float | None) -> Sequence[Address]:
+    # The system's resolver takes no timeout, so it runs in a thread that can be abandoned.
+    if addresses := _numeric_addresses(host, port):
+        return addresses
+    found: Future[Sequence[Address]] = Future()
+
+    def look_up() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except BaseException as error:
+            found.set_exception(error)
+
+    try:
+        threading.Thread(target=look_up, name="cstar-resolver", daemon=True).start()
+    except RuntimeError:  # no further thread, as when the interpreter shuts down
+        look_up()
+    try:
+        return found.result(timeout)
+    except FutureTimeoutError:
+        raise TimeoutError(f"{host} was not resolved in time") from None
+
+
+# ── Async ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def running_loop() -> object:
+    """The asyncio event loop or the trio run that runs this task."""
+    # Do not import trio to find out: if it is not loaded, it is not running.
+    if "trio" in sys.modules:
+        import trio
+
+        with suppress(RuntimeError):
+            return trio.lowlevel.current_trio_token()
+    return asyncio.get_running_loop()
+
+
+class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
+    """A TCP connection of the async client, on asyncio or trio."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        super().__init__(sock, exchange)
+        sock.setblocking(False)
+        # Do not keep the event loop: an event loop that has ended is found by its being garbage-collected.
+        self._trio: Any = None
+        if not isinstance(running_loop(), asyncio.AbstractEventLoop):
+            import trio
+
+            self._trio = trio.socket.from_stdlib_socket(sock)
+
+    async def connect(self, address: Any) -> None:  # noqa: ANN401 - each address family has its own form
+        if self._trio is not None:
+            await self._trio.connect(address)
+        else:
+            await asyncio.get_running_loop().sock_connect(self.socket, address)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._received(
+            await self._wait(lambda: self._read(max_bytes), timeout, httpcore.ReadTimeout, httpcore.ReadError)
+        )
+
+    async def _read(self, max_bytes: int) -> bytes:
+        if self._trio is not None:
+            data: bytes = await self._trio.recv(max_bytes)
+            return data
+        return await asyncio.get_running_loop().sock_recv(self.socket, max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._wait(lambda: self._write(buffer), timeout, httpcore.WriteTimeout, httpcore.WriteError)
+
+    async def _write(self, buffer: bytes) -> None:
+        if self._trio is None:
+            return await asyncio.get_running_loop().sock_sendall(self.socket, buffer)
+        unsent = memoryview(buffer)
+        while unsent:
+            unsent = unsent[await self._trio.send(unsent) :]
+        return None
+
+    async def _wait(
+        self,
+        operation: Callable[[], Awaitable[T]],
+        timeout: float | None,
+        timeout_error: type[httpcore.TimeoutException],
+        error: type[httpcore.NetworkError],
+    ) -> T:
+        left = self._exchange.time_left(timeout, timeout_error)
+        try:
+            # A cancel scope around the whole attempt keeps the deadline.
+            if timeout is None or left != timeout:
+                return await operation()
+            with anyio.fail_after(timeout):
+                return await operation()
+        except TimeoutError as failure:
+            raise timeout_error(str(failure)) from failure
+        except OSError as failure:
+            raise error(str(failure)) from failure
+
+    async def aclose(self) -> None:
+        self.close_socket()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> AsyncTLSStream:
+        return await _start_tls_async(self, ssl_context, server_hostname, timeout)
+
+
+class AsyncNetwork(httpcore.AsyncNetworkBackend):
+    """The network of one connection of the async client; see `Network`."""
+
+    def __init__(self) -> None:
+        self.exchange: Exchange = Exchange()
+        self.stream: AsyncStream | None = None
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> AsyncStream:
+        try:
+            with anyio.fail_after(self.exchange.time_left(timeout, httpcore.ConnectTimeout)):
+                addresses = _numeric_addresses(host, port) or await anyio.getaddrinfo(
+                    host, port, type=socket.SOCK_STREAM
+                )
+                self.stream = await self._connect_first(addresses)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        return self.stream
+
+    async def _connect_first(self, addresses: Sequence[Address]) -> AsyncStream:
+        """Connect to the first address that answers ("Happy Eyeballs", RFC 8305)."""
+        if len(addresses) == 1:
+            return await self._connect_to(addresses[0])
+        connected: list[AsyncStream] = []
+        failures: list[OSError] = []
+
+        async def attempt(address: Address, failed: anyio.Event) -> None:
+            try:
+                connected.append(await self._connect_to(address))
+            except OSError as error:
+                failures.append(error)
+                failed.set()
+            else:
+                attempts.cancel_scope.cancel()
+
+        try:
+            async with anyio.create_task_group() as attempts:
+                for address in addresses:
+                    failed = anyio.Event()
+                    attempts.start_soon(attempt, address, failed)
+                    with anyio.move_on_after(CONNECTION_ATTEMPT_DELAY):
+                        await failed.wait()
+            if not connected:
+                raise failures[0] if failures else OSError("the host has no address")
+            return connected.pop(0)
+        finally:
+            failures.clear()  # each holds the frame that holds it
+            for late in connected:
+                late.close_socket()
+
+    async def _connect_to(self, address: Address) -> AsyncStream:
+        family, kind, protocol, _, place = address
+        stream = AsyncStream(socket.socket(family, kind, protocol), self.exchange)
+        try:
+            await stream.connect(place)
+        except BaseException:
+            stream.close_socket()
+            raise
+        return stream

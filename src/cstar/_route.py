@@ -1,0 +1,128 @@
+"""The route to the API: its origin, the proxy in between, and the certificates to trust. Read once for each client."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from cstar._options import is_loopback
+from cstar.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy.
+
+    Attributes:
+        setting: The environment variable that names it.
+        url: Its address, without user name and password.
+        auth: The user name and the password.
+    """
+
+    setting: str
+    url: httpx.URL
+    auth: tuple[bytes, bytes] | None
+
+    def __str__(self) -> str:
+        return f"the proxy {self.url} of {self.setting}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """The route to the API.
+
+    Attributes:
+        url: The base URL.
+        proxy: The proxy for it; `None` for a direct connection.
+        ssl_context: Gives the SSL context; the default one is built at the first connection.
+    """
+
+    url: httpx.URL
+    proxy: Proxy | None
+    ssl_context: Callable[[], ssl.SSLContext]
+
+    @classmethod
+    def resolve(cls, base_url: str) -> Route:
+        """Read the environment's proxy and certificate settings.
+
+        Raises:
+            ConfigurationError: A setting that applies to this URL cannot work.
+        """
+        url = httpx.URL(base_url)
+        proxy = _proxy_for(url)
+        uses_tls = "https" in {url.scheme, proxy.url.scheme if proxy else None}
+        return cls(url, proxy, _ssl_context() if uses_tls else _default_ssl_context)
+
+
+def _proxy_for(url: httpx.URL) -> Proxy | None:
+    # Requests to this machine do not need the proxy that the environment names for the rest of the world.
+    if is_loopback(url.host):
+        return None
+    proxies = getproxies()
+    name = f"{url.scheme}_proxy" if proxies.get(url.scheme) else "all_proxy"
+    address = proxies.get(url.scheme) or proxies.get("all")
+    if not address or proxy_bypass(url.host):
+        return None
+    setting = next((each for each in (name, name.upper()) if os.environ.get(each)), "the system's proxy settings")
+    return _parse_proxy(setting, address if "://" in address else f"http://{address}")
+
+
+def _parse_proxy(setting: str, address: str) -> Proxy:
+    # No message shows the address: it may hold a password.
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        raise ConfigurationError(f"{setting} must be the URL of a proxy: its host or its port is invalid") from None
+    if url.scheme not in _PROXY_SCHEMES or not url.host:
+        allowed = ", ".join(f"{scheme}://" for scheme in _PROXY_SCHEMES)
+        raise ConfigurationError(f"{setting} must be the URL of a proxy ({allowed}), not of a {url.scheme!r}")
+    if url.scheme.startswith("socks") and not _is_installed("socksio"):
+        raise ConfigurationError(f"{setting} names a SOCKS proxy, which needs a package: pip install 'httpx[socks]'")
+    auth = (url.username.encode(), url.password.encode()) if url.userinfo else None
+    return Proxy(setting, url.copy_with(username=None, password=None), auth)
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+def _ssl_context() -> Callable[[], ssl.SSLContext]:
+    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not file and not directory:
+        return _default_ssl_context
+    if directory and not any(Path(each).is_dir() for each in directory.split(os.pathsep)):
+        if not file:
+            raise ConfigurationError(f"SSL_CERT_DIR must be a directory of certificates: {directory!r} does not exist")
+        directory = None
+    try:
+        context = _load_certificates(file or None, directory or None, Path(file).stat().st_mtime_ns if file else 0)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"SSL_CERT_FILE must be a file of certificates in PEM format, and {file!r} is not: {error}"
+        ) from None
+    return lambda: context
+
+
+# Loading certificates takes longer than all else in making a client.
+@lru_cache(maxsize=8)
+def _load_certificates(file: str | None, directory: str | None, modified_at: int) -> ssl.SSLContext:  # noqa: ARG001
+    return ssl.create_default_context(cafile=file, capath=directory)
+
+
+@cache
+def _default_ssl_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
