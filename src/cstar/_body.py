@@ -49,7 +49,7 @@ class Body:
             return
         for name, value in response.headers.raw:
             if name.lower() == b"content-encoding":
-                self._encoding += ("," if self._encoding else "") + value.decode("ascii", "replace").strip().lower()
+                self._encoding += (", " if self._encoding else "") + value.decode("ascii", "replace").strip().lower()
             elif name.lower() == b"content-length" and value.isdigit() and int(value) > MAX_BODY_SIZE:
                 raise BodyRefusedError(f"it has {int(value)} bytes, and at most {MAX_BODY_SIZE} are accepted")
         if self._encoding == "identity":

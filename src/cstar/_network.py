@@ -11,6 +11,7 @@ This module loads with the first connection, because httpcore does.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import sys
@@ -536,7 +537,10 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         stream = AsyncStream(socket.socket(family, kind, protocol), self.exchange)
         try:
             await stream.connect(place)
-        except BaseException:
+        except BaseException as error:
             stream.close_socket()
+            if isinstance(error, OSError) and error.errno is not None:
+                # asyncio replaces the reason by the address.
+                raise OSError(error.errno, os.strerror(error.errno)) from None
             raise
         return stream

@@ -13,7 +13,7 @@ from cstar._version import __version__
 from cstar.errors import InvalidParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from cstar._call import Call
     from cstar._options import Options
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} httpx/{httpx.__version__}"
+
+
+class _Content(httpx.ByteStream):
+    """The body of a request. httpx's own is an async generator, which trio warns about when a request is cancelled."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._rest = [content]
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
 
 
 class RequestBuilder:
@@ -89,7 +113,7 @@ class RequestBuilder:
             call.method,
             self._base_url + call.target,
             headers=headers,
-            stream=httpx.ByteStream(call.body or b""),
+            stream=_Content(call.body or b""),
             extensions=extensions,
         )
 

@@ -1,0 +1,230 @@
+"""The body of a response: which encodings and how many bytes are accepted."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AfterValidator
+
+from cstar import APIResponseValidationError, APIStatusError
+from cstar._body import MAX_BODY_SIZE, Body, BodyRefusedError
+from rawserver import WHOAMI, RawServer, read_request, response
+from support import KEY, TEAM, Speaker, ok
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    import respx
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
+COMPRESS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "identity": ("identity", bytes),
+    "gzip": ("gzip", gzip.compress),
+    "gzip in capitals": ("GZIP", gzip.compress),
+    "x-gzip": ("x-gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without its header": ("deflate", raw_deflate),
+}
+
+
+def body_of(encoding: str | None, chunks: list[bytes]) -> bytes:
+    headers = {} if encoding is None else {"Content-Encoding": encoding}
+    body = Body(httpx.Response(200, headers=headers, stream=httpx.SyncByteStream()))
+    for chunk in chunks:
+        body.feed(chunk)
+    return body.content
+
+
+@pytest.mark.parametrize("way", COMPRESS)
+@given(data=st.binary(max_size=2000), places=st.lists(st.integers(0, 2000), max_size=5))
+def test_a_body_is_the_same_however_it_is_cut_into_chunks(way: str, data: bytes, places: list[int]) -> None:
+    encoding, compress = COMPRESS[way]
+    sent = compress(data)
+    cuts = sorted({0, *(place for place in places if place < len(sent)), len(sent)})
+    chunks = [sent[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    assert body_of(encoding, chunks) == data
+
+
+def test_a_body_without_an_encoding_is_taken_as_it_is() -> None:
+    assert body_of(None, [b"ab", b"", b"c"]) == b"abc"
+
+
+def test_a_body_that_cannot_be_decompressed_is_empty() -> None:
+    assert body_of("gzip", [b"\x1f\x8b", b"nonsense", b"more"]) == b""
+
+
+def answer_with(content: bytes, headers: bytes, status: str = "200 OK") -> Any:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response(content, status=status, headers=headers))
+
+    return handler
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip, br", "compress", "x"])
+def test_an_encoding_that_was_not_asked_for_is_refused(say: Speaker, encoding: str) -> None:
+    with RawServer(answer_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server:
+        with pytest.raises(APIResponseValidationError, match=f"its encoding is '{encoding}', and only 'gzip, deflate'"):
+            say(lambda client: client.whoami(), base_url=server.url)
+
+
+def test_encodings_in_two_headers_are_layers_and_refused(say: Speaker) -> None:
+    with RawServer(answer_with(WHOAMI, b"Content-Encoding: gzip\r\n" * 2)) as server:
+        with pytest.raises(APIResponseValidationError, match="its encoding is 'gzip, gzip'"):
+            say(lambda client: client.whoami(), base_url=server.url)
+
+
+def test_only_gzip_and_deflate_are_asked_for(wire: respx.Router, say: Speaker) -> None:
+    route = wire.get("/auth/whoami").respond(content=WHOAMI)
+    own = say.http_client(headers={"Accept-Encoding": "br"})
+    say(lambda client: client.whoami())
+    say(lambda client: client.whoami(), http_client=own)
+    assert [call.request.headers["Accept-Encoding"] for call in route.calls] == ["gzip, deflate"] * 2
+
+
+def endless(head: bytes) -> Any:
+    def handler(connection: socket.socket, number: int) -> None:
+        if read_request(connection) is not None:
+            connection.sendall(head)
+            for _ in range(2000):
+                connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+
+    return handler
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Unavailable"])
+def test_an_endless_body_is_refused_whatever_its_status(say: Speaker, status: str) -> None:
+    handler = endless(f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    with RawServer(handler) as server:
+        with pytest.raises(APIResponseValidationError, match="it has more than the 67108864 bytes") as caught:
+            say(lambda client: client.whoami(), base_url=server.url)
+        assert server.connections == 1
+    assert caught.value.status_code == int(status[:3])
+
+
+def test_a_body_that_is_announced_as_too_large_is_refused_unread(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n")
+        read_request(connection)
+
+    with RawServer(handler) as server, pytest.raises(APIResponseValidationError, match="it has 67108865 bytes"):
+        say(lambda client: client.whoami(), base_url=server.url)
+
+
+def test_the_largest_body_that_is_accepted_is_64_mib() -> None:
+    body_of(None, [bytes(MAX_BODY_SIZE // 2)] * 2)
+    with pytest.raises(BodyRefusedError):
+        body_of(None, [bytes(MAX_BODY_SIZE // 2), bytes(MAX_BODY_SIZE // 2 + 1)])
+
+
+def test_a_body_that_a_hook_has_read_is_bounded_too(say: Speaker) -> None:
+    large = httpx.MockTransport(lambda request: httpx.Response(200, content=bytes(MAX_BODY_SIZE + 1)))
+    with pytest.raises(APIResponseValidationError, match="more than the 67108864 bytes"):
+        say(lambda client: client.whoami(), http_client=say.http_client(transport=large))
+
+
+BOMB = """
+import asyncio, gzip, resource, sys, zlib
+from cstar import APIResponseValidationError, AsyncCstar, Cstar
+import httpx
+from rawserver import *
+kind, wbits, key = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+zipper = zlib.compressobj(1, zlib.DEFLATED, wbits)
+body = b"".join(zipper.compress(bytes(1_000_000)) for _ in range(1000)) + zipper.flush()
+encoding = b"Content-Encoding: " + (b"gzip" if wbits == 31 else b"deflate") + b"\\r\\n"
+def handler(connection, _):
+    while read_request(connection):
+        connection.sendall(response(body, headers=encoding))
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+async def call(url, **options):
+    async with AsyncCstar(key, base_url=url, **options) as client:
+        await client.whoami()
+with RawServer(handler) as server:
+    before = peak()
+    try:
+        if kind == "sync":
+            Cstar(key, base_url=server.url).whoami()
+        elif kind == "custom":
+            Cstar(key, base_url=server.url, http_client=httpx.Client()).whoami()
+        else:
+            asyncio.run(call(server.url))
+    except APIResponseValidationError:
+        print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("wbits", [31, 15, -15], ids=["gzip", "deflate", "raw deflate"])
+@pytest.mark.parametrize("kind", ["sync", "custom", "async"])
+def test_a_body_that_unpacks_to_a_gigabyte_is_refused_in_little_memory(kind: str, wbits: int) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", BOMB, kind, str(wbits), KEY]
+    here = str(Path(__file__).parent)
+    done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=60, check=False)
+    assert int(done.stdout) <= 200, done.stderr  # MB
+
+
+SCARCE = """
+import resource, sys
+from cstar import APIResponseValidationError, Cstar
+from rawserver import *
+body = b" " * 60_000_000 + WHOAMI
+def handler(connection, _):
+    while read_request(connection):
+        connection.sendall(response(body))
+with RawServer(handler) as server, Cstar(sys.argv[1], base_url=server.url) as client:
+    client.whoami()
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 80_000_000, used + 80_000_000))
+    try:
+        client.whoami()
+    except APIResponseValidationError as error:
+        print(error)
+"""
+
+
+def test_a_body_that_does_not_fit_into_memory_is_an_error_of_the_library() -> None:
+    command = [sys.executable, "-c", SCARCE, KEY]
+    here = str(Path(__file__).parent)
+    done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=60, check=False)
+    assert "needs more memory than there is" in done.stdout, done.stderr
+
+
+def test_a_value_that_does_not_fit_into_memory_is_an_error_of_the_library(wire: respx.Router, say: Speaker) -> None:
+    def use_up_memory(value: object) -> object:
+        raise MemoryError
+
+    wire.get("/any").respond(json=ok({}))
+    with pytest.raises(APIResponseValidationError, match="it needs more memory than there is"):
+        say(lambda client: client.request("GET", "/any", cast_to=Annotated[dict, AfterValidator(use_up_memory)]))
+
+
+def test_an_error_without_a_readable_body_is_that_error(say: Speaker) -> None:
+    with RawServer(answer_with(b"no gzip", b"Content-Encoding: gzip\r\n", "404 Not Found")) as server:
+        with pytest.raises(APIStatusError) as caught:
+            say(lambda client: client.whoami(), base_url=server.url)
+    assert (caught.value.status_code, caught.value.body) == (404, None)
+
+
+def test_compressed_responses_are_decoded_over_real_connections(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response(gzip.compress(WHOAMI), headers=b"Content-Encoding: gzip\r\n"))
+
+    with RawServer(handler) as server:
+        assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM

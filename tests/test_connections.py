@@ -1,0 +1,599 @@
+"""The connections: which one a call uses, and that none is lost, however a call ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from cstar import APIConnectionError, APITimeoutError, AsyncCstar, Cstar, CstarError
+from rawserver import RawServer, read_request, response
+from support import KEY, TEAM, Speaker, customer, ok, page_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cstar.sandbox import Sandbox
+
+BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def eventually(condition: Any) -> bool:
+    """Whether a condition comes true within five seconds."""
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+def run_in_program(script: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own, in which a warning is an error."""
+    command = [sys.executable, "-W", "error", "-c", script]
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__), **settings}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+# ── Which connection ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def twice(client: Any) -> Any:
+    """Two calls, one after the other, on either client."""
+    if isinstance(client, Cstar):
+        return [client.whoami(), client.whoami()]
+
+    async def calls() -> list[Any]:
+        return [await client.whoami(), await client.whoami()]
+
+    return calls()
+
+
+def test_calls_one_after_the_other_share_a_connection(say: Speaker, server: RawServer) -> None:
+    say(twice, base_url=server.url)
+    assert server.connections == 1
+
+
+def test_each_call_under_way_has_a_connection_to_itself() -> None:
+    barrier = threading.Barrier(5, timeout=10)
+
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        barrier.wait()
+        connection.sendall(response())
+        read_request(connection)
+
+    with RawServer(handler) as server, Cstar(KEY, base_url=server.url) as client, ThreadPoolExecutor(5) as threads:
+        list(threads.map(lambda _: client.whoami(), range(5)))
+        assert server.connections == 5
+
+
+def test_the_connection_used_last_is_used_next() -> None:
+    used: list[int] = []
+
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            used.append(number)
+            time.sleep(0.05 * number)
+            connection.sendall(response())
+
+    with RawServer(handler) as server, Cstar(KEY, base_url=server.url) as client:
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(lambda _: client.whoami(), range(3)))
+        used.clear()
+        for _ in range(3):
+            client.whoami()
+        assert used == [3, 3, 3]
+
+
+def test_a_connection_that_was_idle_for_long_is_replaced(
+    say: Speaker, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", -1.0)
+    say(twice, base_url=server.url)
+    assert server.connections == 2
+
+
+def test_connections_that_were_idle_for_long_are_closed_by_the_next_call(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cstar(KEY, base_url=server.url) as client:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: client.whoami(), range(8)))
+        monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", 0.05)
+        time.sleep(0.06)
+        client.whoami()
+        assert eventually(lambda: server.open == 1)
+
+
+def test_a_connection_whose_response_says_close_is_not_kept(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(response(headers=b"Connection: close\r\n"))
+
+    with RawServer(handler) as server:
+        say(twice, base_url=server.url)
+        assert server.connections == 2
+
+
+def test_simultaneous_first_calls_build_one_set_of_connections(
+    session_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[object] = []
+
+    class Slow(httpx.Client):
+        def __init__(self, **options: Any) -> None:
+            time.sleep(0.05)
+            super().__init__(**options)
+            built.append(self)
+
+    monkeypatch.setattr("cstar._connections.httpx.Client", Slow)
+    with Cstar(session_box.api_key, base_url=session_box.url) as client, ThreadPoolExecutor(20) as threads:
+        list(threads.map(lambda _: client.whoami(), range(20)))
+    assert len(built) == 1
+
+
+# ── The bound ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def simultaneously(client: Any, count: int) -> Any:
+    """So many calls at once, on either client; a list of what they returned or raised."""
+    if isinstance(client, Cstar):
+
+        def call(_: int) -> object:
+            try:
+                return client.whoami()
+            except CstarError as error:
+                return error
+
+        with ThreadPoolExecutor(count) as threads:
+            return list(threads.map(call, range(count)))
+
+    async def calls() -> list[Any]:
+        results: list[Any] = []
+
+        async def call_async() -> None:
+            try:
+                results.append(await client.whoami())
+            except CstarError as error:
+                results.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(call_async)
+        return results
+
+    return calls()
+
+
+def answer_slowly(seconds: float) -> Any:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            time.sleep(seconds)
+            connection.sendall(response())
+
+    return handler
+
+
+def test_a_call_beyond_the_bound_waits_for_another_to_end(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 2)
+    with RawServer(answer_slowly(0.05)) as server:
+        results = say(lambda client: simultaneously(client, 8), base_url=server.url)
+        assert not [each for each in results if isinstance(each, Exception)]
+        assert server.connections == 2
+
+
+def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
+    say: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
+    with RawServer(answer_slowly(0.6)) as server:
+        options = {"base_url": server.url, "timeout": httpx.Timeout(5, pool=0.2), "max_retries": 0}
+        results = say(lambda client: simultaneously(client, 2), **options)
+    (error,) = [each for each in results if isinstance(each, Exception)]
+    assert isinstance(error, APITimeoutError)
+    assert not error.was_sent
+
+
+@BACKENDS
+def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
+
+    async def act(url: str) -> None:
+        async with AsyncCstar(KEY, base_url=url) as client:
+            for moment in range(20):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(client.whoami)
+                    await anyio.sleep(0)
+                    with anyio.move_on_after(0.001 * moment):
+                        await client.whoami()
+                    tasks.start_soon(client.whoami)
+
+    with RawServer(answer_slowly(0.01)) as server:
+        anyio.run(act, server.url, backend=backend)
+
+
+# ── Closed by the server ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def hang_up_after(requests: int) -> Any:
+    """A handler whose connections end with the next request after so many, without a response."""
+
+    def handler(connection: socket.socket, number: int) -> None:
+        for _ in range(requests):
+            if read_request(connection) is None:
+                return
+            connection.sendall(response())
+        read_request(connection)
+
+    return handler
+
+
+def test_a_kept_connection_that_ends_with_the_request_is_replaced_at_once(say: Speaker) -> None:
+    with RawServer(hang_up_after(1)) as server:
+        identities = say(twice, base_url=server.url, max_retries=0)
+        assert [each.team_id for each in identities] == [TEAM, TEAM]
+        assert server.connections == 2
+    assert say.waits == []
+
+
+def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(say: Speaker) -> None:
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            return [client.with_raw_response.whoami() for _ in range(2)]
+
+        async def calls_async() -> list[Any]:
+            return [await client.with_raw_response.whoami() for _ in range(2)]
+
+        return calls_async()
+
+    with RawServer(hang_up_after(1)) as server:
+        assert [each.attempts for each in say(calls, base_url=server.url)] == [1, 2]
+
+
+def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        if number == 1:
+            connection.sendall(response())
+            read_request(connection)
+        else:
+            connection.sendall(response(b"{}", status="404 Not Found"))
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            client.whoami()
+            return client.customers.delete(TEAM, "cus_1")
+
+        async def calls_async() -> Any:
+            await client.whoami()
+            return await client.customers.delete(TEAM, "cus_1")
+
+        return calls_async()
+
+    with RawServer(handler) as server:
+        assert say(calls, base_url=server.url).id == "cus_1"
+
+
+def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_more(say: Speaker) -> None:
+    with RawServer(hang_up_after(1)) as server:
+
+        def calls(client: Any) -> Any:
+            if isinstance(client, Cstar):
+                return simultaneously(client, 6) + simultaneously(client, 6)
+
+            async def calls_async() -> list[Any]:
+                return (await simultaneously(client, 6)) + (await simultaneously(client, 6))
+
+            return calls_async()
+
+        results = say(calls, base_url=server.url, max_retries=0)
+    assert not [each for each in results if isinstance(each, Exception)]
+
+
+def test_a_new_connection_that_ends_without_a_response_is_an_error(say: Speaker) -> None:
+    with RawServer(hang_up_after(0)) as server:
+        with pytest.raises(APIConnectionError) as caught:
+            say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+        assert (server.connections, caught.value.attempts, caught.value.was_sent) == (1, 1, True)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_a_response_that_nobody_asked_for_is_given_to_nobody(say: Speaker, pause: float) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while (head := read_request(connection)) is not None:
+            name = head.split(b" ")[1].rpartition(b"/")[2].decode()
+            body = json.dumps(ok({"name": name})).encode()
+            if pause:
+                connection.sendall(response(body))
+                time.sleep(pause)
+                connection.sendall(response(body))
+            else:
+                connection.sendall(response(body) * 2)
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            names = []
+            for number in range(5):
+                names.append(client.request("GET", f"/{number}")["data"]["name"])
+                time.sleep(2 * pause)
+            return names
+
+        async def calls_async() -> list[str]:
+            names = []
+            for number in range(5):
+                names.append((await client.request("GET", f"/{number}"))["data"]["name"])
+                await anyio.sleep(2 * pause)
+            return names
+
+        return calls_async()
+
+    with RawServer(handler) as server:
+        assert say(calls, base_url=server.url) == list("01234")
+
+
+# ── Cancelled, interrupted, dropped ──────────────────────────────────────────────────────────────────────────────────
+
+
+@BACKENDS
+def test_cancelled_calls_lose_no_connection(backend: str) -> None:
+    moments = random.Random(12)
+
+    async def act(url: str) -> None:
+        async with AsyncCstar(KEY, base_url=url, max_retries=0) as client:
+            await client.whoami()
+            before = open_files()
+            for _ in range(150):
+                with anyio.move_on_after(moments.uniform(0, 0.006)):
+                    await client.whoami()
+            (_, _, connections) = next(iter(client._transport.clients._built.values()))
+            assert not connections.places
+            assert open_files() <= before + 1
+            await client.whoami()
+
+    with RawServer(answer_slowly(0.003)) as server:
+        anyio.run(act, server.url, backend=backend)
+
+
+def test_calls_whose_tasks_are_cancelled_twice_lose_no_connection() -> None:
+    async def act(url: str) -> None:
+        async with AsyncCstar(KEY, base_url=url, max_retries=0) as client:
+            await client.whoami()
+            before = open_files()
+            for moment in range(100):
+                task = asyncio.ensure_future(client.whoami())
+                await asyncio.sleep(0.00005 * moment)
+                task.cancel()
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            assert open_files() <= before + 1
+            await client.whoami()
+
+    with RawServer(answer_slowly(0.003)) as server:
+        asyncio.run(act(server.url))
+
+
+@pytest.mark.parametrize("base", ["Exception", "TimeoutError", "KeyboardInterrupt"])
+def test_calls_that_a_signal_handler_interrupts_lose_no_connection_and_no_lock(base: str) -> None:
+    script = f"""
+import gc, os, signal, threading, warnings
+from cstar import Cstar
+from rawserver import RawServer
+class Interrupt({base}):
+    pass
+def interrupt(*_):
+    raise Interrupt
+signal.signal(signal.SIGALRM, interrupt)
+warnings.simplefilter("ignore", ResourceWarning)  # of sockets that are interrupted as Python makes them
+interrupts = 0
+with RawServer() as server, Cstar({KEY!r}, base_url=server.url, max_retries=0, timeout=5) as client:
+    client.whoami()
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(1500):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00001 + 0.000002 * (number % 500))
+            try:
+                client.whoami()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Interrupt:
+            interrupts += 1
+    threads = [threading.Thread(target=client.whoami) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+    print(interrupts > 100, len(os.listdir("/proc/self/fd")) - before)
+os._exit(0)
+"""
+    done = run_in_program(script)
+    interrupted, leaked = done.stdout.split()
+    assert interrupted == "True"
+    assert int(leaked) <= 2 * 3, done.stderr  # both ends of three more connections, for the threads
+
+
+@BACKENDS
+def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(backend: str) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while (head := read_request(connection)) is not None:
+            page = int(head.split(b"page=")[1].split(b"&")[0])
+            rows = [customer(100 * page + row) for row in range(100)]
+            time.sleep(0.005)
+            connection.sendall(response(json.dumps(page_of(rows, page, total=10_000, has_more=True)).encode()))
+
+    async def act(url: str) -> None:
+        async with AsyncCstar(KEY, base_url=url) as client:
+            for moment in range(20):
+                rows = aiter(client.customers.list(TEAM, prefetch=4))
+                await anext(rows)
+                with anyio.move_on_after(0.002 * moment):
+                    for _ in range(300):
+                        await anext(rows)
+                del rows
+            gc.collect()
+            await anyio.sleep(0.1)
+            (_, _, connections) = next(iter(client._transport.clients._built.values()))
+            assert not connections.places
+
+    with RawServer(handler) as server:
+        anyio.run(act, server.url, backend=backend)
+
+
+@pytest.mark.parametrize("build", ["Cstar", "AsyncCstar"])
+def test_a_client_that_is_dropped_closes_its_connections_without_a_warning(build: str) -> None:
+    script = f"""
+import asyncio, gc, os, time
+from cstar import AsyncCstar, Cstar
+from rawserver import RawServer
+with RawServer() as server:
+    async def call():
+        await AsyncCstar({KEY!r}, base_url=server.url).whoami()
+    for _ in range(3):
+        if {build!r} == "Cstar":
+            Cstar({KEY!r}, base_url=server.url).whoami()
+        else:
+            asyncio.run(call())
+    gc.collect()
+    end = time.monotonic() + 5
+    while server.open and time.monotonic() < end:
+        time.sleep(0.01)
+    print(server.connections, server.open)
+"""
+    done = run_in_program(script)
+    assert (done.stdout.strip(), done.stderr) == ("3 0", "")
+
+
+def test_close_closes_the_connections_in_use_as_their_calls_end() -> None:
+    with RawServer(answer_slowly(0.2)) as server:
+        client = Cstar(KEY, base_url=server.url)
+        with ThreadPoolExecutor(1) as threads:
+            call = threads.submit(client.whoami)
+            assert eventually(lambda: server.open == 1)
+            client.close()
+            assert call.result().team_id == TEAM
+        assert eventually(lambda: server.open == 0)
+
+
+# ── Event loops ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_event_loops_one_after_the_other_leave_nothing_open(server: RawServer) -> None:
+    client = AsyncCstar(KEY, base_url=server.url)
+
+    async def call() -> None:
+        await client.whoami()
+
+    for backend in ["asyncio", "trio"] * 15:
+        anyio.run(call, backend=backend)
+    gc.collect()
+    assert eventually(lambda: server.open <= 2)
+    asyncio.run(client.close())
+    assert eventually(lambda: server.open == 0)
+
+
+def test_two_event_loops_at_once_keep_their_own_connections(server: RawServer) -> None:
+    client = AsyncCstar(KEY, base_url=server.url)
+    barrier = threading.Barrier(2, timeout=10)
+
+    async def calls() -> None:
+        for _ in range(30):
+            barrier.wait()
+            await client.whoami()
+
+    threads = [threading.Thread(target=asyncio.run, args=(calls(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.connections == 2
+
+
+def test_close_closes_the_connections_of_all_event_loops(server: RawServer) -> None:
+    client = AsyncCstar(KEY, base_url=server.url)
+    loops = [asyncio.new_event_loop() for _ in range(3)]
+    for loop in loops:
+        loop.run_until_complete(client.whoami())
+    assert server.open == 3
+    loops[0].run_until_complete(client.aclose())
+    assert eventually(lambda: server.open == 0)
+    for loop in loops:
+        loop.close()
+
+
+# ── A response about somebody else ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_response_about_another_customer_is_rejected_and_its_connection_closed(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response(json.dumps(ok(customer(2))).encode()))
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            with suppress(CstarError):
+                client.customers.get(TEAM, "cus_1")
+            return client.customers.get(TEAM, "cus_2")
+
+        async def calls_async() -> Any:
+            with suppress(CstarError):
+                await client.customers.get(TEAM, "cus_1")
+            return await client.customers.get(TEAM, "cus_2")
+
+        return calls_async()
+
+    with RawServer(handler) as server:
+        assert say(calls, base_url=server.url).id == "cus_2"
+        assert server.connections == 2
+
+
+def test_a_custom_httpx_client_loses_the_connection_of_a_response_about_another(say: Speaker) -> None:
+    own = say.http_client()
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            with own:
+                for customer_id in ("cus_1", "cus_2"):
+                    with suppress(CstarError):
+                        client.customers.get(TEAM, customer_id)
+
+        async def calls_async() -> None:
+            async with own:
+                for customer_id in ("cus_1", "cus_2"):
+                    with suppress(CstarError):
+                        await client.customers.get(TEAM, customer_id)
+
+        return None if isinstance(client, Cstar) else calls_async()
+
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response(json.dumps(ok(customer(2))).encode()))
+
+    with RawServer(handler) as server:
+        say(calls, base_url=server.url, http_client=own)
+        assert server.connections == 2

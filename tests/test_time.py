@@ -1,0 +1,236 @@
+"""Calls end: within `timeout` for each attempt and within `deadline` for all of them, whatever a server does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from cstar import APIConnectionError, APITimeoutError, ConfigurationError, Cstar, InternalServerError
+from rawserver import RawServer, read_request, response
+from support import KEY, Speaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMEOUT = 0.3
+
+
+def slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
+    """A handler that sends the start of a response at once, and the rest a byte each 10 ms, again and again."""
+
+    def handler(connection: socket.socket, number: int) -> None:
+        if read_request(connection) is not None:
+            connection.sendall(start)
+            for place in range(3000):
+                connection.sendall(rest[place % len(rest) :][:1])
+                time.sleep(0.01)
+
+    return handler
+
+
+SLOW = {
+    "headers": slowly(b"HTTP/1.1 200 OK\r\nX-Drip: ", b"a"),
+    "informational responses": slowly(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "),
+    "chunked body": slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "compressed body": slowly(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"\x1f\x8b\x08" + bytes(7)),
+    "nothing": lambda connection, number: time.sleep(3),
+}
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def time_out(say: Speaker, **options: Any) -> APITimeoutError:
+    """The error of a call that must end with its limit of 0.3 s."""
+    with pytest.raises(APITimeoutError) as caught:
+        assert seconds_of(lambda: say(lambda client: client.whoami(), **{"max_retries": 0, **options})) < 10
+    return caught.value
+
+
+@pytest.mark.parametrize("slow", SLOW)
+def test_a_timeout_bounds_an_attempt_however_slowly_bytes_arrive(say: Speaker, slow: str) -> None:
+    with RawServer(SLOW[slow]) as server:
+        started = time.monotonic()
+        error = time_out(say, base_url=server.url, timeout=TIMEOUT)
+        assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 1
+    assert "within the timeout of 0.3 s" in str(error)
+    assert error.was_sent
+
+
+def time_out_over_a_custom_client(say: Speaker, slow: str) -> None:
+    own = say.http_client()
+
+    def call(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            with own:
+                return client.whoami()
+
+        async def call_async() -> Any:
+            async with own:
+                return await client.whoami()
+
+        return call_async()
+
+    with RawServer(SLOW[slow]) as server, pytest.raises(APITimeoutError, match=r"within the timeout of 0\.3 s"):
+        say(call, base_url=server.url, timeout=TIMEOUT, max_retries=0, http_client=own)
+
+
+def test_a_timeout_bounds_the_body_over_a_custom_httpx_client_too(say: Speaker) -> None:
+    time_out_over_a_custom_client(say, "body")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_timeout_bounds_the_headers_over_a_custom_async_httpx_client_too(backend: str) -> None:
+    time_out_over_a_custom_client(Speaker(backend), "headers")
+
+
+def test_the_parts_of_an_httpx_timeout_bound_each_wait(say: Speaker) -> None:
+    with RawServer(SLOW["nothing"]) as server:
+        error = time_out(say, base_url=server.url, timeout=httpx.Timeout(5, read=TIMEOUT))
+    assert "in time (ReadTimeout" in str(error)
+
+
+def test_a_timeout_bounds_a_request_that_the_server_does_not_read(say: Speaker) -> None:
+    body = {"text": "x" * 20_000_000}
+    with RawServer(lambda connection, number: time.sleep(3)) as server:
+        with pytest.raises(APITimeoutError):
+            say(
+                lambda client: client.request("POST", "/any", json=body),
+                base_url=server.url,
+                timeout=TIMEOUT,
+                max_retries=0,
+            )
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], list[int]]], None]:
+    """Sets how the name api.cstar.test is resolved: to ports of this machine."""
+    resolve = socket.getaddrinfo
+
+    def install(ports: Callable[[], list[int]]) -> None:
+        def fake(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+            if host not in {"api.cstar.test", b"api.cstar.test"} or flags & socket.AI_NUMERICHOST:
+                return resolve(host, port, family, type, proto, flags)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in ports()]
+
+        monkeypatch.setattr(socket, "getaddrinfo", fake)
+
+    return install
+
+
+def test_a_timeout_bounds_the_resolution_of_a_name(say: Speaker, addresses: Any) -> None:
+    over = threading.Event()
+    addresses(lambda: [over.wait(5)] and [])
+    threading.Timer(2 * TIMEOUT, over.set).start()  # asyncio waits for its thread as it ends
+    error = time_out(say, base_url="http://api.cstar.test", timeout=TIMEOUT)
+    assert not error.was_sent
+
+
+@pytest.fixture
+def deaf_port() -> Any:
+    """A port where no connection is made: its backlog is full."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        time.sleep(0.05)
+        yield address[1]
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_timeout_bounds_an_attempt_to_connect(say: Speaker, deaf_port: int) -> None:
+    error = time_out(say, base_url=f"http://127.0.0.1:{deaf_port}", timeout=TIMEOUT)
+    assert "ConnectTimeout" in str(error)
+    assert not error.was_sent
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(say: Speaker, deaf_port: int, addresses: Any) -> None:
+    with RawServer() as server:
+        addresses(lambda: [deaf_port, server.port])
+        say(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=2, max_retries=0)
+        assert server.connections == 1
+
+
+def test_addresses_that_all_refuse_are_one_error_that_says_why(say: Speaker, addresses: Any) -> None:
+    with closing(socket.socket()) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    addresses(lambda: [port, port])
+    with pytest.raises(APIConnectionError, match="Connection refused") as caught:
+        say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
+    assert not caught.value.was_sent
+
+
+def test_a_name_that_is_not_known_is_an_error_that_says_so(say: Speaker) -> None:
+    with pytest.raises(APIConnectionError, match=r"ConnectError: \[Errno -") as caught:
+        say(lambda client: client.whoami(), base_url="http://cstar.invalid", max_retries=0)
+    assert not caught.value.was_sent
+
+
+# ── The deadline ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_deadline_cuts_an_attempt_short(say: Speaker) -> None:
+    with RawServer(SLOW["body"]) as server:
+        error = time_out(say, base_url=server.url, timeout=30, deadline=TIMEOUT)
+    assert "within the deadline of 0.3 s" in str(error)
+
+
+def test_a_deadline_bounds_the_waits_of_an_httpx_timeout_together(say: Speaker) -> None:
+    with RawServer(SLOW["body"]) as server:
+        error = time_out(say, base_url=server.url, timeout=httpx.Timeout(30), deadline=TIMEOUT)
+    assert "within the deadline of 0.3 s" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])
+def test_a_deadline_bounds_all_attempts_and_waits_together(kind: str) -> None:
+    with RawServer(SLOW["nothing"]) as server:
+        started = time.monotonic()
+        error = time_out(Speaker(kind), base_url=server.url, timeout=0.2, deadline=0.9, max_retries=50)
+        assert 0.9 <= time.monotonic() - started < 1.9
+    assert "within the deadline of 0.9 s after 2 attempts" in str(error)
+
+
+def test_a_wait_that_would_outlast_the_deadline_is_not_begun_and_the_outcome_stands(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response(b"{}", status="503 Unavailable", headers=b"Retry-After: 20\r\n"))
+
+    with RawServer(handler) as server:
+        started = time.monotonic()
+        with pytest.raises(InternalServerError) as caught:
+            say(lambda client: client.whoami(), base_url=server.url, deadline=10)
+        assert time.monotonic() - started < 5
+    assert (caught.value.status_code, caught.value.attempts) == (503, 1)
+    assert say.waits == []
+
+
+def test_a_deadline_of_a_derived_client_can_be_lifted(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        time.sleep(TIMEOUT)
+        connection.sendall(response())
+
+    with RawServer(handler) as server:
+        say(lambda client: client.with_options(deadline=None).whoami(), base_url=server.url, deadline=0.01, timeout=10)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan"), float("inf")])
+def test_a_deadline_is_a_positive_number_of_seconds(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="deadline must be a positive number of seconds"):
+        Cstar(KEY, deadline=wrong)
