@@ -1,4 +1,4 @@
-"""A server of plain sockets, for what happens below HTTP. Each connection is served by a handler in a thread of its own."""
+"""A server of plain sockets, for what happens below HTTP. A handler serves each connection in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from support import TEAM, customer, ok
 
 if TYPE_CHECKING:
     import ssl
+
+    from typing_extensions import Self
 
 Handler = Callable[[socket.socket, int], None]
 
@@ -93,7 +95,7 @@ class RawServer:
             with self._lock:
                 self.open -= 1
 
-    def __enter__(self) -> RawServer:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

@@ -6,6 +6,7 @@ import gzip
 import subprocess
 import sys
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def test_a_body_is_the_same_however_it_is_cut_into_chunks(way: str, data: bytes,
     encoding, compress = COMPRESS[way]
     sent = compress(data)
     cuts = sorted({0, *(place for place in places if place < len(sent)), len(sent)})
-    chunks = [sent[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    chunks = [sent[start:end] for start, end in pairwise(cuts)]
     assert body_of(encoding, chunks) == data
 
 
@@ -78,15 +79,19 @@ def answer_with(content: bytes, headers: bytes, status: str = "200 OK") -> Any:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip, br", "compress", "x"])
 def test_an_encoding_that_was_not_asked_for_is_refused(say: Speaker, encoding: str) -> None:
-    with RawServer(answer_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server:
-        with pytest.raises(APIResponseValidationError, match=f"its encoding is '{encoding}', and only 'gzip, deflate'"):
-            say(lambda client: client.whoami(), base_url=server.url)
+    with (
+        RawServer(answer_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server,
+        pytest.raises(APIResponseValidationError, match=f"its encoding is '{encoding}', and only 'gzip, deflate'"),
+    ):
+        say(lambda client: client.whoami(), base_url=server.url)
 
 
 def test_encodings_in_two_headers_are_layers_and_refused(say: Speaker) -> None:
-    with RawServer(answer_with(WHOAMI, b"Content-Encoding: gzip\r\n" * 2)) as server:
-        with pytest.raises(APIResponseValidationError, match="its encoding is 'gzip, gzip'"):
-            say(lambda client: client.whoami(), base_url=server.url)
+    with (
+        RawServer(answer_with(WHOAMI, b"Content-Encoding: gzip\r\n" * 2)) as server,
+        pytest.raises(APIResponseValidationError, match="its encoding is 'gzip, gzip'"),
+    ):
+        say(lambda client: client.whoami(), base_url=server.url)
 
 
 def test_only_gzip_and_deflate_are_asked_for(wire: respx.Router, say: Speaker) -> None:
@@ -215,9 +220,11 @@ def test_a_value_that_does_not_fit_into_memory_is_an_error_of_the_library(wire: 
 
 
 def test_an_error_without_a_readable_body_is_that_error(say: Speaker) -> None:
-    with RawServer(answer_with(b"no gzip", b"Content-Encoding: gzip\r\n", "404 Not Found")) as server:
-        with pytest.raises(APIStatusError) as caught:
-            say(lambda client: client.whoami(), base_url=server.url)
+    with (
+        RawServer(answer_with(b"no gzip", b"Content-Encoding: gzip\r\n", "404 Not Found")) as server,
+        pytest.raises(APIStatusError) as caught,
+    ):
+        say(lambda client: client.whoami(), base_url=server.url)
     assert (caught.value.status_code, caught.value.body) == (404, None)
 
 

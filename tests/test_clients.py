@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import logging
 import multiprocessing
@@ -21,9 +22,21 @@ import anyio
 import httpx
 import pytest
 
-from cstar import AsyncCstar, BadRequestError, Cstar, CstarError, CustomerDetail, RawResponse
+from cstar import (
+    APIConnectionError,
+    AsyncCstar,
+    Attempt,
+    BadRequestError,
+    ConfigurationError,
+    Cstar,
+    CstarError,
+    CustomerDetail,
+    NotFoundError,
+    RawResponse,
+)
 from cstar._response import ReceivedResponse, retry_after
 from cstar._route import _default_ssl_context
+from rawserver import IDENTITY
 from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
 
 if TYPE_CHECKING:
@@ -86,6 +99,24 @@ def test_a_raw_list_parses_to_a_page_that_walks_on(wire: respx.Router, say: Spea
         return [row.id async for row in raw.parse()]
 
     assert say(walk if say.kind == "sync" else walk_async) == ["cus_0", "cus_1", "cus_2"]
+
+
+def test_whoami_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
+    wire.get("/auth/whoami").respond(json=ok(IDENTITY), headers={"X-Request-Id": "req_1"})
+    raw = say(lambda client: client.with_raw_response.whoami())
+    assert (raw.status_code, raw.request_id, raw.parse().team_id) == (200, "req_1", TEAM)
+
+
+def test_request_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
+    wire.post("/any").respond(201, json=ok([1, 2]), headers={"X-Request-Id": "req_1"})
+    raw = say(lambda client: client.with_raw_response.request("POST", "/any", json={}, cast_to=list[int]))
+    assert (raw.status_code, raw.request_id, raw.content, raw.parse()) == (201, "req_1", raw.content, [1, 2])
+
+
+def test_a_raw_form_raises_the_error_of_a_status(wire: respx.Router, say: Speaker) -> None:
+    wire.get("/auth/whoami").respond(400)
+    with pytest.raises(BadRequestError):
+        say(lambda client: client.with_raw_response.whoami())
 
 
 # ── with_options ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -356,7 +387,7 @@ def test_a_closed_client_says_so(say: Speaker) -> None:
 
     async def use_async(client: Any) -> Any:
         await client.close()
-        await client.close()
+        await client.aclose()
         return await client.customers.get(TEAM, ID)
 
     with pytest.raises(CstarError, match="the client is closed"):
@@ -377,6 +408,67 @@ def test_a_client_is_rebuilt_from_its_options(build: Any, copied: Any) -> None:
     assert type(twin) is build
     assert twin._transport.options == client._transport.options
     assert twin._transport.clients is not client._transport.clients
+
+
+class Team(Cstar):
+    """A subclass with an attribute of each kind."""
+
+    __slots__ = ("region",)
+
+    def __init__(self, team_id: str, region: str) -> None:
+        super().__init__(KEY)
+        self.team_id = team_id
+        self.region = region
+
+
+COPIES = pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
+
+
+@COPIES
+def test_a_copy_of_a_subclass_has_its_attributes(copied: Any) -> None:
+    twin = copied(Team("t", "eu"))
+    assert (type(twin), twin.team_id, twin.region) == (Team, "t", "eu")
+
+
+@BOTH
+@COPIES
+def test_a_resource_and_its_bound_methods_can_be_copied(build: Any, copied: Any) -> None:
+    client = build(KEY, base_url=URL)
+    for method in (client.customers.get, client.whoami, client.customers.with_raw_response.get):
+        assert copied(functools.partial(method, "t")).args == ("t",)
+    assert copied(client.customers)._transport.options == client._transport.options
+
+
+@BOTH
+def test_a_copy_has_connections_of_its_own(build: Any) -> None:
+    client = build(KEY)
+    assert copy.copy(client).customers._transport is not client.customers._transport
+
+
+def test_a_pickled_raw_response_is_whole_and_holds_no_key(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(json=ok(DETAIL, echo=KEY), headers={"X-Request-Id": "req_1", "X-Echo": KEY})
+    pickled = pickle.dumps(say(lambda client: client.customers.with_raw_response.get(TEAM, ID)))
+    assert KEY.encode() not in pickled
+    twin = pickle.loads(pickled)
+    assert (twin.status_code, twin.request_id, twin.attempts) == (200, "req_1", 1)
+    assert twin.parse() == CustomerDetail.model_validate(DETAIL)
+
+
+def test_a_pickled_raw_list_parses_to_a_page_that_pages_on(wire: respx.Router, say: Speaker) -> None:
+    rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(2)]
+    for number, row in enumerate(rows, start=1):
+        paging = {"total": 2, "page": number, "pageSize": 1, "hasMore": number < 2}
+        wire.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
+
+    def read(client: Any) -> list[str]:
+        raw = pickle.loads(pickle.dumps(client.customers.with_raw_response.list(TEAM, page_size=1)))
+        return [row.id for row in raw.parse()]
+
+    async def read_async(client: Any) -> list[str]:
+        raw = pickle.loads(pickle.dumps(await client.customers.with_raw_response.list(TEAM, page_size=1)))
+        return [row.id async for row in raw.parse()]
+
+    assert say(read if say.kind == "sync" else read_async) == ["cus_0", "cus_1"]
 
 
 def test_a_pickled_client_works(wire: respx.Router, say: Speaker) -> None:
@@ -404,6 +496,45 @@ def test_the_key_is_in_no_repr(build: Any) -> None:
     shown = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
     shown += [repr(client._transport._requests._headers), repr(client.customers), str(client)]
     assert KEY not in "".join(shown)
+
+
+# ── on_attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_on_attempt_is_called_with_each_attempt(wire: respx.Router, say: Speaker) -> None:
+    answers = [httpx.Response(503, headers={"Retry-After": "2"}), httpx.ConnectError("refused")]
+    wire.get(GET).mock(side_effect=[*answers, httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_1"})])
+    attempts: list[Attempt] = []
+    say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
+    assert [(each.method, each.path, each.number) for each in attempts] == [("GET", GET, n) for n in (1, 2, 3)]
+    assert [each.status_code for each in attempts] == [503, None, 200]
+    assert [type(each.error) for each in attempts] == [type(None), APIConnectionError, type(None)]
+    assert [each.retry_wait for each in attempts] == [2.0, say.waits[1], None]
+    assert [each.request_id for each in attempts] == [None, None, "req_1"]
+    assert all(0 <= each.duration < 5 for each in attempts)
+
+
+def test_on_attempt_is_called_when_a_call_fails(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(404)
+    attempts: list[Attempt] = []
+    with pytest.raises(NotFoundError):
+        say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
+    assert [(each.status_code, each.retry_wait) for each in attempts] == [(404, None)]
+
+
+def test_an_exception_of_on_attempt_does_not_cost_the_response(
+    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.get(GET).respond(json=ok(DETAIL))
+    assert say(lambda client: client.customers.get(TEAM, ID), on_attempt=lambda attempt: 1 / 0).id == ID
+    (record,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert record.getMessage() == "on_attempt raised an exception, which is ignored"
+
+
+@BOTH
+def test_on_attempt_must_be_callable(build: Any) -> None:
+    with pytest.raises(ConfigurationError, match="on_attempt must be callable, not a int"):
+        build(KEY, on_attempt=7)
 
 
 # ── Many at once ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -100,7 +100,7 @@ def test_a_test_key_may_go_over_plain_http_anywhere(build: Any) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "api.cstar.test", "ftp://api.cstar.test", "https://", "https://u:p@api.cstar.test", "https://a.test?x=1",
-     "https://a.test#x", "https://a.test:port", "https://a b.test", "https://a..test", "https://.",
+     "https://a.test#x", "https://a.test:port", "https://a.test:65536", "https://a b.test", "https://a..test", "https://.",
      f"https://{'a' * 64}.test", 7],
 )  # fmt: skip
 def test_a_base_url_that_cannot_be_right_is_refused(build: Any, url: Any) -> None:

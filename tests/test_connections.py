@@ -7,16 +7,17 @@ import gc
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -25,6 +26,7 @@ from rawserver import RawServer, read_request, response
 from support import KEY, TEAM, Speaker, customer, ok, page_of
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from cstar.sandbox import Sandbox
@@ -39,7 +41,7 @@ def server() -> Iterator[RawServer]:
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def eventually(condition: Any) -> bool:
@@ -53,7 +55,7 @@ def eventually(condition: Any) -> bool:
 def run_in_program(script: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own, in which a warning is an error."""
     command = [sys.executable, "-W", "error", "-c", script]
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__), **settings}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **settings}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -228,7 +230,7 @@ def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
             for moment in range(20):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(client.whoami)
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                     with anyio.move_on_after(0.001 * moment):
                         await client.whoami()
                     tasks.start_soon(client.whoami)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import typing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, create_autospec
 
+import httpx
+import pydantic
 import pytest
 
 import cstar
@@ -24,7 +28,11 @@ def resources(client: object) -> dict[str, Any]:
 
 # Found, not listed, so that a new resource is held to the same.
 CLIENTS = Cstar(KEY), AsyncCstar(KEY)
-TWINS: list[tuple[type, type]] = [(Cstar, AsyncCstar), (Page, AsyncPage)]
+TWINS: list[tuple[type, type]] = [
+    (Cstar, AsyncCstar),
+    (Page, AsyncPage),
+    (type(CLIENTS[0].with_raw_response), type(CLIENTS[1].with_raw_response)),
+]
 for name, resource in resources(CLIENTS[0]).items():
     twin = resources(CLIENTS[1])[name]
     TWINS += [(type(resource), type(twin)), (type(resource.with_raw_response), type(twin.with_raw_response))]
@@ -186,3 +194,50 @@ def test_a_room_imports_only_from_the_rooms_below_it(room: str) -> None:
 def test_every_room_of_the_house_is_known() -> None:
     rooms = {each.stem for each in Path(cstar.__file__).parent.iterdir() if each.suffix == ".py" or each.is_dir()}
     assert rooms - {"__init__", "__pycache__"} == set(HOUSE)
+
+
+PUBLIC_CLASSES = sorted({cls for pair in TWINS for cls in pair} | {cstar.AsyncPaginator, cstar.RawResponse}, key=str)
+
+
+def methods(cls: type) -> list[tuple[str, Any]]:
+    found = {name: member.func for name, member in vars(cls).items() if isinstance(member, cached_property)}
+    for name, member in public(cls).items():
+        found[name] = member.fget if isinstance(member, property) else member
+    return [(name, method) for name, method in found.items() if inspect.isfunction(method)]
+
+
+@pytest.mark.parametrize(("cls", "name", "method"), [(cls, *each) for cls in PUBLIC_CLASSES for each in methods(cls)])
+def test_the_hints_of_every_public_method_resolve_at_run_time(cls: type, name: str, method: Any) -> None:
+    typing.get_type_hints(method)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "method"),
+    [(cls, *each) for cls in PUBLIC_CLASSES for each in methods(cls) if each[0] != "__init__"],
+)
+def test_every_public_method_can_be_validated_by_pydantic(cls: type, name: str, method: Any) -> None:
+    pydantic.validate_call(method)
+
+
+def test_pydantic_validates_the_arguments_of_a_call() -> None:
+    get = pydantic.validate_call(CLIENTS[0].customers.get)
+    with pytest.raises(pydantic.ValidationError, match="should be a valid string"):
+        get("t", 7)
+    with pytest.raises(pydantic.ValidationError, match="timeout"):
+        pydantic.validate_call(CLIENTS[0].with_options)(timeout="soon")
+    assert pydantic.validate_call(CLIENTS[0].with_options)(timeout=httpx.Timeout(5))._transport.options.timeout
+
+
+@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+def test_a_double_has_what_a_client_has(build: type) -> None:
+    for double in (Mock(spec=build), create_autospec(build, instance=True)):
+        for name in ("customers", "with_raw_response", "rate_limit", "whoami", "request", "with_options", "close"):
+            assert getattr(double, name) is not None
+        with pytest.raises(AttributeError):
+            double.custommers  # noqa: B018
+
+
+def test_a_method_of_a_resource_can_be_replaced_by_a_double() -> None:
+    client = Cstar(KEY)
+    client.customers.get = Mock(return_value="Jane")  # type: ignore[method-assign]
+    assert client.customers.get("t", "cus_1") == "Jane"

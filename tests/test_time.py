@@ -102,14 +102,13 @@ def test_the_parts_of_an_httpx_timeout_bound_each_wait(say: Speaker) -> None:
 
 def test_a_timeout_bounds_a_request_that_the_server_does_not_read(say: Speaker) -> None:
     body = {"text": "x" * 20_000_000}
-    with RawServer(lambda connection, number: time.sleep(3)) as server:
-        with pytest.raises(APITimeoutError):
-            say(
-                lambda client: client.request("POST", "/any", json=body),
-                base_url=server.url,
-                timeout=TIMEOUT,
-                max_retries=0,
-            )
+    with RawServer(lambda connection, number: time.sleep(3)) as server, pytest.raises(APITimeoutError):
+        say(
+            lambda client: client.request("POST", "/any", json=body),
+            base_url=server.url,
+            timeout=TIMEOUT,
+            max_retries=0,
+        )
 
 
 @pytest.fixture
@@ -130,7 +129,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], list[in
 
 def test_a_timeout_bounds_the_resolution_of_a_name(say: Speaker, addresses: Any) -> None:
     over = threading.Event()
-    addresses(lambda: [over.wait(5)] and [])
+    addresses(lambda: [9] * over.wait(5))
     threading.Timer(2 * TIMEOUT, over.set).start()  # asyncio waits for its thread as it ends
     error = time_out(say, base_url="http://api.cstar.test", timeout=TIMEOUT)
     assert not error.was_sent

@@ -1,8 +1,8 @@
 """The connections of a client: an httpx transport, sync and async, and one httpx client for each event loop.
 
 Each call under way has a connection to itself. A connection goes back to the idle ones only after a call that ran to
-its end, and the one used last is the next to be used. The lease of a connection ends with its attempt, however that ends; a
-lease that is lost even so closes its connection when it is garbage-collected. No lock can be left locked.
+its end, and the one used last is the next to be used. The lease of a connection ends with its attempt, however that
+ends. A lease that is lost even so closes its connection when it is garbage-collected. No lock can be left locked.
 """
 
 from __future__ import annotations

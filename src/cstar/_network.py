@@ -76,7 +76,7 @@ class _Stream:
     def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket: socket.socket = sock
-        self._exchange = exchange
+        self.exchange: Exchange = exchange
         # Not a `__del__` method: if the garbage collector took both at once, it could take the socket first, which
         # would then warn that nobody closed it.
         self.close_socket: Callable[[], object] = weakref.finalize(self, sock.close)
@@ -102,8 +102,8 @@ class _Stream:
         return self.socket.getpeername() if info == "server_addr" else None
 
     def _received(self, data: bytes) -> bytes:
-        self._exchange.reads += 1
-        self._exchange.received = self._exchange.received or bool(data)
+        self.exchange.reads += 1
+        self.exchange.received = self.exchange.received or bool(data)
         return data
 
 
@@ -222,7 +222,8 @@ def _start_tls(
 class AsyncTLSStream(httpcore.AsyncNetworkStream):
     """TLS over another async stream."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, tls: _TLS) -> None:
+    def __init__(self, stream: AsyncStream | AsyncTLSStream, tls: _TLS) -> None:
+        self.exchange: Exchange = stream.exchange
         self._stream = stream
         self._tls = tls
 
@@ -266,13 +267,14 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
 
 
 async def _start_tls_async(
-    stream: httpcore.AsyncNetworkStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    stream: AsyncStream | AsyncTLSStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
 ) -> AsyncTLSStream:
     tls = _TLS(context, server_hostname)
     secure = AsyncTLSStream(stream, tls)
     try:
-        await secure.run(tls.object.do_handshake, timeout)
-    except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
+        with anyio.fail_after(stream.exchange.time_left(timeout, httpcore.ConnectTimeout)):
+            await secure.run(tls.object.do_handshake, None)
+    except TimeoutError as error:
         raise httpcore.ConnectTimeout(str(error)) from error
     except (httpcore.NetworkError, ssl.SSLError) as error:
         raise httpcore.ConnectError(str(error)) from error
@@ -287,7 +289,7 @@ class Stream(_Stream, httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            self.socket.settimeout(self._exchange.time_left(timeout, httpcore.ReadTimeout))
+            self.socket.settimeout(self.exchange.time_left(timeout, httpcore.ReadTimeout))
             return self._received(self.socket.recv(max_bytes))
         except OSError as error:
             if _is_from_signal_handler(error):
@@ -300,7 +302,7 @@ class Stream(_Stream, httpcore.NetworkStream):
         unsent = memoryview(buffer)
         try:
             while unsent:
-                self.socket.settimeout(self._exchange.time_left(timeout, httpcore.WriteTimeout))
+                self.socket.settimeout(self.exchange.time_left(timeout, httpcore.WriteTimeout))
                 unsent = unsent[self.socket.send(unsent) :]
         except OSError as error:
             if _is_from_signal_handler(error):
@@ -453,7 +455,7 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
         timeout_error: type[httpcore.TimeoutException],
         error: type[httpcore.NetworkError],
     ) -> T:
-        left = self._exchange.time_left(timeout, timeout_error)
+        left = self.exchange.time_left(timeout, timeout_error)
         try:
             # A cancel scope around the whole attempt keeps the deadline.
             if timeout is None or left != timeout:

@@ -33,6 +33,7 @@ _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 # key would be the wrong one.
 HEADERS_OF_A_CALL = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
 _RESERVED_HEADERS = {"authorization", *HEADERS_OF_A_CALL}
+MAX_PORT = 65535
 # Seconds. Sockets accept no much longer timeouts.
 _MAX_TIMEOUT = 1_000_000
 
@@ -140,6 +141,8 @@ def _check_base_url(base_url: str, api_key: str) -> None:
         raise ConfigurationError(f"base_url is not a URL: {invalid}") from None
     if url.scheme not in {"https", "http"} or not url.host.strip(".") or re.search(r"\s", base_url):
         raise ConfigurationError(f"base_url must be like {DEFAULT_BASE_URL!r}: http or https, and a host")
+    if (url.port or 0) > MAX_PORT:
+        raise ConfigurationError(f"base_url must have a port up to {MAX_PORT}, not {url.port}")
     if url.userinfo:
         # httpx would send it as Basic authentication in the place of the key.
         raise ConfigurationError("base_url must not contain a user name or password")

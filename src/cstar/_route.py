@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from cstar._options import is_loopback
+from cstar._options import MAX_PORT, is_loopback
 from cstar.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
         url = httpx.URL(address)
     except httpx.InvalidURL:
         raise ConfigurationError(f"{setting} must be the URL of a proxy: its host or its port is invalid") from None
+    if (url.port or 0) > MAX_PORT:
+        raise ConfigurationError(f"{setting} must be the URL of a proxy: its port is above {MAX_PORT}")
     if url.scheme not in _PROXY_SCHEMES or not url.host:
         allowed = ", ".join(f"{scheme}://" for scheme in _PROXY_SCHEMES)
         raise ConfigurationError(f"{setting} must be the URL of a proxy ({allowed}), not of a {url.scheme!r}")
