@@ -211,7 +211,7 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
     say: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
-    with RawServer(answer_slowly(0.6)) as server:
+    with RawServer(answer_slowly(0.4)) as server:
         options = {"base_url": server.url, "timeout": httpx.Timeout(5, pool=0.2), "max_retries": 0}
         results = say(lambda client: simultaneously(client, 2), **options)
     (error,) = [each for each in results if isinstance(each, Exception)]
@@ -416,7 +416,7 @@ interrupts = 0
 with RawServer() as server, Cstar({KEY!r}, base_url=server.url, max_retries=0, timeout=5) as client:
     client.whoami()
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(1500):
+    for number in range(800):
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.00001 + 0.000002 * (number % 500))
             try:

@@ -88,14 +88,18 @@ def test_a_call_leaves_nothing_to_the_garbage_collector(client: Cstar) -> None:
         client.customers.create(TEAM, name="J", email=DETAIL["email"])
         assert len(list(client.customers.list(TEAM))) == 100
 
+    def leftovers() -> int:
+        gc.collect()
+        gc.disable()
+        try:
+            call()
+            return gc.collect()
+        finally:
+            gc.enable()
+
     call()
-    gc.collect()
-    gc.disable()
-    try:
-        call()
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    # The threads of other tests may leave something meanwhile, but not each time.
+    assert min(leftovers() for _ in range(5)) == 0
 
 
 def test_a_client_loads_little_more_than_its_three_libraries() -> None:

@@ -18,7 +18,7 @@ from support import KEY, Speaker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMEOUT = 0.3
+TIMEOUT = 0.15
 
 
 def slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
@@ -51,7 +51,7 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 
 def time_out(say: Speaker, **options: Any) -> APITimeoutError:
-    """The error of a call that must end with its limit of 0.3 s."""
+    """The error of a call that must end with its limit of 0.15 s."""
     with pytest.raises(APITimeoutError) as caught:
         assert seconds_of(lambda: say(lambda client: client.whoami(), **{"max_retries": 0, **options})) < 10
     return caught.value
@@ -63,7 +63,7 @@ def test_a_timeout_bounds_an_attempt_however_slowly_bytes_arrive(say: Speaker, s
         started = time.monotonic()
         error = time_out(say, base_url=server.url, timeout=TIMEOUT)
         assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 1
-    assert "within the timeout of 0.3 s" in str(error)
+    assert "within the timeout of 0.15 s" in str(error)
     assert error.was_sent
 
 
@@ -81,7 +81,7 @@ def time_out_over_a_custom_client(say: Speaker, slow: str) -> None:
 
         return call_async()
 
-    with RawServer(SLOW[slow]) as server, pytest.raises(APITimeoutError, match=r"within the timeout of 0\.3 s"):
+    with RawServer(SLOW[slow]) as server, pytest.raises(APITimeoutError, match=r"within the timeout of 0\.15 s"):
         say(call, base_url=server.url, timeout=TIMEOUT, max_retries=0, http_client=own)
 
 
@@ -161,7 +161,7 @@ def test_a_timeout_bounds_an_attempt_to_connect(say: Speaker, deaf_port: int) ->
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(say: Speaker, deaf_port: int, addresses: Any) -> None:
     with RawServer() as server:
         addresses(lambda: [deaf_port, server.port])
-        say(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=2, max_retries=0)
+        say(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=1, max_retries=0)
         assert server.connections == 1
 
 
@@ -187,13 +187,13 @@ def test_a_name_that_is_not_known_is_an_error_that_says_so(say: Speaker) -> None
 def test_a_deadline_cuts_an_attempt_short(say: Speaker) -> None:
     with RawServer(SLOW["body"]) as server:
         error = time_out(say, base_url=server.url, timeout=30, deadline=TIMEOUT)
-    assert "within the deadline of 0.3 s" in str(error)
+    assert "within the deadline of 0.15 s" in str(error)
 
 
 def test_a_deadline_bounds_the_waits_of_an_httpx_timeout_together(say: Speaker) -> None:
     with RawServer(SLOW["body"]) as server:
         error = time_out(say, base_url=server.url, timeout=httpx.Timeout(30), deadline=TIMEOUT)
-    assert "within the deadline of 0.3 s" in str(error)
+    assert "within the deadline of 0.15 s" in str(error)
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])
