@@ -151,7 +151,7 @@ def test_simultaneous_first_calls_build_one_set_of_connections(
             super().__init__(**options)
             built.append(self)
 
-    monkeypatch.setattr("cstar._connections.httpx.Client", Slow)
+    monkeypatch.setattr("cstar._http_clients.httpx.Client", Slow)
     with Cstar(session_box.api_key, base_url=session_box.url) as client, ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: client.whoami(), range(20)))
     assert len(built) == 1

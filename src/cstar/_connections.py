@@ -1,4 +1,4 @@
-"""The connections of a client: an httpx transport, sync and async, and one httpx client for each event loop.
+"""The connections of a client: a transport of httpx, sync and async.
 
 Each call under way has a connection to itself. A connection goes back to the idle ones only after a call that ran to
 its end, and the one used last is the next to be used. The lease of a connection ends with its attempt, however that
@@ -8,19 +8,13 @@ ends. A lease that is lost even so closes its connection when it is garbage-coll
 from __future__ import annotations
 
 import math
-import os
-import threading
 import time
 from collections import deque
 from contextlib import suppress
-from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import httpx
-
-from cstar._route import Route
-from cstar.errors import ConfigurationError, CstarError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,8 +22,8 @@ if TYPE_CHECKING:
     import anyio
 
     from cstar._network import AsyncNetwork, Network
+    from cstar._route import Route
 
-H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 C = TypeVar("C", bound="_Connection | _AsyncConnection")
 
 # Calls under way at a time. httpx's default of 100 would let the 101st of an async app's calls wait until it times out.
@@ -346,124 +340,3 @@ class _AsyncBody(httpx.AsyncByteStream):
             await self._stream.aclose()
             self._lease.give_back()
         self._lease.close()
-
-
-# ── httpx clients ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _NoCookies(CookieJar):
-    """Keeps no cookies. The API sets none, and those of a proxy would add up until it refuses the request."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        pass
-
-
-class _BaseHttpClients(Generic[H]):
-    """The httpx clients under one or more of our clients: `with_options` shares them.
-
-    Attributes:
-        user_agent: The `User-Agent` header of a custom httpx client that has one of its own.
-    """
-
-    def __init__(self, base_url: str, custom: H | None) -> None:
-        self._route = Route.resolve(base_url) if custom is None else None
-        self._custom: H | None = custom
-        self._process = os.getpid()
-        self._is_closed = False
-        self._lock = threading.Lock()
-        agent = "" if custom is None else custom.headers.get("User-Agent", "")
-        self.user_agent: str | None = None if not agent or agent.startswith("python-httpx") else agent
-
-    @property
-    def is_custom(self) -> bool:
-        """Whether the caller has passed the httpx client."""
-        return self._custom is not None
-
-    @property
-    def proxy(self) -> str | None:
-        """The proxy between the client and the API, for an error message."""
-        return None if self._route is None or self._route.proxy is None else str(self._route.proxy)
-
-    def get(self) -> H:
-        """The httpx client to send with.
-
-        Raises:
-            CstarError: It was closed, or it is a custom one that came to this process with a fork.
-        """
-        custom = self._custom
-        if self._is_closed or (custom is not None and custom.is_closed):
-            raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
-        if custom is None:
-            return self._own()
-        if self._process != os.getpid():
-            raise CstarError("a custom http_client does not survive a fork: build it in the process that uses it")
-        return custom
-
-    def _own(self) -> H:
-        raise NotImplementedError
-
-
-class HttpClients(_BaseHttpClients[httpx.Client]):
-    """The httpx client of `Cstar`: one for each process."""
-
-    def __init__(self, base_url: str, custom: httpx.Client | object | None) -> None:
-        if custom is not None and not isinstance(custom, httpx.Client):
-            raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(custom).__name__}")
-        super().__init__(base_url, custom)
-        self._built: tuple[int, httpx.Client, Connections] | None = None
-
-    def _own(self) -> httpx.Client:
-        # After a fork, parent and child would read each other's responses from the same sockets.
-        if (built := self._built) is not None and built[0] == os.getpid():
-            return built[1]
-        with self._lock:
-            if (built := self._built) is None or built[0] != os.getpid():
-                assert self._route is not None
-                connections = Connections(self._route)
-                http = httpx.Client(transport=connections, trust_env=False, cookies=_NoCookies())
-                built = self._built = os.getpid(), http, connections
-        return built[1]
-
-    def close(self) -> None:
-        """Close the connections, unless they are those of a custom httpx client."""
-        self._is_closed = self._custom is None
-        if (built := self._built) is not None:
-            built[2].close_idle()
-
-
-class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
-    """The httpx clients of `AsyncCstar`: one for each event loop, because only one loop can wait for a socket."""
-
-    def __init__(self, base_url: str, custom: httpx.AsyncClient | object | None) -> None:
-        if custom is not None and not isinstance(custom, httpx.AsyncClient):
-            raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(custom).__name__}")
-        super().__init__(base_url, custom)
-        self._built: WeakKeyDictionary[Any, tuple[int, httpx.AsyncClient, AsyncConnections]] = WeakKeyDictionary()
-
-    def _own(self) -> httpx.AsyncClient:
-        from cstar._network import running_loop
-
-        loop = running_loop()
-        if (built := self._built.get(loop)) is not None and built[0] == os.getpid():
-            return built[1]
-        with self._lock:
-            if (built := self._built.get(loop)) is None or built[0] != os.getpid():
-                self._close_ended()
-                assert self._route is not None
-                connections = AsyncConnections(self._route)
-                http = httpx.AsyncClient(transport=connections, trust_env=False, cookies=_NoCookies())
-                built = self._built[loop] = os.getpid(), http, connections
-        return built[1]
-
-    def _close_ended(self) -> None:
-        for loop, (_, _, connections) in list(self._built.items()):
-            # A trio run that has ended is gone, and its connections with it.
-            if getattr(loop, "is_closed", bool)():
-                connections.close_idle()
-                del self._built[loop]
-
-    def close(self) -> None:
-        """Close the connections in all event loops, unless they are those of a custom httpx client."""
-        self._is_closed = self._custom is None
-        for _, _, connections in list(self._built.values()):
-            connections.close_idle()

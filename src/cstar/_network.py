@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -26,14 +25,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import anyio
 import httpcore
 
+from cstar._tls import start_tls, start_tls_async
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from cstar._tls import AsyncTLSStream, TLSStream
 
 T = TypeVar("T")
 # An item of the list that `socket.getaddrinfo` returns.
 Address: TypeAlias = "tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]"
 
-READ_SIZE = 64 * 1024
 # Seconds before the next address of a host is tried in parallel: RFC 8305, section 8.
 CONNECTION_ATTEMPT_DELAY = 0.25
 
@@ -119,168 +122,6 @@ def _is_from_signal_handler(error: OSError) -> bool:
     return not error.args or type(error).__module__ not in {"builtins", "socket", "ssl"}
 
 
-# ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _TLS:
-    """TLS without I/O, as PEP 748 describes it: an SSL object between two buffers."""
-
-    def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-
-    def run(self, operation: Callable[[], T]) -> Generator[bytes | None, bytes, T]:
-        """Perform an operation of the SSL object. Yields bytes to send, or `None` to be sent the bytes received."""
-        while True:
-            failure: ssl.SSLError | None = None
-            result: list[T] = []
-            try:
-                result.append(operation())
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError as error:
-                failure = error
-            if data := self._outgoing.read():  # an alert, too
-                yield data
-            if failure is not None:
-                raise failure
-            if result:
-                return result[0]
-            if data := (yield None):
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
-
-    def read(self, max_bytes: int) -> bytes:
-        # Most servers close a connection without the alert that TLS asks for. HTTP knows the length of a response.
-        try:
-            return self.object.read(max_bytes)
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return b""
-
-
-class TLSStream(httpcore.NetworkStream):
-    """TLS over another stream."""
-
-    def __init__(self, stream: httpcore.NetworkStream, tls: _TLS) -> None:
-        self._stream = stream
-        self._tls = tls
-
-    def run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Perform an operation of the SSL object, with the I/O that it needs."""
-        steps = self._tls.run(operation)
-        try:
-            step = next(steps)
-            while True:
-                if step is None:
-                    step = steps.send(self._stream.read(READ_SIZE, timeout))
-                else:
-                    self._stream.write(step, timeout)
-                    step = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return self.run(lambda: self._tls.read(max_bytes), timeout)
-        except ssl.SSLError as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            self.run(lambda: self._tls.object.write(buffer), timeout) if buffer else None
-        except ssl.SSLError as error:
-            raise httpcore.WriteError(str(error)) from error
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> TLSStream:
-        return _start_tls(self, ssl_context, server_hostname, timeout)
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
-        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
-
-
-def _start_tls(
-    stream: httpcore.NetworkStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
-) -> TLSStream:
-    tls = _TLS(context, server_hostname)
-    secure = TLSStream(stream, tls)
-    try:
-        secure.run(tls.object.do_handshake, timeout)
-    except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
-        raise httpcore.ConnectTimeout(str(error)) from error
-    except (httpcore.NetworkError, ssl.SSLError) as error:
-        raise httpcore.ConnectError(str(error)) from error
-    return secure
-
-
-class AsyncTLSStream(httpcore.AsyncNetworkStream):
-    """TLS over another async stream."""
-
-    def __init__(self, stream: AsyncStream | AsyncTLSStream, tls: _TLS) -> None:
-        self.exchange: Exchange = stream.exchange
-        self._stream = stream
-        self._tls = tls
-
-    async def run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Perform an operation of the SSL object, with the I/O that it needs."""
-        steps = self._tls.run(operation)
-        try:
-            step = next(steps)
-            while True:
-                if step is None:
-                    step = steps.send(await self._stream.read(READ_SIZE, timeout))
-                else:
-                    await self._stream.write(step, timeout)
-                    step = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return await self.run(lambda: self._tls.read(max_bytes), timeout)
-        except ssl.SSLError as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            await self.run(lambda: self._tls.object.write(buffer), timeout) if buffer else None
-        except ssl.SSLError as error:
-            raise httpcore.WriteError(str(error)) from error
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> AsyncTLSStream:
-        return await _start_tls_async(self, ssl_context, server_hostname, timeout)
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
-        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
-
-
-async def _start_tls_async(
-    stream: AsyncStream | AsyncTLSStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
-) -> AsyncTLSStream:
-    tls = _TLS(context, server_hostname)
-    secure = AsyncTLSStream(stream, tls)
-    try:
-        with anyio.fail_after(stream.exchange.time_left(timeout, httpcore.ConnectTimeout)):
-            await secure.run(tls.object.do_handshake, None)
-    except TimeoutError as error:
-        raise httpcore.ConnectTimeout(str(error)) from error
-    except (httpcore.NetworkError, ssl.SSLError) as error:
-        raise httpcore.ConnectError(str(error)) from error
-    return secure
-
-
 # ── Sync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -317,7 +158,7 @@ class Stream(_Stream, httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> TLSStream:
-        return _start_tls(self, ssl_context, server_hostname, timeout)
+        return start_tls(self, ssl_context, server_hostname, timeout)
 
 
 class Network(httpcore.NetworkBackend):
@@ -473,7 +314,9 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncTLSStream:
-        return await _start_tls_async(self, ssl_context, server_hostname, timeout)
+        return await start_tls_async(
+            self, ssl_context, server_hostname, self.exchange.time_left(timeout, httpcore.ConnectTimeout)
+        )
 
 
 class AsyncNetwork(httpcore.AsyncNetworkBackend):

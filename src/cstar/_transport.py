@@ -18,7 +18,8 @@ from tenacity import AsyncRetrying, Retrying, sleep_using_event
 from cstar._body import Body, BodyRefusedError
 from cstar._budget import Budget
 from cstar._call import CallState
-from cstar._connections import AsyncHttpClients, HttpClients, KeptConnectionError, end_lease
+from cstar._connections import KeptConnectionError, end_lease
+from cstar._http_clients import AsyncHttpClients, HttpClients
 from cstar._logging import logger
 from cstar._request import RequestBuilder
 from cstar._response import REDACTED, ReceivedResponse, interpret
