@@ -277,6 +277,21 @@ def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(say: Speak
         assert [each.attempts for each in say(calls, base_url=server.url)] == [1, 2]
 
 
+def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(say: Speaker) -> None:
+    requests: list[int] = []
+
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            requests.append(number)
+            if requests == [1, 1]:
+                return
+            connection.sendall(response(status="503 Unavailable") if requests == [1, 1, 2] else response())
+
+    with RawServer(handler) as server:
+        say(twice, base_url=server.url)
+    assert requests == [1, 1, 2, 2]
+
+
 def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(say: Speaker) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)

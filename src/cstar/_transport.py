@@ -100,6 +100,7 @@ class _BaseTransport(Generic[ClientsT]):
             extensions["deadline"] = state.attempt_deadline
         if state.needs_new_connection:
             extensions["new_connection"] = True
+            state.needs_new_connection = False
         return self._requests.build(state.call, http, extensions)
 
     def _timeouts(self, state: CallState) -> dict[str, float | None]:

@@ -1,0 +1,123 @@
+"""Storms of cancelled and interrupted calls, and what they leave behind: `python -m benchmarks.storms`.
+
+Neither may leave anything: open files are counted before and after, and later calls must take no longer than earlier ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from benchmarks._clients import API_KEY
+from benchmarks._server import serve
+from benchmarks._shapes import CSTAR, TEAM_ID
+from cstar import AsyncCstar, Cstar
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+CONCURRENCY = 50
+LATER_CALLS = 200
+CUSTOMER_ID = CSTAR.row_id(0)
+
+
+class Interrupt(Exception):  # noqa: N818 - Celery's SoftTimeLimitExceeded is an exception of this kind
+    """Raised by the signal handler."""
+
+
+def open_files() -> int:
+    """The number of files that this process has open."""
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def cancel(url: str, count: int) -> None:
+    """Cancel calls at random moments, many of them at once."""
+    moments = random.Random(1)  # noqa: S311 - no secret
+    cancelled = 0
+    async with AsyncCstar(API_KEY, base_url=f"{url}/api/v1", max_retries=0) as client:
+
+        async def later_calls() -> float:
+            started = time.perf_counter()
+            for _ in range(LATER_CALLS):
+                await client.customers.get(TEAM_ID, CUSTOMER_ID)
+            return time.perf_counter() - started
+
+        async def work(calls: int) -> None:
+            nonlocal cancelled
+            for _ in range(calls):
+                with anyio.move_on_after(moments.uniform(0, 0.04)) as scope:
+                    await client.customers.get(TEAM_ID, CUSTOMER_ID)
+                cancelled += scope.cancelled_caught
+
+        before, files = await later_calls(), open_files()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(CONCURRENCY):
+                tasks.start_soon(work, count // CONCURRENCY)
+        idle = len(await _idle_connections(client))
+        lost = open_files() - files - (idle - 1)
+        after = await later_calls()
+    report("async calls", count, cancelled, lost, after / before)
+
+
+async def _idle_connections(client: AsyncCstar) -> list[object]:
+    (connections,) = [each for _, _, each in client._transport.clients._built.values()]
+    return list(connections._idle)
+
+
+def interrupt(url: str, count: int) -> None:
+    """Raise an exception from a signal handler at random moments of calls, until it has ended so many of them."""
+    moments = random.Random(1)  # noqa: S311 - no secret
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Interrupt
+
+    signal.signal(signal.SIGALRM, handler)
+    calls = interrupted = 0
+    with Cstar(API_KEY, base_url=f"{url}/api/v1", max_retries=0) as client:
+
+        def later_calls() -> float:
+            started = time.perf_counter()
+            for _ in range(LATER_CALLS):
+                client.customers.get(TEAM_ID, CUSTOMER_ID)
+            return time.perf_counter() - started
+
+        before, files = later_calls(), open_files()
+        while interrupted < count:
+            calls += 1
+            try:
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.00001, 0.001))
+                try:
+                    client.customers.get(TEAM_ID, CUSTOMER_ID)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupt:
+                interrupted += 1
+        lost = open_files() - files
+        after = later_calls()
+    report("sync calls", calls, interrupted, lost, after / before)
+
+
+def report(what: str, calls: int, ended: int, lost: int, ratio: float) -> None:
+    """Print the figures of a storm."""
+    print(f"{calls:,} {what}, {ended:,} of them ended from outside: {lost} connections lost, later calls {ratio:.2f}x")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cancelled", type=int, default=60_000)
+    parser.add_argument("--interrupted", type=int, default=10_000)
+    arguments = parser.parse_args()
+    with serve(rows=100) as address:
+        for backend in ("asyncio", "trio"):
+            anyio.run(cancel, address, arguments.cancelled, backend=backend)
+        interrupt(address, arguments.interrupted)
+    os._exit(0)  # without waiting for the server
