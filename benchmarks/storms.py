@@ -1,6 +1,6 @@
 """Storms of cancelled and interrupted calls, and what they leave behind: `python -m benchmarks.storms`.
 
-Neither may leave anything: open files are counted before and after, and later calls must take no longer than earlier ones.
+Neither may leave anything: it counts open files before and after, and how long later calls take beside earlier ones.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def interrupt(url: str, count: int) -> None:
     """Raise an exception from a signal handler at random moments of calls, until it has ended so many of them."""
     moments = random.Random(1)  # noqa: S311 - no secret
 
-    def handler(number: int, frame: FrameType | None) -> None:
+    def handler(_number: int, _frame: FrameType | None) -> None:
         raise Interrupt
 
     signal.signal(signal.SIGALRM, handler)
