@@ -25,12 +25,12 @@ What each side does:
 - **httpx + pydantic**: the same, each dict made a model of cstar's with `model_validate`.
 - **openai**, **anthropic**, **stripe**: their clients, all else by default. They get, create and walk fine-tuning jobs,
   message batches and customers, as models of theirs.
-- A get asks for another id than the one before, and is answered with the same row.
+- Each get asks for another id than the one before. The response has that id.
 - Every walk has 100 rows a page, and every row is a resource of about 430 bytes and a dozen fields in the shape of its
   API.
 - The null transport is an `httpx.MockTransport` (httpx2's for a library that sends with that one) under a client of
-  httpx that each side is given. It answers each request at once with a new `httpx.Response` of the same bytes, among
-  headers like a real server's. stripe has no place for an `httpx.Client`; it gets an `HTTPClient` that does line by
+  httpx that each side is given. It answers each request at once with a new `httpx.Response`, among headers like a
+  real server's. stripe has no place for an `httpx.Client`; it gets an `HTTPClient` that does line by
   line what its own `HTTPXClient` does.
 - Loopback is one server in a process of its own, which answers from memory in each API's shape. Each side opens its own
   connections, as it does by default; stripe's sync client sends with requests, its async client with httpx.

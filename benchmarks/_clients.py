@@ -34,14 +34,14 @@ class Client:
 
     Attributes:
         shape: The API that it speaks.
-        get: Gets a row; on an async client, an awaitable of it.
-        create: Creates a row; likewise.
+        get: Gets the row with an id; on an async client, an awaitable of it.
+        create: Creates row 0; likewise.
         walk: Iterates over the rows of all pages; on an async client, with `async for`. cstar's takes `list`'s options.
         id_of: The id of a row.
     """
 
     shape: Shape
-    get: Callable[[], Any]
+    get: Callable[[str], Any]
     create: Callable[[], Any]
     walk: Callable[..., Any]
     id_of: Callable[[Any], str] = attrgetter("id")
@@ -49,12 +49,12 @@ class Client:
 
 def _over_null(http: ModuleType, shape: Shape, *, is_async: bool, **settings: object) -> Any:  # noqa: ANN401 - whichever
     """A client of httpx, or of the library that took its place, whose transport answers at once."""
-    got, created = shape.one(is_new=False), shape.one(is_new=True)
+    got, created = shape.one(is_new=False), shape.one(is_new=True)(b"00000000")
 
     def answer(request: Any) -> Any:  # noqa: ANN401 - of either library
         if request.method == "POST":
             return http.Response(201, headers=headers(), content=created)
-        return http.Response(200, headers=headers(), content=got)
+        return http.Response(200, headers=headers(), content=got(request.url.raw_path[-8:]))
 
     return (http.AsyncClient if is_async else http.Client)(transport=http.MockTransport(answer), **settings)
 
@@ -69,10 +69,9 @@ def _cstar(url: str | None, *, is_async: bool) -> Client:
         client = kind(API_KEY, http_client=_over_null(httpx, CSTAR, is_async=is_async))
     else:
         client = kind(API_KEY, base_url=f"{url}/api/v1")
-    ids = CSTAR.ids()
     return Client(
         CSTAR,
-        get=lambda: client.customers.get(TEAM_ID, next(ids)),
+        get=lambda row_id: client.customers.get(TEAM_ID, row_id),
         create=lambda: client.customers.create(TEAM_ID, **_NEW),
         walk=lambda **options: client.customers.list(TEAM_ID, **options),
     )
@@ -97,7 +96,7 @@ def _httpx(
         client = _over_null(httpx, CSTAR, is_async=is_async, **settings)
     else:
         client = (httpx.AsyncClient if is_async else httpx.Client)(**settings)
-    path, ids = f"/teams/{TEAM_ID}/customers", CSTAR.ids()
+    path = f"/teams/{TEAM_ID}/customers"
 
     def write() -> dict[str, Any]:
         return {"json": _NEW, "headers": {"Idempotency-Key": str(uuid4())}}
@@ -110,8 +109,8 @@ def _httpx(
             yield from page(envelope)
             has_more = envelope["pagination"]["hasMore"]
 
-    async def get_async() -> Any:  # noqa: ANN401 - likewise
-        return one((await client.get(f"{path}/{next(ids)}")).json())
+    async def get_async(row_id: str) -> Any:  # noqa: ANN401 - likewise
+        return one((await client.get(f"{path}/{row_id}")).json())
 
     async def create_async() -> Any:  # noqa: ANN401 - likewise
         return new((await client.post(path, **write())).json())
@@ -129,7 +128,7 @@ def _httpx(
         return Client(CSTAR, get_async, create_async, walk_async, id_of)
     return Client(
         CSTAR,
-        get=lambda: one(client.get(f"{path}/{next(ids)}").json()),
+        get=lambda row_id: one(client.get(f"{path}/{row_id}").json()),
         create=lambda: new(client.post(path, **write()).json()),
         walk=walk,
         id_of=id_of,
@@ -162,11 +161,11 @@ def _openai(url: str | None, *, is_async: bool) -> Client:
         client = kind(api_key=API_KEY, http_client=_over_null(_http_of(openai), OPENAI, is_async=is_async))
     else:
         client = kind(api_key=API_KEY, base_url=f"{url}/v1")
-    jobs, ids = client.fine_tuning.jobs, OPENAI.ids()
+    jobs = client.fine_tuning.jobs
     new = {"model": "gpt-4o-mini", "training_file": "file-abc123", "seed": 12, "metadata": _NEW["metadata"]}
     return Client(
         OPENAI,
-        get=lambda: jobs.retrieve(next(ids)),
+        get=jobs.retrieve,
         create=lambda: jobs.create(**new),
         walk=lambda: jobs.list(limit=PAGE_SIZE),
     )
@@ -180,12 +179,12 @@ def _anthropic(url: str | None, *, is_async: bool) -> Client:
         client = kind(api_key=API_KEY, http_client=_over_null(_http_of(anthropic), ANTHROPIC, is_async=is_async))
     else:
         client = kind(api_key=API_KEY, base_url=url)
-    batches, ids = client.messages.batches, ANTHROPIC.ids()
+    batches = client.messages.batches
     message = {"role": "user", "content": "Hello"}
     new = {"custom_id": "1", "params": {"model": "claude-sonnet-4-5", "max_tokens": 16, "messages": [message]}}
     return Client(
         ANTHROPIC,
-        get=lambda: batches.retrieve(next(ids)),
+        get=batches.retrieve,
         create=lambda: batches.create(requests=[new]),
         walk=lambda: batches.list(limit=PAGE_SIZE),
     )
@@ -216,11 +215,10 @@ def _stripe(url: str | None, *, is_async: bool) -> Client:
         customers = stripe.StripeClient(API_KEY, http_client=OverNull()).v1.customers
     else:
         customers = stripe.StripeClient(API_KEY, base_addresses={"api": url}).v1.customers
-    ids = STRIPE.ids()
     new: Any = {"name": _NEW["name"], "email": _NEW["email"], "metadata": _NEW["metadata"]}
     return Client(
         STRIPE,
-        get=lambda: (customers.retrieve_async if is_async else customers.retrieve)(next(ids)),
+        get=customers.retrieve_async if is_async else customers.retrieve,
         create=lambda: (customers.create_async if is_async else customers.create)(new),
         walk=lambda: customers.list({"limit": PAGE_SIZE}).auto_paging_iter(),
     )

@@ -41,7 +41,7 @@ def serve(*, rows: int, latency: float = 0.0) -> Iterator[str]:
 
 def _answers(total: int) -> Callable[[str, str], tuple[int, bytes]]:
     ones = {shape.path: shape.one(is_new=False) for shape in SHAPES}
-    new = {shape.path: shape.one(is_new=True) for shape in SHAPES}
+    new = {shape.path: shape.one(is_new=True)(b"00000000") for shape in SHAPES}
     lists = {shape.path: (shape, shape.rows()) for shape in SHAPES}
 
     def answer(method: str, target: str) -> tuple[int, bytes]:
@@ -51,7 +51,7 @@ def _answers(total: int) -> Callable[[str, str], tuple[int, bytes]]:
         if path in lists:
             shape, rows = lists[path]
             return 200, shape.page(rows, asked_page(target), total)
-        return 200, ones[path.rpartition("/")[0]]
+        return 200, ones[path.rpartition("/")[0]](path[-8:].encode())
 
     return answer
 

@@ -55,12 +55,13 @@ class Shape:
         return f"{self.prefix}_{number:08d}"
 
     def ids(self) -> Iterator[str]:
-        """Ids to get, for ever: seldom the same one, as no program gets one row over and over."""
+        """Ids to get, endlessly, because no program gets one row over and over."""
         return itertools.cycle(self.row_id(number) for number in range(10_000))
 
-    def one(self, *, is_new: bool) -> bytes:
-        """The answer to a get or a create, about row 0, whichever was asked for."""
-        return _json(self.single(self.row, is_new)).replace(_NUMBER.encode(), b"00000000")
+    def one(self, *, is_new: bool) -> Callable[[bytes], bytes]:
+        """The response to a get or a create, as a function of the row's number in eight digits."""
+        template = _json(self.single(self.row, is_new))
+        return lambda number: template.replace(_NUMBER.encode(), number)
 
     def rows(self) -> bytes:
         """A page's rows, in which `page` puts the page's number."""

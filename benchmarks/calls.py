@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from itertools import islice, repeat
+from typing import TYPE_CHECKING
 
 from benchmarks._clients import CLIENTS
 from benchmarks._measure import take_turns, timed
@@ -38,13 +38,14 @@ def run(*, quick: bool) -> Iterator[Benchmark]:
 
 
 def _calls(client: Client, method: str, loop: asyncio.AbstractEventLoop | None) -> Callable[[], None]:
-    call: Callable[[], Any] = attrgetter(method)(client)
-    expected = client.shape.row_id(0)
+    call, ids = client.get, client.shape.ids()
+    if method == "create":
+        call, ids = lambda _: client.create(), repeat(client.shape.row_id(0))
 
     def make() -> None:
-        assert sum([client.id_of(call()) == expected for _ in range(CALLS)]) == CALLS
+        assert sum([client.id_of(call(row_id)) == row_id for row_id in islice(ids, CALLS)]) == CALLS
 
     async def make_async() -> None:
-        assert sum([client.id_of(await call()) == expected for _ in range(CALLS)]) == CALLS
+        assert sum([client.id_of(await call(row_id)) == row_id for row_id in islice(ids, CALLS)]) == CALLS
 
     return make if loop is None else lambda: loop.run_until_complete(make_async())
