@@ -25,6 +25,12 @@ What each side does:
 - **httpx + pydantic**: the same, each dict made a model of cstar's with `model_validate`.
 - **openai**, **anthropic**, **stripe**: their clients, all else by default. They get, create and walk fine-tuning jobs,
   message batches and customers, as models of theirs.
+- **cstar over httpx-aiohttp**: `AsyncCstar(http_client=httpx.AsyncClient(transport=AiohttpTransport(…), timeout=None))`
+  with up to 200 connections. It has a table of its own beside the others, from the same rounds.
+- **httpx2**: the same as bare httpx, with `httpx2.AsyncClient`.
+- **aiohttp**: one shared `aiohttp.ClientSession` with up to 200 connections; a get is `await response.json()`. It
+  returns dicts, checks no status and retries nothing.
+- The concurrent gets have these sides, cstar, bare httpx and openai. The other sides would double their time.
 - Each get asks for another id than the one before. The response has that id.
 - Every walk has 100 rows a page, and every row is a resource of about 430 bytes and a dozen fields in the shape of its
   API.
@@ -57,7 +63,19 @@ from benchmarks._table import HEAD
 
 BENCHMARKS = ("calls", "walks", "start", "concurrency", "latency", "webhooks")
 RESULTS = Path(__file__).with_name("RESULTS.md")
-PACKAGES = ("cstar", "httpx", "pydantic", "tenacity", "openai", "anthropic", "httpx2", "stripe", "requests")
+PACKAGES = (
+    "cstar",
+    "httpx",
+    "pydantic",
+    "tenacity",
+    "openai",
+    "anthropic",
+    "httpx2",
+    "stripe",
+    "requests",
+    "aiohttp",
+    "httpx-aiohttp",
+)
 
 
 def main() -> None:

@@ -15,11 +15,16 @@ from uuid import uuid4
 from benchmarks._shapes import ANTHROPIC, CSTAR, OPENAI, PAGE_SIZE, STRIPE, TEAM_ID, Shape, headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import ModuleType
 
-API_KEY = "sk_test_" + "a" * 32
+    import httpx
 
+API_KEY = "sk_test_" + "a" * 32
+# The most gets at a time. aiohttp and httpx-aiohttp open at most 100 connections by default.
+MAX_CONCURRENCY = 200
+
+_HEADERS = {"Authorization": f"Bearer {API_KEY}", "CStar-Version": "2026-03-01"}
 _NEW = {
     "name": "Grace Okafor",
     "email": "grace.okafor.00000000@northwind.example",
@@ -28,23 +33,38 @@ _NEW = {
 }
 
 
-@dataclass(frozen=True)
-class Client:
-    """A library's client.
+async def _no_close() -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Getter:
+    """The gets of a library's client.
 
     Attributes:
         shape: The API that it speaks.
         get: Gets the row with an id; on an async client, an awaitable of it.
-        create: Creates row 0; likewise.
-        walk: Iterates over the rows of all pages; on an async client, with `async for`. cstar's takes `list`'s options.
         id_of: The id of a row.
+        close: Closes an async client that would otherwise warn.
     """
 
     shape: Shape
     get: Callable[[str], Any]
+    id_of: Callable[[Any], str] = attrgetter("id")
+    close: Callable[[], Awaitable[None]] = _no_close
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client(Getter):
+    """A library's client.
+
+    Attributes:
+        create: Creates row 0; on an async client, an awaitable of it.
+        walk: Iterates over the rows of all pages; on an async client, with `async for`. cstar's takes `list`'s options.
+    """
+
     create: Callable[[], Any]
     walk: Callable[..., Any]
-    id_of: Callable[[Any], str] = attrgetter("id")
 
 
 def _over_null(http: ModuleType, shape: Shape, *, is_async: bool, **settings: object) -> Any:  # noqa: ANN401 - whichever
@@ -59,7 +79,7 @@ def _over_null(http: ModuleType, shape: Shape, *, is_async: bool, **settings: ob
     return (http.AsyncClient if is_async else http.Client)(transport=http.MockTransport(answer), **settings)
 
 
-def _cstar(url: str | None, *, is_async: bool) -> Client:
+def _cstar(url: str | None, *, is_async: bool, http_client: httpx.AsyncClient | None = None) -> Client:
     import cstar
 
     kind: Any = cstar.AsyncCstar if is_async else cstar.Cstar
@@ -68,34 +88,41 @@ def _cstar(url: str | None, *, is_async: bool) -> Client:
 
         client = kind(API_KEY, http_client=_over_null(httpx, CSTAR, is_async=is_async))
     else:
-        client = kind(API_KEY, base_url=f"{url}/api/v1")
+        client = kind(API_KEY, base_url=f"{url}/api/v1", http_client=http_client)
     return Client(
-        CSTAR,
+        shape=CSTAR,
         get=lambda row_id: client.customers.get(TEAM_ID, row_id),
         create=lambda: client.customers.create(TEAM_ID, **_NEW),
         walk=lambda **options: client.customers.list(TEAM_ID, **options),
+        close=_no_close if http_client is None else http_client.aclose,
     )
+
+
+def _cstar_over_aiohttp(url: str) -> Client:
+    import httpx
+    import httpx_aiohttp
+
+    transport = httpx_aiohttp.AiohttpTransport(limits=httpx.Limits(max_connections=MAX_CONCURRENCY))
+    http = httpx.AsyncClient(transport=transport, timeout=None)  # noqa: S113 - cstar has its own timeout
+    return _cstar(url, is_async=True, http_client=http)
 
 
 def _httpx(
     url: str | None,
     *,
     is_async: bool,
+    library: str = "httpx",
     one: Callable[[Any], Any] = lambda envelope: envelope["data"],
     new: Callable[[Any], Any] = lambda envelope: envelope["data"],
     page: Callable[[Any], Iterable[Any]] = lambda envelope: envelope["data"],
     id_of: Callable[[Any], str] = itemgetter("id"),
 ) -> Client:
-    import httpx
-
-    settings: dict[str, Any] = {
-        "base_url": f"{url or 'https://www.cstar.help'}/api/v1",
-        "headers": {"Authorization": f"Bearer {API_KEY}", "CStar-Version": "2026-03-01"},
-    }
+    http = import_module(library)
+    settings: dict[str, Any] = {"base_url": f"{url or 'https://www.cstar.help'}/api/v1", "headers": _HEADERS}
     if url is None:
-        client = _over_null(httpx, CSTAR, is_async=is_async, **settings)
+        client = _over_null(http, CSTAR, is_async=is_async, **settings)
     else:
-        client = (httpx.AsyncClient if is_async else httpx.Client)(**settings)
+        client = (http.AsyncClient if is_async else http.Client)(**settings)
     path = f"/teams/{TEAM_ID}/customers"
 
     def write() -> dict[str, Any]:
@@ -125,9 +152,9 @@ def _httpx(
             has_more = envelope["pagination"]["hasMore"]
 
     if is_async:
-        return Client(CSTAR, get_async, create_async, walk_async, id_of)
+        return Client(shape=CSTAR, get=get_async, create=create_async, walk=walk_async, id_of=id_of)
     return Client(
-        CSTAR,
+        shape=CSTAR,
         get=lambda row_id: one(client.get(f"{path}/{row_id}").json()),
         create=lambda: new(client.post(path, **write()).json()),
         walk=walk,
@@ -148,6 +175,26 @@ def _httpx_pydantic(url: str | None, *, is_async: bool) -> Client:
     )
 
 
+def _aiohttp(url: str) -> Getter:
+    import aiohttp
+
+    session: aiohttp.ClientSession | None = None
+
+    async def get(row_id: str) -> Any:  # noqa: ANN401 - what JSON is
+        nonlocal session
+        if session is None:  # it must be built inside the event loop
+            connector = aiohttp.TCPConnector(limit=MAX_CONCURRENCY)
+            session = aiohttp.ClientSession(headers=_HEADERS, connector=connector)
+        async with session.get(f"{url}{CSTAR.path}/{row_id}") as response:
+            return (await response.json())["data"]
+
+    async def close() -> None:
+        if session is not None:
+            await session.close()
+
+    return Getter(shape=CSTAR, get=get, id_of=itemgetter("id"), close=close)
+
+
 def _http_of(library: ModuleType) -> ModuleType:
     """What a library sends with: httpx, or httpx2."""
     return import_module(library.DefaultHttpxClient.__base__.__module__.partition(".")[0])
@@ -164,7 +211,7 @@ def _openai(url: str | None, *, is_async: bool) -> Client:
     jobs = client.fine_tuning.jobs
     new = {"model": "gpt-4o-mini", "training_file": "file-abc123", "seed": 12, "metadata": _NEW["metadata"]}
     return Client(
-        OPENAI,
+        shape=OPENAI,
         get=jobs.retrieve,
         create=lambda: jobs.create(**new),
         walk=lambda: jobs.list(limit=PAGE_SIZE),
@@ -183,7 +230,7 @@ def _anthropic(url: str | None, *, is_async: bool) -> Client:
     message = {"role": "user", "content": "Hello"}
     new = {"custom_id": "1", "params": {"model": "claude-sonnet-4-5", "max_tokens": 16, "messages": [message]}}
     return Client(
-        ANTHROPIC,
+        shape=ANTHROPIC,
         get=batches.retrieve,
         create=lambda: batches.create(requests=[new]),
         walk=lambda: batches.list(limit=PAGE_SIZE),
@@ -217,14 +264,14 @@ def _stripe(url: str | None, *, is_async: bool) -> Client:
         customers = stripe.StripeClient(API_KEY, base_addresses={"api": url}).v1.customers
     new: Any = {"name": _NEW["name"], "email": _NEW["email"], "metadata": _NEW["metadata"]}
     return Client(
-        STRIPE,
+        shape=STRIPE,
         get=customers.retrieve_async if is_async else customers.retrieve,
         create=lambda: (customers.create_async if is_async else customers.create)(new),
         walk=lambda: customers.list({"limit": PAGE_SIZE}).auto_paging_iter(),
     )
 
 
-_LIBRARIES = {
+_LIBRARIES: dict[str, tuple[str, Callable[..., Client]]] = {
     "cstar": ("cstar", _cstar),
     "bare httpx": ("httpx", _httpx),
     "httpx + pydantic": ("pydantic", _httpx_pydantic),
@@ -232,5 +279,12 @@ _LIBRARIES = {
     "anthropic": ("anthropic", _anthropic),
     "stripe": ("stripe", _stripe),
 }
-MISSING = [name for name, (module, _) in _LIBRARIES.items() if find_spec(module) is None]
+# Sides of the concurrent gets only, all async.
+_MORE_LIBRARIES: dict[str, tuple[str, Callable[[str], Getter]]] = {
+    "cstar over httpx-aiohttp": ("httpx_aiohttp", _cstar_over_aiohttp),
+    "httpx2": ("httpx2", lambda url: _httpx(url, is_async=True, library="httpx2")),
+    "aiohttp": ("aiohttp", _aiohttp),
+}
+MISSING = [name for name, (module, _) in {**_LIBRARIES, **_MORE_LIBRARIES}.items() if find_spec(module) is None]
 CLIENTS = {name: build for name, (_, build) in _LIBRARIES.items() if name not in MISSING}
+GETTERS = {name: build for name, (_, build) in _MORE_LIBRARIES.items() if name not in MISSING}

@@ -91,7 +91,7 @@ class _Connection(asyncio.Protocol):
 async def _serve(total: int, latency: float) -> None:
     answer = _answers(total)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(answer, latency), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Connection(answer, latency), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)  # which ends when who started it closes it, or is killed
 

@@ -1,4 +1,4 @@
-"""1,000 gets at concurrency 50."""
+"""1,000 async gets, 50 and 200 at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from benchmarks._clients import CLIENTS
+from benchmarks._clients import CLIENTS, GETTERS, MAX_CONCURRENCY
 from benchmarks._measure import take_turns, timed
 from benchmarks._server import serve
 from benchmarks._table import Benchmark, Goal, per_second
@@ -15,27 +15,35 @@ from benchmarks._table import Benchmark, Goal, per_second
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from benchmarks._clients import Client
+    from benchmarks._clients import Getter
 
 GETS = 1000
-CONCURRENCY = 50
+CONCURRENCIES = (50, MAX_CONCURRENCY)
 ROUNDS = 10
+SIDES = ("cstar", "bare httpx", "openai")  # besides GETTERS; the other clients would double the time
+OVER_AIOHTTP = "cstar over httpx-aiohttp"
+GOALS = {"bare httpx": Goal(2.0, 1.5, is_speed=True), "openai": Goal(2.0, 1.5, is_speed=True)}
+GOALS_OVER_AIOHTTP = {"openai": Goal(2.8, 2.0, is_speed=True)}
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
     """Measure them over loopback."""
     with serve(rows=100) as url, closing(asyncio.new_event_loop()) as loop:
-        clients = {name: build(url, is_async=True) for name, build in CLIENTS.items()}
-        sides = {name: timed(_gets(client, loop), GETS) for name, client in clients.items()}
-        yield Benchmark(
-            f"{GETS:,} gets at concurrency {CONCURRENCY}",
-            take_turns(sides, 2 if quick else ROUNDS),
-            per_second("gets"),
-            {"bare httpx": Goal(1.0, 0.95, is_speed=True)},
-        )
+        clients: dict[str, Getter] = {name: CLIENTS[name](url, is_async=True) for name in SIDES if name in CLIENTS}
+        clients |= {name: build(url) for name, build in GETTERS.items()}
+        for concurrency in CONCURRENCIES:
+            sides = {name: timed(_gets(client, concurrency, loop), GETS) for name, client in clients.items()}
+            figures = take_turns(sides, 2 if quick else ROUNDS)
+            name, show = f"{GETS:,} gets at concurrency {concurrency}", per_second("gets")
+            yield Benchmark(name, figures, show, GOALS)
+            if OVER_AIOHTTP in figures:
+                figures["cstar"] = figures.pop(OVER_AIOHTTP)
+                yield Benchmark(f"{name}, over httpx-aiohttp", figures, show, GOALS_OVER_AIOHTTP)
+        for client in clients.values():
+            loop.run_until_complete(client.close())
 
 
-def _gets(client: Client, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+def _gets(client: Getter, concurrency: int, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
     all_ids = client.shape.ids()
 
     async def make() -> None:
@@ -44,6 +52,6 @@ def _gets(client: Client, loop: asyncio.AbstractEventLoop) -> Callable[[], None]
         async def work() -> int:
             return sum([client.id_of(await client.get(row_id)) == row_id for row_id in ids])
 
-        assert sum(await asyncio.gather(*(work() for _ in range(CONCURRENCY)))) == GETS
+        assert sum(await asyncio.gather(*(work() for _ in range(concurrency)))) == GETS
 
     return lambda: loop.run_until_complete(make())
