@@ -33,7 +33,7 @@ def run(*, quick: bool) -> Iterator[Benchmark]:
     """Measure it; in the figures is what Python itself takes to start."""
     sides = {name: partial(_start, code) for name, code in PROGRAMS.items() if name not in MISSING}
     figures = take_turns(sides, 3 if quick else ROUNDS)
-    yield Benchmark("cold start", figures, milliseconds, {LIBRARIES: Goal(1.05, 1.10)})
+    yield Benchmark("cold start", figures, milliseconds, {LIBRARIES: Goal(0.75, 0.85)})
 
 
 def _start(code: str) -> float:

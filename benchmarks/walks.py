@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from benchmarks._clients import Client
 
 ROUNDS = {10_000: 8, 200_000: 3}
-SPEED = {"bare httpx": Goal(0.90, 1.00), "openai": Goal(5, 4, is_speed=True), "stripe": Goal(10, 8, is_speed=True)}
+# The minimums are below what was measured: 1.1 to 1.25 beside httpx, 0.80 with pydantic, 5.8x beside openai, 10.4x
+# beside stripe.
+SPEED = {
+    "bare httpx": Goal(1.10, 1.30),
+    "httpx + pydantic": Goal(0.80, 0.90),
+    "openai": Goal(6, 5, is_speed=True),
+    "stripe": Goal(11, 9, is_speed=True),
+}
 MEMORY = Path("/proc/self/status")  # ru_maxrss begins at what the parent process has
 
 
