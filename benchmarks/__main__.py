@@ -86,6 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # some of the libraries would use it even for this machine
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a cold start would compile every module
     conditions = _conditions()
     print(f"{conditions}\n\n{HEAD}", flush=True)
     lines = []
