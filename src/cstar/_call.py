@@ -48,7 +48,7 @@ class Subject:
 
 def _are_different_ids(sent: str, received: str) -> bool:
     # The API accepts a UUID and a prefixed id for one customer: only ids of one form can be compared.
-    return _id_form(sent) == _id_form(received) and sent.casefold() != received.casefold()
+    return sent.casefold() != received.casefold() and _id_form(sent) == _id_form(received)
 
 
 def _are_different_emails(sent: str, received: str) -> bool:
