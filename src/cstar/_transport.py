@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 ClientsT = TypeVar("ClientsT", HttpClients, AsyncHttpClients)
 T = TypeVar("T")
 
+# Given an auth, httpx does not look for a user name in each URL. Ours have none.
+NO_AUTH = httpx.Auth()
 EMPTY_STREAM = httpx.ByteStream(b"")
 # After these errors, the request was not sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -336,7 +338,7 @@ class Transport(_BaseTransport[HttpClients]):
         request = self._begin_attempt(state, http)
         response: httpx.Response | None = None
         try:
-            response = http.send(request, stream=True, follow_redirects=False)
+            response = http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
             content = _read(response, state)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._on_error(state, error, response)
@@ -471,7 +473,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
 
 async def _exchange(http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]) -> bytes:
     """Send a request, note the response as soon as it has begun, and read its body."""
-    response = await http.send(request, stream=True, follow_redirects=False)
+    response = await http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
     responses.append(response)
     refused: BodyRefusedError | None = None
     try:
