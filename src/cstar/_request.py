@@ -95,9 +95,9 @@ class RequestBuilder:
     def _build(
         self, call: Call[Any], http: httpx.Client | httpx.AsyncClient, extensions: dict[str, Any]
     ) -> httpx.Request:
-        headers = self._headers_over(http)
+        merged = headers = self._headers_over(http)
         if own := _headers_of(call):
-            headers = httpx.Headers([*headers.raw, *own])
+            headers = httpx.Headers([*merged.raw, *own])
         if http.params or http.cookies:  # those of a custom httpx client
             return http.build_request(
                 call.method,
@@ -109,13 +109,16 @@ class RequestBuilder:
             )
         # What `build_request` would make of it. That takes half as long as all the rest of what httpx does for a call.
         # The body is given as a stream, so httpx does not look at it again, and the headers stand as they are.
-        return httpx.Request(
+        request = httpx.Request(
             call.method,
             self._base_url + call.target,
             headers=headers,
             stream=_Content(call.body or b""),
             extensions=extensions,
         )
+        # httpx would try the encodings on each header of each request. What a call adds is ASCII.
+        request.headers.encoding = merged.encoding
+        return request
 
     def _headers_over(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Headers:
         """The headers of every call: the httpx client's own, and ours over them."""
