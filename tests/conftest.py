@@ -43,8 +43,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def async_sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("cstar._transport.Retrying", functools.partial(tenacity.Retrying, sleep=slept.append))
-    monkeypatch.setattr("cstar._transport.AsyncRetrying", functools.partial(tenacity.AsyncRetrying, sleep=async_sleep))
+    monkeypatch.setattr("tenacity.Retrying", functools.partial(tenacity.Retrying, sleep=slept.append))
+    monkeypatch.setattr("tenacity.AsyncRetrying", functools.partial(tenacity.AsyncRetrying, sleep=async_sleep))
     return slept
 
 

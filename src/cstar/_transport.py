@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import httpx
-from tenacity import AsyncRetrying, Retrying, sleep_using_event
 
 from cstar._body import Body, BodyRefusedError
 from cstar._budget import Budget
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Awaitable, Callable
 
+    from tenacity import AsyncRetrying, Retrying
     from typing_extensions import Self
 
     from cstar._call import Call
@@ -289,9 +289,11 @@ def _log_attempt(state: CallState, text: str, **fields: object) -> None:
 class Transport(_BaseTransport[HttpClients]):
     """Sends calls and waits between attempts."""
 
-    def __init__(self, options: Options, clients: HttpClients, budget: Budget, *, owns_clients: bool = True) -> None:
-        super().__init__(options, clients, budget, owns_clients=owns_clients)
-        self._retrying = Retrying(**self._policy)
+    @cached_property
+    def _retrying(self) -> Retrying:
+        from tenacity import Retrying  # loaded by the first retry
+
+        return Retrying(**self._policy)
 
     @classmethod
     def build(cls, options: Options, http_client: httpx.Client | None) -> Self:
@@ -355,6 +357,8 @@ class Transport(_BaseTransport[HttpClients]):
 
     def until(self, left: threading.Event) -> Transport:
         """A transport over the same connections that stops retrying and waiting once an event is set."""
+        from tenacity import sleep_using_event
+
         transport = self.with_options(self.options)
         stop = transport._policy["stop"]
         transport._retrying = transport._retrying.copy(
@@ -393,8 +397,13 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         self, options: Options, clients: AsyncHttpClients, budget: Budget, *, owns_clients: bool = True
     ) -> None:
         super().__init__(options, clients, budget, owns_clients=owns_clients)
-        self._retrying = AsyncRetrying(**self._policy)
         self._cancellation_delay = _CANCELLATION_DELAY_IF_CUSTOM if clients.is_custom else _CANCELLATION_DELAY
+
+    @cached_property
+    def _retrying(self) -> AsyncRetrying:
+        from tenacity import AsyncRetrying  # loaded by the first retry
+
+        return AsyncRetrying(**self._policy)
 
     @classmethod
     def build(cls, options: Options, http_client: httpx.AsyncClient | None) -> Self:
