@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from cstar import APIConnectionError, APITimeoutError, AsyncCstar, Cstar, CstarError
+from cstar._http_clients import _HttpClient
 from rawserver import RawServer, read_request, response
 from support import KEY, TEAM, Speaker, customer, ok, page_of
 
@@ -145,13 +146,13 @@ def test_simultaneous_first_calls_build_one_set_of_connections(
 ) -> None:
     built: list[object] = []
 
-    class Slow(httpx.Client):
+    class Slow(_HttpClient):
         def __init__(self, **options: Any) -> None:
             time.sleep(0.05)
             super().__init__(**options)
             built.append(self)
 
-    monkeypatch.setattr("cstar._http_clients.httpx.Client", Slow)
+    monkeypatch.setattr("cstar._http_clients._HttpClient", Slow)
     with Cstar(session_box.api_key, base_url=session_box.url) as client, ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: client.whoami(), range(20)))
     assert len(built) == 1

@@ -134,7 +134,7 @@ def _refuse_repeated(param: str, added: Mapping[str, object], named: Mapping[str
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CallState:
     """A call under way.
 

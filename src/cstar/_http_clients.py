@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from http.cookiejar import CookieJar
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,11 +16,20 @@ from cstar.errors import ConfigurationError, CstarError
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 
-class _NoCookies(CookieJar):
+class _NoCookies(httpx.Cookies):
     """Keeps no cookies. The API sets none, and those of a proxy would add up until it refuses the request."""
 
-    def extract_cookies(self, response: object, request: object) -> None:
+    def extract_cookies(self, response: httpx.Response) -> None:
         pass
+
+
+# An httpx client copies the `Cookies` that it is given, so they are set in its class.
+class _HttpClient(httpx.Client):
+    cookies: Any = _NoCookies()
+
+
+class _AsyncHttpClient(httpx.AsyncClient):
+    cookies: Any = _NoCookies()
 
 
 class _BaseHttpClients(Generic[H]):
@@ -86,7 +94,7 @@ class HttpClients(_BaseHttpClients[httpx.Client]):
             if (built := self._built) is None or built[0] != os.getpid():
                 assert self._route is not None
                 connections = Connections(self._route)
-                http = httpx.Client(transport=connections, trust_env=False, cookies=_NoCookies())
+                http = _HttpClient(transport=connections, trust_env=False)
                 built = self._built = os.getpid(), http, connections
         return built[1]
 
@@ -107,7 +115,7 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
         self._built: WeakKeyDictionary[Any, tuple[int, httpx.AsyncClient, AsyncConnections]] = WeakKeyDictionary()
 
     def _own(self) -> httpx.AsyncClient:
-        from cstar._network import running_loop
+        from cstar._event_loop import running_loop
 
         loop = running_loop()
         if (built := self._built.get(loop)) is not None and built[0] == os.getpid():
@@ -117,7 +125,7 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
                 self._close_ended()
                 assert self._route is not None
                 connections = AsyncConnections(self._route)
-                http = httpx.AsyncClient(transport=connections, trust_env=False, cookies=_NoCookies())
+                http = _AsyncHttpClient(transport=connections, trust_env=False)
                 built = self._built[loop] = os.getpid(), http, connections
         return built[1]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 import threading
 import time
 import weakref
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import anyio
 import httpcore
 
+from cstar._event_loop import running_loop
 from cstar._tls import start_tls, start_tls_async
 
 if TYPE_CHECKING:
@@ -235,17 +235,6 @@ def _resolve(host: str, port: int, timeout: float | None) -> Sequence[Address]:
 
 
 # ── Async ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def running_loop() -> object:
-    """The asyncio event loop or the trio run that runs this task."""
-    # Do not import trio to find out: if it is not loaded, it is not running.
-    if "trio" in sys.modules:
-        import trio
-
-        with suppress(RuntimeError):
-            return trio.lowlevel.current_trio_token()
-    return asyncio.get_running_loop()
 
 
 class AsyncStream(_Stream, httpcore.AsyncNetworkStream):

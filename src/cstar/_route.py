@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-@dataclass(frozen=True)
-class Proxy:
+class Proxy(NamedTuple):
     """A proxy.
 
     Attributes:
@@ -39,8 +37,7 @@ class Proxy:
         return f"the proxy {self.url} of {self.setting}"
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """The route to the API.
 
     Attributes:

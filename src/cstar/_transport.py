@@ -446,20 +446,11 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         return outcome
 
     async def _send_once(self, state: CallState) -> Outcome:
-        import anyio
-
         http = self.clients.get()
         request = self._begin_attempt(state, http)
         responses: list[httpx.Response] = []
-        content: bytes | None = None
         try:
-            if (left := state.attempt_time_left()) is None:
-                content = await _exchange(http, request, responses)
-            else:
-                with anyio.move_on_after(left + self._cancellation_delay):
-                    content = await _exchange(http, request, responses)
-                if content is None:
-                    raise httpx.ReadTimeout("timed out")
+            content = await self._exchange(state, http, request, responses)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._on_error(state, error, responses[0] if responses else None)
         except (BodyRefusedError, MemoryError) as refused:
@@ -467,6 +458,23 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         finally:
             end_lease(request)
         return self._on_response(state, responses[0], content)
+
+    async def _exchange(
+        self, state: CallState, http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]
+    ) -> bytes:
+        """Send a request and read its response, until the deadline of the attempt at most."""
+        from cstar._event_loop import cancel_after
+
+        left = state.attempt_time_left()
+        if left is None:
+            return await _send_and_read(http, request, responses)
+        try:
+            async with cancel_after(left + self._cancellation_delay):
+                return await _send_and_read(http, request, responses)
+        except TimeoutError as error:
+            if state.attempt_deadline is None or time.monotonic() < state.attempt_deadline:
+                raise  # an event hook's own
+            raise httpx.ReadTimeout("timed out") from error
 
     async def wait_for_budget(self) -> None:
         """Wait for the rate limit to reset, if it is used up and that does not take too long."""
@@ -480,7 +488,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
             self.clients.close()
 
 
-async def _exchange(http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]) -> bytes:
+async def _send_and_read(http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]) -> bytes:
     """Send a request, note the response as soon as it has begun, and read its body."""
     response = await http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
     responses.append(response)
