@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import httpx
 
+from cstar import _aiohttp
 from cstar._body import Body, BodyRefusedError
 from cstar._budget import Budget
 from cstar._call import CallState
@@ -45,13 +46,6 @@ NO_AUTH = httpx.Auth()
 EMPTY_STREAM = httpx.ByteStream(b"")
 # After these errors, the request was not sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-# httpx-aiohttp reports nearly everything as a ConnectTimeout. Among aiohttp's own errors, these mean the same.
-_NOT_SENT_BY_AIOHTTP = {
-    "ClientConnectorError",
-    "ClientProxyConnectionError",
-    "ClientHttpProxyError",
-    "ConnectionTimeoutError",
-}
 # Seconds by which an attempt is cancelled later than its waits time out, because their errors say more. With a custom
 # httpx client it is longer, because httpx's pool can lose a connection when a request is cancelled.
 _CANCELLATION_DELAY, _CANCELLATION_DELAY_IF_CUSTOM = 0.005, 0.25
@@ -250,22 +244,14 @@ def _content_if_read(response: httpx.Response) -> bytes:
         return b""
 
 
-def _is_of_aiohttp(error: httpx.HTTPError) -> bool:
-    return type(error.__cause__).__module__.partition(".")[0] == "aiohttp"
-
-
 def _was_sent(error: httpx.HTTPError) -> bool:
     """Whether the request may have reached the server."""
-    if _is_of_aiohttp(error):
-        return _NOT_SENT_BY_AIOHTTP.isdisjoint(cls.__name__ for cls in type(error.__cause__).__mro__)
-    return not isinstance(error, _NOT_SENT)
+    return _aiohttp.was_sent(error) if _aiohttp.is_from_aiohttp(error) else not isinstance(error, _NOT_SENT)
 
 
 def _is_timeout(error: httpx.HTTPError) -> bool:
-    import asyncio  # not loaded by a sync program
-
-    if _is_of_aiohttp(error):
-        return isinstance(error.__cause__, (TimeoutError, asyncio.TimeoutError))
+    if _aiohttp.is_from_aiohttp(error):
+        return _aiohttp.is_timeout(error)
     return isinstance(error, httpx.TimeoutException)
 
 
@@ -455,6 +441,10 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
             return self._on_error(state, error, responses[0] if responses else None)
         except (BodyRefusedError, MemoryError) as refused:
             raise self._on_refused(state, responses[0] if responses else None, refused) from None
+        except Exception as error:
+            if (mapped := _aiohttp.as_httpx_error(error)) is None:
+                raise
+            return self._on_error(state, mapped, responses[0] if responses else None)
         finally:
             end_lease(request)
         return self._on_response(state, responses[0], content)

@@ -1,0 +1,148 @@
+"""`AsyncCstar` over httpx-aiohttp's transport, against servers of plain sockets: every fault is an error of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from httpx_aiohttp import AiohttpTransport
+
+from cstar import APIConnectionError, APITimeoutError, AsyncCstar
+from rawserver import RawServer, answer_all, read_request
+from support import KEY, TEAM
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rawserver import Handler
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def run(action: Callable[[AsyncCstar], Awaitable[Any]], base_url: str, **options: Any) -> Any:
+    async def act() -> Any:
+        async with httpx.AsyncClient(transport=AiohttpTransport()) as http_client:
+            client = AsyncCstar(**{"api_key": KEY, "base_url": base_url, "http_client": http_client, **options})
+            return await action(client)
+
+    return asyncio.run(act())
+
+
+def fail(handler: Handler, **options: Any) -> APIConnectionError:
+    """The error of a request that is sent once to a server with this handler."""
+    with RawServer(handler) as server, pytest.raises(APIConnectionError) as caught:
+        run(lambda client: client.request("POST", "/any", json={}), server.url, **{"max_retries": 0, **options})
+    return caught.value
+
+
+def answer_with(data: bytes, *, reset: bool = False) -> Handler:
+    """A handler that reads a request, sends these bytes, and closes the connection."""
+
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(data)
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    return handler
+
+
+def stall(connection: socket.socket, number: int) -> None:
+    read_request(connection)
+    time.sleep(1)
+
+
+LOST = {
+    "closed": answer_with(b""),
+    "reset": answer_with(b"", reset=True),
+    "half a status line": answer_with(b"HTTP/1.1 20"),
+    "half the headers": answer_with(HEAD + b"X-Half: "),
+    "half the body": answer_with(HEAD + b'Content-Length: 99\r\n\r\n{"success'),
+    "half a chunk": answer_with(HEAD + b'Transfer-Encoding: chunked\r\n\r\n99\r\n{"success'),
+    "not HTTP": answer_with(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "a status that is no number": answer_with(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "a header without a colon": answer_with(HEAD + b"no colon\r\nContent-Length: 2\r\n\r\n{}"),
+    "two lengths": answer_with(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "a header that is too long": answer_with(HEAD + b"X-Long: " + b"x" * 9000 + b"\r\nContent-Length: 2\r\n\r\n{}"),
+    "too many headers": answer_with(HEAD + b"X-Many: x\r\n" * 9000 + b"Content-Length: 2\r\n\r\n{}"),
+    "a chunk without a size": answer_with(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}"),
+    "a reason that is not UTF-8": answer_with(b"HTTP/1.1 200 \xff\r\nContent-Length: 0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_lost_or_malformed_response_is_a_connection_error(lost: str) -> None:
+    error = fail(LOST[lost])
+    assert not isinstance(error, APITimeoutError)
+    assert error.was_sent
+    assert "It may have been carried out" in str(error)
+
+
+@pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(5, read=0.1)])
+def test_a_server_that_does_not_answer_is_a_timeout(timeout: float | httpx.Timeout) -> None:
+    error = fail(stall, timeout=timeout)
+    assert isinstance(error, APITimeoutError)
+    assert error.was_sent
+
+
+def test_a_malformed_chunk_that_comes_late_ends_with_the_timeout() -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+        time.sleep(0.1)
+        connection.sendall(b"zz\r\n")
+
+    # aiohttp itself waits for ever for the rest of such a body.
+    assert fail(handler, timeout=0.3).was_sent
+
+
+def test_a_refused_connection_means_that_nothing_was_sent() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(APIConnectionError) as caught:
+            run(lambda client: client.whoami(), f"http://127.0.0.1:{bound.getsockname()[1]}", max_retries=0)
+    assert not isinstance(caught.value, APITimeoutError)
+    assert not caught.value.was_sent
+
+
+def test_a_tls_handshake_that_fails_means_that_nothing_was_sent() -> None:
+    with RawServer(answer_with(b"not TLS")) as server, pytest.raises(APIConnectionError) as caught:
+        run(lambda client: client.whoami(), server.url.replace("http:", "https:"), max_retries=0, timeout=0.3)
+    assert not caught.value.was_sent
+
+
+def test_a_malformed_response_is_retried(waits: list[float]) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        (LOST["not HTTP"] if number == 1 else answer_all)(connection, number)
+
+    with RawServer(handler) as server:
+        assert run(lambda client: client.whoami(), server.url).team_id == TEAM
+    assert len(waits) == 1
+
+
+def test_a_malformed_response_does_not_show_the_query(waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        RawServer(LOST["not HTTP"]) as server,
+        caplog.at_level(logging.DEBUG, "cstar"),
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        run(lambda client: client.customers.list(TEAM, search="jane@secret.test"), server.url)
+    assert "secret.test" not in str(caught.value) + caplog.text
+
+
+def test_a_hooks_own_exception_is_not_changed() -> None:
+    async def hook(request: httpx.Request) -> None:
+        "é".encode("ascii")
+
+    async def act() -> None:
+        async with httpx.AsyncClient(transport=AiohttpTransport(), event_hooks={"request": [hook]}) as http_client:
+            await AsyncCstar(KEY, base_url="http://127.0.0.1:1", http_client=http_client).whoami()
+
+    with pytest.raises(UnicodeEncodeError):
+        asyncio.run(act())
