@@ -9,6 +9,7 @@ import respx
 import tenacity
 from hypothesis import settings
 
+import loopback
 from cstar.sandbox import Sandbox
 from support import URL, Speaker
 
@@ -21,6 +22,11 @@ settings.register_profile("nightly", deadline=None, max_examples=10_000)
 settings.load_profile("default")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if loopback.IS_USED:
+        loopback.deselect_others(config, items)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     others = {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
@@ -31,6 +37,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wire() -> Iterator[respx.Router]:
     """The API's place on the wire: what is not mocked there is an error, and nothing reaches a network."""
+    if loopback.IS_USED:
+        router = respx.Router(base_url=URL, assert_all_called=False)
+        loopback.routes.append(router.async_handler)
+        yield router
+        loopback.routes.clear()
+        return
     with respx.mock(base_url=URL, assert_all_called=False) as router:
         yield router
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 import httpx
 
+import loopback
 from cstar import AsyncCstar, Cstar
 
 KEY = "sk_test_" + "k3Y_" * 8
@@ -124,7 +126,11 @@ class Speaker:
                 return action(client)
 
         async def act() -> Any:
-            async with AsyncCstar(**options) as client:
+            async with AsyncExitStack() as stack:
+                if loopback.IS_USED:
+                    options.setdefault("http_client", self.http_client())
+                    await stack.enter_async_context(options["http_client"])
+                client = await stack.enter_async_context(AsyncCstar(**options))
                 result = action(client)
                 return await result if isinstance(result, Awaitable) else result
 
@@ -157,6 +163,8 @@ class Speaker:
 
     def http_client(self, **options: Any) -> httpx.Client | httpx.AsyncClient:
         """An httpx client of the right kind."""
+        if loopback.IS_USED and self.kind == "asyncio":
+            options["transport"] = loopback.transport(options.get("transport"))
         return httpx.Client(**options) if self.kind == "sync" else httpx.AsyncClient(**options)
 
     def hook(self, hook: Callable[[Any], None]) -> Callable[[Any], Any]:

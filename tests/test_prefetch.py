@@ -51,9 +51,8 @@ class Server:
         self._enough = threading.Event()
 
     def client(self) -> httpx.Client | httpx.AsyncClient:
-        if self.kind == "sync":
-            return httpx.Client(transport=httpx.MockTransport(self._serve))
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._serve_async))
+        serve = self._serve if self.kind == "sync" else self._serve_async
+        return Speaker(self.kind).http_client(transport=httpx.MockTransport(serve))
 
     def _enter(self, request: httpx.Request) -> int:
         number = int(request.url.params["page"])
