@@ -50,9 +50,8 @@ def test_every_request_carries_key_version_and_user_agent(wire: respx.Router, sa
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert headers["CStar-Version"] == "2026-03-01"
     assert headers["Accept"] == "application/json"
-    assert headers["User-Agent"].startswith(
-        f"cstar-python/{cstar.__version__} python/{platform.python_version()} httpx/"
-    )
+    library = f"{httpx.__name__}/{httpx.__version__}"
+    assert headers["User-Agent"] == f"cstar-python/{cstar.__version__} python/{platform.python_version()} {library}"
 
 
 def test_list_asks_for_the_first_page_of_100(wire: respx.Router, say: Speaker) -> None:

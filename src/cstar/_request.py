@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
-USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} httpx/{httpx.__version__}"
+USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} {httpx.__name__}/{httpx.__version__}"
 
 
 class _Content(httpx.ByteStream):
