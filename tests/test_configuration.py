@@ -144,6 +144,13 @@ def test_headers_that_each_call_sets_itself_cannot_be_defaults(build: Any, name:
         build(KEY, default_headers={name: "x"})
 
 
+@pytest.mark.parametrize(("build", "name"), [(Cstar, "Client"), (AsyncCstar, "AsyncClient")])
+def test_an_http_client_of_httpx2_is_refused_unless_httpx_is_an_alias_of_it(build: Any, name: str) -> None:
+    other = type(name, (), {"__module__": "httpx2._client"})()
+    with pytest.raises(ConfigurationError, match=rf"not an httpx2\.{name}: .* call httpx2\.alias_httpx\(\)"):
+        build(KEY, http_client=other)
+
+
 @pytest.mark.parametrize("build", [Cstar, AsyncCstar])
 def test_an_http_client_of_the_other_kind_is_refused(build: Any) -> None:
     other = httpx.AsyncClient() if build is Cstar else httpx.Client()

@@ -77,12 +77,22 @@ class _BaseHttpClients(Generic[H]):
         raise NotImplementedError
 
 
+def _not_a(wanted: str, custom: object) -> ConfigurationError:
+    kind = type(custom)
+    if kind.__module__.partition(".")[0] != "httpx2" or httpx.__name__ == "httpx2":
+        return ConfigurationError(f"http_client must be an httpx.{wanted}, not a {kind.__name__}")
+    return ConfigurationError(
+        f"http_client must be an httpx.{wanted}, not an httpx2.{kind.__name__}: if the program uses httpx2 alone, call "
+        "httpx2.alias_httpx() before anything imports httpx"
+    )
+
+
 class HttpClients(_BaseHttpClients[httpx.Client]):
     """The httpx client of `Cstar`: one for each process."""
 
     def __init__(self, base_url: str, custom: httpx.Client | object | None) -> None:
         if custom is not None and not isinstance(custom, httpx.Client):
-            raise ConfigurationError(f"http_client must be an httpx.Client, not a {type(custom).__name__}")
+            raise _not_a("Client", custom)
         super().__init__(base_url, custom)
         self._built: tuple[int, httpx.Client, Connections] | None = None
 
@@ -110,7 +120,7 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
 
     def __init__(self, base_url: str, custom: httpx.AsyncClient | object | None) -> None:
         if custom is not None and not isinstance(custom, httpx.AsyncClient):
-            raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not a {type(custom).__name__}")
+            raise _not_a("AsyncClient", custom)
         super().__init__(base_url, custom)
         self._built: WeakKeyDictionary[Any, tuple[int, httpx.AsyncClient, AsyncConnections]] = WeakKeyDictionary()
 
