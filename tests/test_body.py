@@ -189,14 +189,14 @@ SCARCE = """
 import resource, sys
 from cstar import APIResponseValidationError, Cstar
 from rawserver import *
-body = b" " * 60_000_000 + WHOAMI
+answer = response(b" " * 60_000_000 + WHOAMI)
 def handler(connection, _):
     while read_request(connection):
-        connection.sendall(response(body))
+        connection.sendall(answer)
 with RawServer(handler) as server, Cstar(sys.argv[1], base_url=server.url) as client:
     client.whoami()
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 80_000_000, used + 80_000_000))
+    resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, used + 30_000_000))
     try:
         client.whoami()
     except APIResponseValidationError as error:

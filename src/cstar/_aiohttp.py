@@ -1,4 +1,4 @@
-"""The errors of httpx-aiohttp's transport, put right: some are none of httpx, and most of the others are ConnectTimeouts."""
+"""The errors of httpx-aiohttp's transport, put right: it maps most of aiohttp's to `ConnectTimeout`, and some not at all."""
 
 from __future__ import annotations
 
