@@ -7,6 +7,7 @@ import logging
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -146,3 +147,27 @@ def test_a_hooks_own_exception_is_not_changed() -> None:
 
     with pytest.raises(UnicodeEncodeError):
         asyncio.run(act())
+
+
+def test_a_url_that_aiohttp_rejects_means_that_nothing_was_sent() -> None:
+    with pytest.raises(APIConnectionError) as caught:
+        run(lambda client: client.whoami(), "http://1.2.3.4.5", max_retries=0)
+    assert not caught.value.was_sent
+
+
+@pytest.mark.parametrize("handler", [stall, LOST["half the body"]], ids=["cancelled", "cut"])
+def test_calls_that_do_not_end_well_lose_no_connection(handler: Handler) -> None:
+    def handle(connection: socket.socket, number: int) -> None:
+        (handler if number <= 10 else answer_all)(connection, number)
+
+    async def act(base_url: str) -> str:
+        transport = AiohttpTransport(limits=httpx.Limits(max_connections=1))
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            client = AsyncCstar(KEY, base_url=base_url, http_client=http_client, max_retries=0)
+            for _ in range(10):
+                with suppress(APIConnectionError, asyncio.TimeoutError):
+                    await asyncio.wait_for(client.request("POST", "/any", json={}), 0.05)
+            return (await client.whoami()).team_id
+
+    with RawServer(handle) as server:
+        assert asyncio.run(act(server.url)) == TEAM

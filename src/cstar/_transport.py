@@ -444,6 +444,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         except Exception as error:
             if (mapped := _aiohttp.as_httpx_error(error)) is None:
                 raise
+            mapped.request = request
             return self._on_error(state, mapped, responses[0] if responses else None)
         finally:
             end_lease(request)
