@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import subprocess
 import sys
 import zlib
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ from support import KEY, TEAM, Speaker, ok
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     import respx
 
@@ -57,7 +57,7 @@ def test_a_body_is_the_same_however_it_is_cut_into_chunks(way: str, data: bytes,
     encoding, compress = COMPRESS[way]
     sent = compress(data)
     cuts = sorted({0, *(place for place in places if place < len(sent)), len(sent)})
-    chunks = [sent[start:end] for start, end in pairwise(cuts)]
+    chunks = [sent[start:end] for start, end in itertools.pairwise(cuts)]
     assert body_of(encoding, chunks) == data
 
 
@@ -236,3 +236,22 @@ def test_compressed_responses_are_decoded_over_real_connections(say: Speaker) ->
 
     with RawServer(handler) as server:
         assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+
+
+class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body without an end, from a transport that has no connection to close."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return itertools.repeat(bytes(8_000_000))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_an_endless_body_of_a_custom_transport_is_refused(kind: str) -> None:
+    say = Speaker(kind)
+    own = say.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=Endless())))
+    with pytest.raises(APIResponseValidationError, match="it has more than the 67108864 bytes"):
+        say(lambda client: client.whoami(), http_client=own)

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,6 +24,7 @@ import httpx
 import pytest
 
 from cstar import APIConnectionError, APITimeoutError, AsyncCstar, Cstar, CstarError
+from cstar._connections import _Lease
 from cstar._http_clients import _HttpClient
 from rawserver import RawServer, read_request, response
 from support import KEY, TEAM, Speaker, customer, ok, page_of
@@ -56,7 +59,9 @@ def eventually(condition: Any) -> bool:
 def run_in_program(script: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own, in which a warning is an error."""
     command = [sys.executable, "-W", "error", "-c", script]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **settings}
+    # Without coverage: an interrupt can leave its lock locked.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    environment |= {"PYTHONPATH": str(Path(__file__).parent), **settings}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -240,6 +245,47 @@ def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
         anyio.run(act, server.url, backend=backend)
 
 
+def test_places_that_were_lost_are_free_again(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
+    with Cstar(KEY, base_url=server.url, max_retries=0) as client:
+        client.whoami()
+        (_, _, connections) = client._transport.clients._built
+        for _ in range(3):
+            _Lease(connections)  # as one that a signal handler has interrupted before anybody could end it
+        client.whoami()
+
+
+@BACKENDS
+def test_a_turn_that_comes_at_the_moment_of_a_cancellation_goes_to_the_next(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
+    scopes: list[anyio.CancelScope] = []
+
+    def cancel_the_next(attempt: object) -> None:
+        scopes[0].cancel()
+
+    async def act(url: str) -> None:
+        scopes.append(anyio.CancelScope())
+        async with AsyncCstar(KEY, base_url=url) as client, anyio.create_task_group() as tasks:
+            first = AsyncCstar(KEY, base_url=url, on_attempt=cancel_the_next)
+            first._transport.clients = client._transport.clients
+
+            async def call_and_be_cancelled() -> None:
+                with scopes[0]:
+                    await client.whoami()
+
+            tasks.start_soon(first.whoami)
+            await anyio.sleep(0.005)
+            tasks.start_soon(call_and_be_cancelled)
+            await anyio.sleep(0.005)
+            tasks.start_soon(client.whoami)
+
+    with RawServer(answer_slowly(0.05)) as server:
+        anyio.run(act, server.url, backend=backend)
+    assert scopes[0].cancelled_caught
+
+
 # ── Closed by the server ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -372,6 +418,34 @@ def test_a_response_that_nobody_asked_for_is_given_to_nobody(say: Speaker, pause
 
     with RawServer(handler) as server:
         assert say(calls, base_url=server.url) == list("01234")
+
+
+def test_a_kept_connection_that_was_reset_is_not_used(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(response())
+        if number == 1:
+            time.sleep(0.02)
+            connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))  # makes close() a reset
+        else:
+            read_request(connection)
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            client.whoami()
+            time.sleep(0.05)
+            return client.with_raw_response.whoami()
+
+        async def calls_async() -> Any:
+            await client.whoami()
+            await anyio.sleep(0.05)
+            return await client.with_raw_response.whoami()
+
+        return calls_async()
+
+    with RawServer(handler) as server:
+        assert say(calls, base_url=server.url).attempts == 1
+        assert server.connections == 2
 
 
 # ── Cancelled, interrupted, dropped ──────────────────────────────────────────────────────────────────────────────────
@@ -533,6 +607,16 @@ def test_event_loops_one_after_the_other_leave_nothing_open(server: RawServer) -
     assert eventually(lambda: server.open <= 2)
     asyncio.run(client.close())
     assert eventually(lambda: server.open == 0)
+
+
+def test_the_connections_of_an_event_loop_that_was_closed_are_closed_by_the_next(server: RawServer) -> None:
+    client = AsyncCstar(KEY, base_url=server.url)
+    loops = [asyncio.new_event_loop() for _ in range(4)]
+    for loop in loops:
+        loop.run_until_complete(client.whoami())
+        loop.close()
+    assert eventually(lambda: server.open == 1)
+    asyncio.run(client.close())
 
 
 def test_two_event_loops_at_once_keep_their_own_connections(server: RawServer) -> None:

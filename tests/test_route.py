@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import ssl
 import threading
@@ -222,6 +223,13 @@ def test_a_custom_httpx_client_has_its_own_proxies(say: Speaker, monkeypatch: py
     assert say(lambda client: client.request("GET", "/any"), http_client=own) == ok({})
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_reason_of_a_custom_async_httpx_client_is_told(backend: str) -> None:
+    say = Speaker(backend)
+    with pytest.raises(APIConnectionError, match=r"\(ConnectError: \[Errno 111\] Connection refused\)"):
+        say(lambda client: client.whoami(), base_url="http://127.0.0.1:9", max_retries=0, http_client=say.http_client())
+
+
 # ── Certificates ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -307,6 +315,30 @@ def test_a_server_that_does_not_speak_tls_is_an_error(say: Speaker, trusted: Non
         say(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"), max_retries=0)
 
 
+def test_nonsense_within_tls_is_an_error_of_the_library(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        with socket.socket(fileno=os.dup(connection.fileno())) as below:
+            below.sendall(b"nonsense" * 100)
+        connection.recv(65536)
+
+    with (
+        RawServer(handler, tls=tls) as server,
+        pytest.raises(APIConnectionError, match=r"\(ReadError: .*SSL") as caught,
+    ):
+        say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+    assert caught.value.was_sent
+
+
+def test_a_tls_connection_whose_response_says_close_is_closed(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(response(headers=b"Connection: close\r\n"))
+
+    with RawServer(handler, tls=tls) as server:
+        assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+
+
 @BOTH
 def test_a_certificate_file_that_does_not_exist_is_named(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
@@ -330,6 +362,14 @@ def test_a_certificate_directory_that_does_not_exist_is_named(build: Any, monkey
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
     with pytest.raises(ConfigurationError, match=r"^SSL_CERT_DIR must be a directory of certificates"):
         build(KEY, base_url=REMOTE)
+
+
+@BOTH
+def test_a_certificate_directory_does_not_matter_if_there_is_a_file(
+    build: Any, trusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    build(KEY, base_url=REMOTE)
 
 
 @BOTH

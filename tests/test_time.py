@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -179,6 +180,86 @@ def test_a_name_that_is_not_known_is_an_error_that_says_so(say: Speaker) -> None
     with pytest.raises(APIConnectionError, match=r"ConnectError: \[Errno -") as caught:
         say(lambda client: client.whoami(), base_url="http://cstar.invalid", max_retries=0)
     assert not caught.value.was_sent
+
+
+def test_a_host_without_an_address_is_an_error_that_says_so(say: Speaker, addresses: Any) -> None:
+    addresses(list)
+    with pytest.raises(APIConnectionError, match="has no address"):
+        say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
+
+
+def test_a_name_is_resolved_although_there_is_no_further_thread(
+    addresses: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "cstar-resolver":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with RawServer() as server:
+        addresses(lambda: [server.port])
+        with Cstar(KEY, base_url="http://api.cstar.test", max_retries=0) as client:
+            client.whoami()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_of_two_addresses_that_answer_at_once_one_connection_is_kept(
+    backend: str, addresses: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cstar._network.CONNECTION_ATTEMPT_DELAY", 0.0)
+    with RawServer() as server:
+        addresses(lambda: [server.port] * 5)
+
+        def call(client: Any) -> Any:
+            return client.whoami()
+
+        for _ in range(5):
+            Speaker(backend)(call, base_url="http://api.cstar.test", max_retries=0)
+        end = time.monotonic() + 5
+        while server.open and time.monotonic() < end:
+            time.sleep(0.01)
+        assert server.open == 0
+
+
+# ── Interrupted by a signal ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("waits_to", ["connect", "send", "receive"])
+@pytest.mark.parametrize("error", [TimeoutError(), type("Interrupt", (OSError,), {})("time is up")], ids=repr)
+def test_an_error_of_a_signal_handler_is_no_error_of_the_connection(
+    waits_to: str, error: Exception, deaf_port: int
+) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, handler)
+    json = {"text": "x" * 20_000_000} if waits_to == "send" else {}
+    try:
+        with RawServer(SLOW["nothing"]) as server:
+            port = deaf_port if waits_to == "connect" else server.port
+            with Cstar(KEY, base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(type(error)) as caught:
+                    client.request("POST", "/any", json=json)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_timeout_error_of_a_hook_is_the_hooks(backend: str) -> None:
+    say = Speaker(backend)
+
+    def hook(request: httpx.Request) -> None:
+        raise TimeoutError("mine")
+
+    own = say.http_client(event_hooks={"request": [say.hook(hook)]})
+    with pytest.raises(TimeoutError, match="mine"):
+        say(lambda client: client.whoami(), http_client=own)
 
 
 # ── The deadline ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -108,8 +108,8 @@ class _Lease(Generic[C]):
     def give_back(self) -> None:
         """Keep the connection for the next call, if the response has left it open."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            self._connections.keep(connection)
+        assert connection is not None  # a response has come over it
+        self._connections.keep(connection)
         self.close()
 
     def close(self) -> None:
@@ -233,9 +233,6 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
                 lease = _Lease(self)
         return lease
 
-    def close(self) -> None:
-        self.close_idle()
-
 
 def _end_of_wait(request: httpx.Request) -> float:
     """When a call that waits for a place gives up, by `time.monotonic()`."""
@@ -317,9 +314,6 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
     def _wake_next(self) -> None:
         if self._waiting and len(self.places) < MAX_CONNECTIONS:
             self._waiting.popleft().set()
-
-    async def aclose(self) -> None:
-        self.close_idle()
 
 
 class _AsyncBody(httpx.AsyncByteStream):

@@ -130,14 +130,13 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
         loop = running_loop()
         if (built := self._built.get(loop)) is not None and built[0] == os.getpid():
             return built[1]
+        assert self._route is not None
+        connections = AsyncConnections(self._route)
+        http = _AsyncHttpClient(transport=connections, trust_env=False)
         with self._lock:
-            if (built := self._built.get(loop)) is None or built[0] != os.getpid():
-                self._close_ended()
-                assert self._route is not None
-                connections = AsyncConnections(self._route)
-                http = _AsyncHttpClient(transport=connections, trust_env=False)
-                built = self._built[loop] = os.getpid(), http, connections
-        return built[1]
+            self._close_ended()
+            self._built[loop] = os.getpid(), http, connections
+        return http
 
     def _close_ended(self) -> None:
         for loop, (_, _, connections) in list(self._built.items()):

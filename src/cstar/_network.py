@@ -98,11 +98,7 @@ class _Stream:
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
         if info == "socket":
             return self.socket
-        if info == "is_readable":
-            return self.is_readable()
-        if info == "client_addr":
-            return self.socket.getsockname()
-        return self.socket.getpeername() if info == "server_addr" else None
+        return self.is_readable() if info == "is_readable" else None
 
     def _received(self, data: bytes) -> bytes:
         self.exchange.reads += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +15,7 @@ from cstar._version import __version__
 from cstar.errors import InvalidParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from cstar._call import Call
     from cstar._options import Options
@@ -35,12 +36,9 @@ class _Content(httpx.ByteStream):
         return _Once(self._content)
 
 
-class _Once:
+class _Once(AsyncIterator[bytes]):
     def __init__(self, content: bytes) -> None:
         self._rest = [content]
-
-    def __aiter__(self) -> _Once:
-        return self
 
     async def __anext__(self) -> bytes:
         if not self._rest:

@@ -78,18 +78,15 @@ class TLSStream(httpcore.NetworkStream):
         except StopIteration as end:
             result: T = end.value
             return result
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return self.run(lambda: self._tls.read(max_bytes), timeout)
         except ssl.SSLError as error:
             raise httpcore.ReadError(str(error)) from error
 
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self.run(lambda: self._tls.read(max_bytes), timeout)
+
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            self.run(lambda: self._tls.object.write(buffer), timeout) if buffer else None
-        except ssl.SSLError as error:
-            raise httpcore.WriteError(str(error)) from error
+        if buffer:
+            self.run(lambda: self._tls.object.write(buffer), timeout)
 
     def close(self) -> None:
         self._stream.close()
@@ -112,7 +109,7 @@ def start_tls(
         secure.run(tls.object.do_handshake, timeout)
     except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
         raise httpcore.ConnectTimeout(str(error)) from error
-    except (httpcore.NetworkError, ssl.SSLError) as error:
+    except httpcore.NetworkError as error:
         raise httpcore.ConnectError(str(error)) from error
     return secure
 
@@ -138,18 +135,15 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
         except StopIteration as end:
             result: T = end.value
             return result
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return await self.run(lambda: self._tls.read(max_bytes), timeout)
         except ssl.SSLError as error:
             raise httpcore.ReadError(str(error)) from error
 
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self.run(lambda: self._tls.read(max_bytes), timeout)
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            await self.run(lambda: self._tls.object.write(buffer), timeout) if buffer else None
-        except ssl.SSLError as error:
-            raise httpcore.WriteError(str(error)) from error
+        if buffer:
+            await self.run(lambda: self._tls.object.write(buffer), timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -173,6 +167,6 @@ async def start_tls_async(
             await secure.run(tls.object.do_handshake, None)
     except TimeoutError as error:
         raise httpcore.ConnectTimeout(str(error)) from error
-    except (httpcore.NetworkError, ssl.SSLError) as error:
+    except httpcore.NetworkError as error:
         raise httpcore.ConnectError(str(error)) from error
     return secure

@@ -7,6 +7,7 @@ follows is decided in the methods they share and in the pure rooms.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import suppress
 from functools import cached_property, partial
@@ -256,14 +257,14 @@ def _is_timeout(error: httpx.HTTPError) -> bool:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """The text of an error; that of its first cause where anyio says only that all attempts to connect have failed."""
-    if "connection attempts failed" not in str(error):
-        return str(error)
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    group: tuple[BaseException, ...] = getattr(cause, "exceptions", ())
-    return str(group[0] if group else cause)
+    """The text of an error. Where anyio or trio says only that all attempts to connect failed, that of the first one."""
+    cause: BaseException | None = error if isinstance(error, httpx.ConnectError) else None
+    while cause is not None:
+        for each in (cause, *getattr(cause, "exceptions", ())):
+            if isinstance(each, OSError) and (each.errno or 0) > 0:
+                return f"[Errno {each.errno}] {os.strerror(each.errno or 0)}"
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def _log_attempt(state: CallState, text: str, **fields: object) -> None:
