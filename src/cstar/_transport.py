@@ -257,12 +257,12 @@ def _is_timeout(error: httpx.HTTPError) -> bool:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """The text of an error. Where anyio or trio says only that all attempts to connect failed, that of the first one."""
-    cause: BaseException | None = error if isinstance(error, httpx.ConnectError) else None
+    """The text of an error. Of anyio's and trio's "all attempts to connect failed", the text of the first attempt."""
+    cause: BaseException | None = error if "attempts" in str(error) else None
     while cause is not None:
         for each in (cause, *getattr(cause, "exceptions", ())):
-            if isinstance(each, OSError) and (each.errno or 0) > 0:
-                return f"[Errno {each.errno}] {os.strerror(each.errno or 0)}"
+            if isinstance(each, OSError) and each.errno is not None:
+                return f"[Errno {each.errno}] {os.strerror(each.errno)}"
         cause = cause.__cause__ or cause.__context__
     return str(error)
 
