@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trustme
 
-from cstar import APIConnectionError, AsyncCstar, ConfigurationError, Cstar
+from cstar import APIConnectionError, APIStatusError, AsyncCstar, ConfigurationError, Cstar
 from rawserver import RawServer, answer_all, read_request, response
 from support import KEY, TEAM, Speaker, ok
 
@@ -129,7 +129,7 @@ def test_a_socks_proxy_is_used(say: Speaker, monkeypatch: pytest.MonkeyPatch) ->
         assert (proxy.connections, server.connections) == (1, 1)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "app.localhost"])
+@pytest.mark.parametrize("host", ["localhost", "localhost.", "127.0.0.1", "[::1]", "app.localhost"])
 @BOTH
 def test_requests_to_this_machine_do_not_go_through_a_proxy(
     build: Any, host: str, monkeypatch: pytest.MonkeyPatch
@@ -139,7 +139,8 @@ def test_requests_to_this_machine_do_not_go_through_a_proxy(
 
 
 @pytest.mark.parametrize(
-    "exceptions", ["api.cstar.test", ".cstar.test", "cstar.test", "other.test, api.cstar.test", "*"]
+    "exceptions",
+    ["api.cstar.test", ".cstar.test", "cstar.test", "other.test, api.cstar.test", "*", "api.cstar.test:443"],
 )
 @BOTH
 def test_no_proxy_names_the_hosts_without_one(build: Any, exceptions: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +168,15 @@ def test_exceptions_from_a_proxy_that_are_not_for_us_never_hurt(
         ("HTTPS_PROXY", "socks4://127.0.0.1:9", "HTTPS_PROXY must be the URL of a proxy"),
         ("HTTPS_PROXY", "ftp://127.0.0.1", "HTTPS_PROXY must be the URL of a proxy"),
         ("https_proxy", "http://", "https_proxy must be the URL of a proxy"),
-        ("HTTPS_PROXY", "http://127.0.0.1:abc", "HTTPS_PROXY must be the URL of a proxy: its host or its port"),
+        (
+            "HTTPS_PROXY",
+            "http://127.0.0.1:abc",
+            "HTTPS_PROXY must be .*its host or its port is invalid",
+        ),
         ("HTTPS_PROXY", "http://127.0.0.1:99999", "HTTPS_PROXY must be the URL of a proxy"),
+        ("HTTPS_PROXY", "http://a..b:3128", "HTTPS_PROXY must be the URL of a proxy"),
+        ("HTTPS_PROXY", "http://xn--a:9", "HTTPS_PROXY must be the URL of a proxy"),
+        ("HTTPS_PROXY", f"socks5://ann:{'p' * 256}@127.0.0.1:9", "HTTPS_PROXY must have .* at most 255 bytes"),
     ],
 )
 @BOTH
@@ -188,7 +196,18 @@ def test_a_socks_proxy_without_its_package_says_what_to_install(build: Any, monk
         build(KEY, base_url=REMOTE)
 
 
-@pytest.mark.parametrize("value", ["http://ann:hush@[::1", "ftp://ann:hush@proxy.test", "http://ann:hush@proxy.test:x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://ann:hush@[::1",
+        "ftp://ann:hush@proxy.test",
+        "http://ann:hush@proxy.test:x",
+        "http://ann:12#hush@127.0.0.1:9",
+        "http://ann:12/hush@127.0.0.1:9",
+        "http://ann:12?hush@127.0.0.1:9",
+        "http://ann:hush",
+    ],
+)
 def test_no_message_shows_the_password_of_a_proxy(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", value)
     with pytest.raises(ConfigurationError) as caught:
@@ -215,6 +234,73 @@ def test_a_proxy_that_refuses_is_named_in_the_error(say: Speaker, monkeypatch: p
         with pytest.raises(APIConnectionError, match=r"of HTTPS_PROXY \(ProxyError: 403 Forbidden\)") as caught:
             say(lambda client: client.whoami(), base_url=REMOTE, max_retries=0)
     assert not caught.value.was_sent
+
+
+def test_the_password_of_a_proxy_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ann:hush@proxy.test:3128")
+    client = Cstar(KEY, base_url=REMOTE)
+    assert "hush" not in repr([client._transport.clients._route, client, client._transport.clients.proxy])
+
+
+DROPPED: dict[str, Any] = {
+    "before it connects": lambda connection, number: read_request(connection),
+    "as it connects": lambda connection, number: read_request(connection) and connection.sendall(b"HTTP/1.1 200"),
+    "nonsense": lambda connection, number: read_request(connection) and connection.sendall(b"nonsense\r\n\r\n"),
+    "silence": lambda connection, number: read_request(connection) and read_request(connection),
+    "before TLS": lambda connection, number: (
+        read_request(connection) and connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+    ),
+}
+
+
+@pytest.mark.parametrize("way", DROPPED)
+@pytest.mark.parametrize("timeout", [0.2, httpx.Timeout(0.2)], ids=["number", "parts"])
+def test_what_a_tunnel_did_not_carry_was_not_sent(
+    say: Speaker, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(DROPPED[way]) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(APIConnectionError, match="of HTTPS_PROXY") as caught:
+            say(lambda client: client.whoami(), base_url=REMOTE, max_retries=0, timeout=timeout)
+    assert not caught.value.was_sent
+
+
+BAD_SOCKS: dict[str, Any] = {
+    "hangs up": lambda connection, number: connection.recv(99),
+    "nonsense": lambda connection, number: connection.recv(99) and connection.sendall(b"HTTP/1.1 400 Bad\r\n\r\n"),
+    "an unknown method": lambda connection, number: connection.recv(99) and connection.sendall(b"\x05\x09"),
+    "half a reply": lambda connection, number: connection.recv(99) and connection.sendall(b"\x05"),
+    "refuses": lambda connection, number: (
+        (connection.recv(99) and connection.sendall(b"\x05\x00"))
+        or (connection.recv(99) and connection.sendall(b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00"))
+    ),
+    "silence": lambda connection, number: connection.recv(99) and connection.recv(99),
+}
+
+
+@pytest.mark.parametrize("way", BAD_SOCKS)
+@pytest.mark.parametrize("timeout", [0.2, httpx.Timeout(0.2)], ids=["number", "parts"])
+def test_a_socks_proxy_that_fails_is_named_in_the_error(
+    say: Speaker, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(BAD_SOCKS[way]) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
+        with pytest.raises(APIConnectionError, match="of ALL_PROXY") as caught:
+            say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0, timeout=timeout)
+    assert not caught.value.was_sent
+
+
+def test_an_answer_of_a_proxy_itself_names_it(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(response(b"<h1>Who are you?</h1>", status="407 Proxy Authentication Required"))
+
+    with RawServer(refuse) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(
+            APIStatusError, match=f"perhaps that of the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"
+        ):
+            say(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 
 def test_a_custom_httpx_client_has_its_own_proxies(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,6 +399,30 @@ def test_a_server_that_does_not_speak_tls_is_an_error(say: Speaker, trusted: Non
         pytest.raises(APIConnectionError, match=r"\(ConnectError: .*SSL"),
     ):
         say(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"), max_retries=0)
+
+
+def test_a_kept_tls_connection_that_the_server_closes_properly_is_replaced_at_once(
+    say: Speaker, tls: ssl.SSLContext, trusted: None
+) -> None:
+    def handler(connection: Any, number: int) -> None:
+        read_request(connection)
+        connection.sendall(response())
+        if read_request(connection) is not None:
+            with suppress(OSError):
+                connection.unwrap()  # sends the alert that TLS asks for
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            return [client.whoami() for _ in range(2)]
+
+        async def calls_async() -> list[Any]:
+            return [await client.whoami() for _ in range(2)]
+
+        return calls_async()
+
+    with RawServer(handler, tls=tls) as server:
+        say(calls, base_url=server.url, max_retries=0)
+        assert server.connections == 2
 
 
 def test_nonsense_within_tls_is_an_error_of_the_library(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:

@@ -192,7 +192,27 @@ def end_lease(request: httpx.Request) -> None:
         lease.close()
 
 
-def _was_closed(connection: _Connection | _AsyncConnection, error: httpx.TransportError) -> bool:
+def _is_established(connection: _Connection | _AsyncConnection, route: Route) -> bool:
+    """Whether a connection has got so far that it may have sent the request: through its proxy, and through TLS."""
+    proxy, exchange = route.proxy, connection.network.exchange
+    if connection.network.stream is None:  # a mock of httpcore has answered; or there is an error that tells
+        return True
+    if exchange.handshakes < (route.url.scheme == "https") + (proxy is not None and proxy.url.scheme == "https"):
+        return False
+    if connection.was_used or proxy is None or not proxy.url.scheme.startswith("socks"):
+        return True
+    return exchange.reads >= (2 if proxy.auth is None else 3)  # a SOCKS proxy sends so many replies
+
+
+def _proxy_error(error: Exception, route: Route) -> httpx.ProxyError | None:
+    """The error of httpx for one of a SOCKS proxy, whose replies httpcore does not check before it uses them."""
+    is_of_socks = type(error).__module__.partition(".")[0] == "socksio" or isinstance(error, AssertionError)
+    if is_of_socks and route.proxy is not None and route.proxy.url.scheme.startswith("socks"):
+        return httpx.ProxyError(str(error) or "an unknown reply")
+    return None
+
+
+def _was_closed(connection: _Connection | _AsyncConnection, error: BaseException) -> bool:
     """Whether an error means that an idle connection turned out to be closed, so that the call can be sent again."""
     is_lost = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
     return is_lost and connection.was_used and not connection.network.exchange.received
@@ -210,12 +230,15 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         lease = request.extensions["lease"] = self._lease(request)
         connection = lease.take(self._idle_connection(request) or _Connection(self._route))
-        connection.network.exchange.begin(request.extensions.get("deadline"))
+        connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
         try:
             response = connection.handle_request(request)
-        except httpx.TransportError as error:
+        except BaseException as error:
+            request.extensions["was_sent"] = _is_established(connection, self._route)
             if _was_closed(connection, error):
                 raise KeptConnectionError(str(error)) from error
+            if isinstance(error, Exception) and (proxy_error := _proxy_error(error, self._route)) is not None:
+                raise proxy_error from error
             raise
         _check_own_response(connection)
         response.stream = _Body(cast("httpx.SyncByteStream", response.stream), lease)
@@ -271,12 +294,15 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         lease = request.extensions["lease"] = await self._lease(request)
         connection = lease.take(self._idle_connection(request) or _AsyncConnection(self._route))
-        connection.network.exchange.begin(request.extensions.get("deadline"))
+        connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
         try:
             response = await connection.handle_async_request(request)
-        except httpx.TransportError as error:
+        except BaseException as error:
+            request.extensions["was_sent"] = _is_established(connection, self._route)
             if _was_closed(connection, error):
                 raise KeptConnectionError(str(error)) from error
+            if isinstance(error, Exception) and (proxy_error := _proxy_error(error, self._route)) is not None:
+                raise proxy_error from error
             raise
         _check_own_response(connection)
         response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), lease)

@@ -29,7 +29,7 @@ from cstar._tls import start_tls, start_tls_async
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from cstar._tls import AsyncTLSStream, TLSStream
 
@@ -46,15 +46,25 @@ class Exchange:
 
     Attributes:
         deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
+        longest_wait: Seconds that a wait without a timeout may take, as those for a SOCKS proxy; `None` for no limit.
         reads: The number of reads since the exchange began.
-        received: Whether any bytes were received since then.
+        received: Whether any bytes were received since then, decrypted where there is TLS.
+        handshakes: The number of TLS handshakes on the connection so far.
     """
 
     def __init__(self) -> None:
-        self.begin(None)
+        self.handshakes: int = 0
+        self.begin(None, {})
 
-    def begin(self, deadline: float | None) -> None:
+    def begin(self, deadline: float | None, timeouts: Mapping[str, float | None]) -> None:
+        """Begin an exchange.
+
+        Args:
+            deadline: The end of the attempt.
+            timeouts: The timeouts of its waits, as httpx names them.
+        """
         self.deadline = deadline
+        self.longest_wait = None if timeouts.get("read") is None else timeouts.get("connect")
         self.reads = 0
         self.received = False
 
@@ -65,6 +75,8 @@ class Exchange:
             timeout: The longest wait, in seconds; `None` for no limit.
             error: The error to raise after the deadline.
         """
+        if timeout is None:
+            timeout = self.longest_wait
         if self.deadline is None:
             return timeout
         left = self.deadline - time.monotonic()
@@ -154,7 +166,7 @@ class Stream(_Stream, httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> TLSStream:
-        return start_tls(self, ssl_context, server_hostname, timeout)
+        return start_tls(self, ssl_context, server_hostname, timeout, self.exchange)
 
 
 class Network(httpcore.NetworkBackend):
@@ -282,11 +294,12 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
         error: type[httpcore.NetworkError],
     ) -> T:
         left = self.exchange.time_left(timeout, timeout_error)
+        limit = self.exchange.longest_wait if timeout is None else timeout
         try:
-            # A cancel scope around the whole attempt keeps the deadline.
-            if timeout is None or left != timeout:
+            # The whole attempt is cancelled at its deadline, so a wait that may last until then needs no timeout.
+            if left is None or left != limit:
                 return await operation()
-            with anyio.fail_after(timeout):
+            with anyio.fail_after(left):
                 return await operation()
         except TimeoutError as failure:
             raise timeout_error(str(failure)) from failure
@@ -299,9 +312,8 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncTLSStream:
-        return await start_tls_async(
-            self, ssl_context, server_hostname, self.exchange.time_left(timeout, httpcore.ConnectTimeout)
-        )
+        left = self.exchange.time_left(timeout, httpcore.ConnectTimeout)
+        return await start_tls_async(self, ssl_context, server_hostname, left, self.exchange)
 
 
 class AsyncNetwork(httpcore.AsyncNetworkBackend):

@@ -162,6 +162,7 @@ def _is_test_key(api_key: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether what is sent to this host stays on this machine."""
+    host = host.rstrip(".")
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

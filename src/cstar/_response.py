@@ -67,6 +67,7 @@ class ReceivedResponse:
         attempts: The number of attempts up to this one.
         after_lost_response: Whether the response to an earlier attempt was lost, which may have had its effect.
         discard_connection: Makes the connection unusable, for a response that belongs to another request.
+        proxy: The proxy that it may come from.
     """
 
     status_code: int
@@ -76,6 +77,7 @@ class ReceivedResponse:
     attempts: int = 1
     after_lost_response: bool = False
     discard_connection: Callable[[], object] | None = field(default=None, repr=False, compare=False)
+    proxy: str | None = None
 
     @property
     def is_success(self) -> bool:
@@ -259,10 +261,15 @@ def _message_without_envelope(response: ReceivedResponse, body: JsonValue) -> st
     if 300 <= response.status_code < 400 and (target := response.header("Location")):
         return f"it redirects to {target}, and redirects are not followed. Is base_url right?"
     if body is None:
-        return "the answer's body is empty, or could not be read" + _encoding_hint(response) + "."
+        hint = _encoding_hint(response) + ("" if response.proxy is None else f" ({_perhaps(response)})")
+        return f"the answer's body is empty, or could not be read{hint}."
     if isinstance(body, str):
-        return f"the answer is not JSON (perhaps a proxy's): {_excerpt(body)!r}."
+        return f"the answer is not JSON ({_perhaps(response)}): {_excerpt(body)!r}."
     return "the answer does not say why."
+
+
+def _perhaps(response: ReceivedResponse) -> str:
+    return f"perhaps that of {response.proxy}" if response.proxy else "perhaps a proxy's"
 
 
 def _excerpt(text: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote_to_bytes
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -18,20 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+_LONGEST_SOCKS_CREDENTIAL = 255  # RFC 1929
 
 
-class Proxy(NamedTuple):
+@dataclass(frozen=True)
+class Proxy:
     """A proxy.
 
     Attributes:
         setting: The environment variable that names it.
-        url: Its address, without user name and password.
+        url: Its address: scheme, host and port.
         auth: The user name and the password.
     """
 
     setting: str
     url: httpx.URL
-    auth: tuple[bytes, bytes] | None
+    auth: tuple[bytes, bytes] | None = field(repr=False)
 
     def __str__(self) -> str:
         return f"the proxy {self.url} of {self.setting}"
@@ -69,28 +74,40 @@ def _proxy_for(url: httpx.URL) -> Proxy | None:
         return None
     proxies = getproxies()
     name = f"{url.scheme}_proxy" if proxies.get(url.scheme) else "all_proxy"
-    address = proxies.get(url.scheme) or proxies.get("all")
-    if not address or proxy_bypass(url.host):
+    address = (proxies.get(url.scheme) or proxies.get("all") or "").strip()
+    port = url.port or (443 if url.scheme == "https" else 80)
+    if not address or proxy_bypass(f"{url.host}:{port}"):
         return None
     setting = next((each for each in (name, name.upper()) if os.environ.get(each)), "the system's proxy settings")
     return _parse_proxy(setting, address if "://" in address else f"http://{address}")
 
 
 def _parse_proxy(setting: str, address: str) -> Proxy:
-    # No message shows the address: it may hold a password.
-    try:
+    # No error shows the address, or refers to one that does: it may hold a password.
+    parts: tuple[str, str, int | None, str] | None = None
+    with suppress(httpx.InvalidURL, UnicodeError):
         url = httpx.URL(address)
-    except httpx.InvalidURL:
-        raise ConfigurationError(f"{setting} must be the URL of a proxy: its host or its port is invalid") from None
-    if (url.port or 0) > MAX_PORT:
-        raise ConfigurationError(f"{setting} must be the URL of a proxy: its port is above {MAX_PORT}")
-    if url.scheme not in _PROXY_SCHEMES or not url.host:
-        allowed = ", ".join(f"{scheme}://" for scheme in _PROXY_SCHEMES)
-        raise ConfigurationError(f"{setting} must be the URL of a proxy ({allowed}), not of a {url.scheme!r}")
-    if url.scheme.startswith("socks") and not _is_installed("socksio"):
+        url.host.encode("idna")  # as the socket will, with a worse message
+        if (url.port or 0) <= MAX_PORT and url.host.strip(".") and url.raw_path in {b"", b"/"} and not url.fragment:
+            parts = url.scheme, url.host, url.port, url.userinfo.decode()
+    if parts is None:
+        raise ConfigurationError(
+            f"{setting} must be the URL of a proxy, such as 'http://proxy.example:3128', and its host or its port is "
+            "invalid, or something follows them (in a password, percent-encode '#', '/', '?' and '@')"
+        )
+    scheme, host, port, userinfo = parts
+    if scheme not in _PROXY_SCHEMES:
+        allowed = ", ".join(f"{each}://" for each in _PROXY_SCHEMES)
+        raise ConfigurationError(f"{setting} must be the URL of a proxy ({allowed}), not of a {scheme!r}")
+    is_socks = scheme.startswith("socks")
+    if is_socks and not _is_installed("socksio"):
         raise ConfigurationError(f"{setting} names a SOCKS proxy, which needs a package: pip install 'httpx[socks]'")
-    auth = (url.username.encode(), url.password.encode()) if url.userinfo else None
-    return Proxy(setting, url.copy_with(username=None, password=None), auth)
+    user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
+    if is_socks and max(len(user), len(password)) > _LONGEST_SOCKS_CREDENTIAL:
+        raise ConfigurationError(
+            f"{setting} must have a user name and a password of at most {_LONGEST_SOCKS_CREDENTIAL} bytes"
+        )
+    return Proxy(setting, httpx.URL(scheme=scheme, host=host, port=port), (user, password) if userinfo else None)
 
 
 def _is_installed(package: str) -> bool:

@@ -7,7 +7,7 @@ TLS to a proxy can carry TLS to the API.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 import httpcore
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 T = TypeVar("T")
+
+
+class Exchange(Protocol):
+    """What TLS notes of a connection: see `cstar._network.Exchange`."""
+
+    received: bool
+    handshakes: int
+
 
 READ_SIZE = 64 * 1024
 
@@ -60,9 +68,10 @@ class _TLS:
 class TLSStream(httpcore.NetworkStream):
     """TLS over another stream."""
 
-    def __init__(self, stream: httpcore.NetworkStream, tls: _TLS) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, tls: _TLS, exchange: Exchange) -> None:
         self._stream = stream
         self._tls = tls
+        self._exchange = exchange
 
     def run(self, operation: Callable[[], T], timeout: float | None) -> T:
         """Perform an operation of the SSL object, with the I/O that it needs."""
@@ -82,7 +91,13 @@ class TLSStream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.run(lambda: self._tls.read(max_bytes), timeout)
+        received, data = self._exchange.received, b""
+        try:
+            data = self.run(lambda: self._tls.read(max_bytes), timeout)
+        finally:
+            # The stream below has counted bytes of TLS, such as the alert that the connection is closed.
+            self._exchange.received = received or bool(data)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
@@ -94,32 +109,39 @@ class TLSStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> TLSStream:
-        return start_tls(self, ssl_context, server_hostname, timeout)
+        return start_tls(self, ssl_context, server_hostname, timeout, self._exchange)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
         return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
 
 
 def start_tls(
-    stream: httpcore.NetworkStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    stream: httpcore.NetworkStream,
+    context: ssl.SSLContext,
+    server_hostname: str | None,
+    timeout: float | None,
+    exchange: Exchange,
 ) -> TLSStream:
+    """Perform the handshake of a client."""
     tls = _TLS(context, server_hostname)
-    secure = TLSStream(stream, tls)
+    secure = TLSStream(stream, tls, exchange)
     try:
         secure.run(tls.object.do_handshake, timeout)
     except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
         raise httpcore.ConnectTimeout(str(error)) from error
     except httpcore.NetworkError as error:
         raise httpcore.ConnectError(str(error)) from error
+    exchange.handshakes += 1
     return secure
 
 
 class AsyncTLSStream(httpcore.AsyncNetworkStream):
     """TLS over another async stream."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, tls: _TLS) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, tls: _TLS, exchange: Exchange) -> None:
         self._stream = stream
         self._tls = tls
+        self._exchange = exchange
 
     async def run(self, operation: Callable[[], T], timeout: float | None) -> T:
         """Perform an operation of the SSL object, with the I/O that it needs."""
@@ -139,7 +161,13 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self.run(lambda: self._tls.read(max_bytes), timeout)
+        received, data = self._exchange.received, b""
+        try:
+            data = await self.run(lambda: self._tls.read(max_bytes), timeout)
+        finally:
+            # The stream below has counted bytes of TLS, such as the alert that the connection is closed.
+            self._exchange.received = received or bool(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
@@ -151,17 +179,22 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncTLSStream:
-        return await start_tls_async(self, ssl_context, server_hostname, timeout)
+        return await start_tls_async(self, ssl_context, server_hostname, timeout, self._exchange)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
         return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
 
 
 async def start_tls_async(
-    stream: httpcore.AsyncNetworkStream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    stream: httpcore.AsyncNetworkStream,
+    context: ssl.SSLContext,
+    server_hostname: str | None,
+    timeout: float | None,
+    exchange: Exchange,
 ) -> AsyncTLSStream:
+    """Perform the handshake of a client."""
     tls = _TLS(context, server_hostname)
-    secure = AsyncTLSStream(stream, tls)
+    secure = AsyncTLSStream(stream, tls, exchange)
     try:
         with anyio.fail_after(timeout):
             await secure.run(tls.object.do_handshake, None)
@@ -169,4 +202,5 @@ async def start_tls_async(
         raise httpcore.ConnectTimeout(str(error)) from error
     except httpcore.NetworkError as error:
         raise httpcore.ConnectError(str(error)) from error
+    exchange.handshakes += 1
     return secure

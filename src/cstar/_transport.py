@@ -121,6 +121,7 @@ class _BaseTransport(Generic[ClientsT]):
             state.attempts,
             state.lost_response,
             None if stream is None else partial(_shut_down, stream),
+            self.clients.proxy,
         )
         state.lost_response = state.lost_response or is_lost_response(received)
         self.budget.learn(response.headers)
@@ -146,7 +147,11 @@ class _BaseTransport(Generic[ClientsT]):
         )
 
     def _on_error(
-        self, state: CallState, error: httpx.HTTPError | httpx.InvalidURL, response: httpx.Response | None
+        self,
+        state: CallState,
+        error: httpx.HTTPError | httpx.InvalidURL,
+        request: httpx.Request,
+        response: httpx.Response | None,
     ) -> Outcome:
         """An attempt ended with an error of httpx. A few of these mean a response after all.
 
@@ -166,7 +171,8 @@ class _BaseTransport(Generic[ClientsT]):
         # A response with an error status says what happened without its body, too.
         if response is not None and (not response.is_success or isinstance(error, httpx.DecodingError)):
             return self._on_response(state, response, b"")
-        if _was_sent(error):
+        # Our own connections know how far they got.
+        if request.extensions.get("was_sent", True) and _was_sent(error):
             state.was_sent = state.lost_response = True
         state.needs_new_connection = isinstance(error, KeptConnectionError)
         _log_attempt(state, type(error).__name__, error_type=type(error).__name__)
@@ -189,7 +195,7 @@ class _BaseTransport(Generic[ClientsT]):
             sentence += self._time_limit(state)
         if state.attempts > 1:
             sentence += f" after {state.attempts} attempts"
-        reason = _reason(error).replace(self.options.api_key, REDACTED)
+        reason = "".join(filter(str.isprintable, _reason(error))).replace(self.options.api_key, REDACTED)
         sentence += f" ({name}: {reason})." if reason else f" ({name})."
         if call.idempotency_key is not None and state.was_sent:
             sentence += " It may have been carried out: repeating it with this error's idempotency_key is safe."
@@ -330,7 +336,7 @@ class Transport(_BaseTransport[HttpClients]):
             response = http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
             content = _read(response, state)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return self._on_error(state, error, response)
+            return self._on_error(state, error, request, response)
         except (BodyRefusedError, MemoryError) as refused:
             raise self._on_refused(state, response, refused) from None
         finally:
@@ -439,14 +445,14 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         try:
             content = await self._exchange(state, http, request, responses)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return self._on_error(state, error, responses[0] if responses else None)
+            return self._on_error(state, error, request, responses[0] if responses else None)
         except (BodyRefusedError, MemoryError) as refused:
             raise self._on_refused(state, responses[0] if responses else None, refused) from None
         except Exception as error:
             if (mapped := _aiohttp.as_httpx_error(error)) is None:
                 raise
             mapped.request = request
-            return self._on_error(state, mapped, responses[0] if responses else None)
+            return self._on_error(state, mapped, request, responses[0] if responses else None)
         finally:
             end_lease(request)
         return self._on_response(state, responses[0], content)
