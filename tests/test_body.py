@@ -255,3 +255,54 @@ def test_an_endless_body_of_a_custom_transport_is_refused(kind: str) -> None:
     own = say.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=Endless())))
     with pytest.raises(APIResponseValidationError, match="it has more than the 67108864 bytes"):
         say(lambda client: client.whoami(), http_client=own)
+
+
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # of deflate: it unpacks to nothing
+
+
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        (gzip.compress(b"")[:10], EMPTY_BLOCK * 200_000),
+        (b"no gzip at all", bytes(1_000_000)),
+        (gzip.compress(b"{}"), bytes(1_000_000)),
+    ],
+    ids=["that unpack to nothing", "that cannot be unpacked", "behind the end"],
+)
+def test_bytes_count_though_they_unpack_to_nothing(start: bytes, rest: bytes) -> None:
+    with pytest.raises(BodyRefusedError):
+        body_of("gzip", [start, *itertools.repeat(rest, MAX_BODY_SIZE // len(rest) + 1)])
+
+
+def test_what_follows_the_end_of_a_compressed_body_is_ignored() -> None:
+    assert body_of("gzip", [gzip.compress(b"{}"), b"rest", b"more"]) == b"{}"
+
+
+def test_a_body_that_was_refused_takes_no_more_and_says_so_once() -> None:
+    body = Body(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.SyncByteStream()))
+    sent = gzip.compress(bytes(MAX_BODY_SIZE + 1), 1)
+    with pytest.raises(BodyRefusedError):
+        body.feed(sent)
+    body.feed(sent)
+    assert body.content == b""
+
+
+def test_a_bomb_in_small_pieces_is_refused_once(say: Speaker) -> None:
+    bomb = gzip.compress(bytes(MAX_BODY_SIZE * 2), 1)
+
+    def handler(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for start in range(0, len(bomb), 200):
+            connection.sendall(b"c8\r\n" + bomb[start : start + 200].ljust(200) + b"\r\n")
+
+    with RawServer(handler) as server, pytest.raises(APIResponseValidationError, match="more than the 67108864 bytes"):
+        say(lambda client: client.whoami(), base_url=server.url)
+
+
+def test_the_body_of_an_error_is_text_and_cut_if_it_is_large(wire: respx.Router, say: Speaker) -> None:
+    wire.get("/auth/whoami").respond(404, content=b"[" + b"[]," * 1_000_000 + b"[]]")
+    with pytest.raises(APIStatusError) as caught:
+        say(lambda client: client.whoami())
+    assert isinstance(caught.value.body, str)
+    assert len(caught.value.body) == 1024 * 1024

@@ -24,6 +24,7 @@ import pytest
 
 from cstar import (
     APIConnectionError,
+    APIResponseValidationError,
     AsyncCstar,
     Attempt,
     BadRequestError,
@@ -430,6 +431,36 @@ def test_a_copy_of_a_subclass_has_its_attributes(copied: Any) -> None:
     assert (type(twin), twin.team_id, twin.region) == (Team, "t", "eu")
 
 
+def test_a_derived_client_has_the_attributes_of_a_subclass() -> None:
+    derived = Team("t", "eu").with_options(timeout=1)
+    assert (type(derived), derived.team_id, derived.region) == (Team, "t", "eu")
+
+
+class Locked(Cstar):
+    """A subclass that leaves out what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__(KEY)
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+
+class Rebuilt(Cstar):
+    """A subclass with a way of its own to be copied."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Rebuilt, (KEY,)
+
+
+@COPIES
+def test_a_subclass_may_say_how_it_is_copied(copied: Any) -> None:
+    assert not hasattr(copied(Locked()), "lock")
+    assert copied(Locked())._transport.options.api_key == KEY
+    assert type(copied(Rebuilt(KEY))) is Rebuilt
+
+
 @BOTH
 @COPIES
 def test_a_resource_and_its_bound_methods_can_be_copied(build: Any, copied: Any) -> None:
@@ -520,6 +551,14 @@ def test_on_attempt_is_called_when_a_call_fails(wire: respx.Router, say: Speaker
     with pytest.raises(NotFoundError):
         say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(404, None)]
+
+
+def test_on_attempt_is_called_with_a_response_that_is_refused(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(200, headers={"Content-Length": "99999999"})
+    attempts: list[Attempt] = []
+    with pytest.raises(APIResponseValidationError):
+        say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
+    assert [(each.status_code, each.retry_wait) for each in attempts] == [(200, None)]
 
 
 def test_an_exception_of_on_attempt_does_not_cost_the_response(

@@ -225,6 +225,14 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
     assert not error.was_sent
 
 
+def test_a_call_that_never_had_a_connection_was_not_sent(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
+    with RawServer(lambda connection, number: time.sleep(1)) as server:
+        options = {"base_url": server.url, "timeout": 0.2, "max_retries": 0}
+        results = say(lambda client: simultaneously(client, 5), **options)
+    assert sorted(each.was_sent for each in results) == [False] * 4 + [True]
+
+
 @BACKENDS
 def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
     backend: str, monkeypatch: pytest.MonkeyPatch
@@ -446,6 +454,37 @@ def test_a_kept_connection_that_was_reset_is_not_used(say: Speaker) -> None:
     with RawServer(handler) as server:
         assert say(calls, base_url=server.url).attempts == 1
         assert server.connections == 2
+
+
+def test_a_response_that_began_before_its_request_is_given_to_nobody(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        rest = b""
+        while (head := read_request(connection)) is not None:
+            name = head.split(b" ")[1].rpartition(b"/")[2].decode()
+            answer = response(json.dumps(ok({"name": name})).encode())
+            connection.sendall(rest + answer + answer[:20])
+            rest = answer[20:]
+
+    def calls(client: Any) -> Any:
+        if isinstance(client, Cstar):
+            return [client.request("GET", f"/{number}")["data"]["name"] for number in range(5)]
+
+        async def calls_async() -> list[str]:
+            return [(await client.request("GET", f"/{number}"))["data"]["name"] for number in range(5)]
+
+        return calls_async()
+
+    with RawServer(handler) as server:
+        assert say(calls, base_url=server.url, max_retries=0) == list("01234")
+
+
+def test_bytes_behind_a_response_do_not_cost_the_next_call(say: Speaker) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response() + b"null")
+
+    with RawServer(handler) as server:
+        say(twice, base_url=server.url, max_retries=0)
 
 
 # ── Cancelled, interrupted, dropped ──────────────────────────────────────────────────────────────────────────────────

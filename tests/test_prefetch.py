@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -678,3 +678,23 @@ def test_prefetch_is_a_number_of_pages(say: Speaker, prefetch: Any) -> None:
 def test_gapless_is_true_or_false(say: Speaker, gapless: Any) -> None:
     with pytest.raises(InvalidParameterError, match="gapless must be True or False"):
         say(lambda client: client.customers.list(TEAM, gapless=gapless))
+
+
+def test_an_interrupt_as_a_thread_starts_gives_its_reservation_back_once(
+    session_box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "cstar-prefetch":
+            raise KeyboardInterrupt
+
+    with Cstar(session_box.api_key, base_url=session_box.url) as client:
+        rows = iter(client.customers.list(session_box.team_id, page_size=1, prefetch=2))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with suppress(KeyboardInterrupt):
+                list(rows)
+        rows.close()
+        assert not any(client._transport.budget._reserved.values())

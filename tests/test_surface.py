@@ -238,6 +238,23 @@ def test_a_double_has_what_a_client_has(build: type) -> None:
             double.custommers  # noqa: B018
 
 
+@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+def test_an_autospecced_client_takes_the_calls_of_its_resources(build: type) -> None:
+    double = create_autospec(build, instance=True)
+    double.customers.get.return_value = "Jane"
+    call = double.customers.get("t", "cus_1")
+    assert inspect.isawaitable(call) == (build is AsyncCstar)
+    if inspect.isawaitable(call):
+        call.close()
+    with pytest.raises(TypeError):
+        double.customers.get("t", customer="cus_1")
+
+
+def test_the_hints_of_what_callers_receive_resolve_at_run_time() -> None:
+    for received in (cstar.Attempt, cstar.RateLimit, cstar.APIStatusError.__init__, cstar.APIConnectionError.__init__):
+        typing.get_type_hints(received)
+
+
 def test_a_method_of_a_resource_can_be_replaced_by_a_double() -> None:
     client = Cstar(KEY)
     client.customers.get = Mock(return_value="Jane")  # type: ignore[method-assign]

@@ -228,7 +228,7 @@ def test_of_two_addresses_that_answer_at_once_one_connection_is_kept(
 
 
 @pytest.mark.parametrize("waits_to", ["connect", "send", "receive"])
-@pytest.mark.parametrize("error", [TimeoutError(), type("Interrupt", (OSError,), {})("time is up")], ids=repr)
+@pytest.mark.parametrize("error", [TimeoutError(), TimeoutError("time is up"), ConnectionError("time is up")], ids=repr)
 def test_an_error_of_a_signal_handler_is_no_error_of_the_connection(
     waits_to: str, error: Exception, deaf_port: int
 ) -> None:
@@ -248,6 +248,57 @@ def test_an_error_of_a_signal_handler_is_no_error_of_the_connection(
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert caught.value is error
+
+
+def test_an_error_of_a_signal_handler_is_none_of_the_resolution(addresses: Any) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise TimeoutError("time is up")
+
+    over = threading.Event()
+    addresses(lambda: [9] * over.wait(5))
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(TimeoutError, match="time is up"):
+            Cstar(KEY, base_url="http://api.cstar.test").whoami()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        over.set()
+
+
+def test_a_program_does_not_wait_for_a_resolution_that_it_has_given_up(addresses: Any) -> None:
+    over = threading.Event()
+    addresses(lambda: [9] * over.wait(5))
+    started = time.monotonic()
+    time_out(Speaker("asyncio"), base_url="http://api.cstar.test", timeout=TIMEOUT)
+    assert time.monotonic() - started < 2
+    over.set()
+
+
+def test_an_address_of_a_kind_that_the_machine_lacks_leaves_the_others(
+    say: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+    with RawServer() as server:
+
+        def fake(host: Any, *arguments: Any, **options: Any) -> Any:
+            if host != "api.cstar.test" or options.get("flags"):
+                return resolve(host, *arguments, **options)
+            return [
+                (family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)) for family in (9999, socket.AF_INET)
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", fake)
+        say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
+
+
+def test_the_time_to_connect_is_for_all_addresses_together(say: Speaker, deaf_port: int, addresses: Any) -> None:
+    addresses(lambda: [deaf_port] * 4)
+    started = time.monotonic()
+    error = time_out(say, base_url="http://api.cstar.test", timeout=httpx.Timeout(5, connect=0.3))
+    assert time.monotonic() - started < 1
+    assert "ConnectTimeout" in str(error)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -15,6 +15,8 @@ ACCEPT_ENCODING = "gzip, deflate"
 
 
 class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
@@ -39,8 +41,9 @@ class Body:
     def __init__(self, response: httpx.Response) -> None:
         self.is_read: bool = response.is_stream_consumed
         self.is_faulty: bool = False
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._content = bytearray()
+        self._received = 0
+        self._is_refused = False
         self._encoding = ""
         self._start = b""
         self._decompressor: _Decompressor | None = None
@@ -58,12 +61,15 @@ class Body:
             raise BodyRefusedError(f"its encoding is {self._encoding!r}, and only {ACCEPT_ENCODING!r} was asked for")
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes received.
+        """Take the next bytes received; none after a refusal.
 
         Raises:
             BodyRefusedError: The body is too large.
         """
-        if not self._encoding:
+        self._received += len(chunk)
+        if self._is_refused or self._received > MAX_BODY_SIZE:
+            self._refuse()
+        elif not self._encoding:
             self._add(chunk)
         elif not self.is_faulty:
             if self._decompressor is None:
@@ -71,25 +77,28 @@ class Body:
                 if len(chunk) < 2:
                     return
                 self._decompressor = zlib.decompressobj(self._window_bits(chunk))
-            try:
-                self._add(self._decompressor.decompress(chunk, MAX_BODY_SIZE + 1 - self._size))
-            except zlib.error:
-                self.is_faulty = True
+            # What follows the end of the compressed data is ignored.
+            if not self._decompressor.eof:
+                try:
+                    self._add(self._decompressor.decompress(chunk, MAX_BODY_SIZE + 1 - len(self._content)))
+                except zlib.error:
+                    self.is_faulty = True
 
     @property
     def content(self) -> bytes:
         """The whole body; nothing where it cannot be decompressed."""
-        if self.is_faulty or not self._chunks:
-            return b""
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        return b"" if self.is_faulty else bytes(self._content)
 
     def _add(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > MAX_BODY_SIZE:
-            self._chunks.clear()
+        self._content += data
+        if len(self._content) > MAX_BODY_SIZE:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._content.clear()
+        if not self._is_refused:
+            self._is_refused = True
             raise BodyRefusedError(f"it has more than the {MAX_BODY_SIZE} bytes that are accepted")
-        if data:
-            self._chunks.append(data)
 
     def _window_bits(self, start: bytes) -> int:
         if self._encoding != "deflate":

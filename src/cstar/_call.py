@@ -58,7 +58,8 @@ def _are_different_emails(sent: str, received: str) -> bool:
 
 def _id_form(id: str) -> str:
     """The form of an id: `"uuid"`, or its prefix, such as `"cus"`."""
-    return "uuid" if _UUID.fullmatch(id.lower()) else id.partition("_")[0] if "_" in id else ""
+    lower = id.lower()
+    return "uuid" if _UUID.fullmatch(lower) else lower.partition("_")[0] if "_" in lower else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import httpx
 import pydantic
@@ -82,6 +84,37 @@ def _parser_of(cast_to: type[T]) -> Callable[[bytes], T]:
         ) from None
 
 
+if TYPE_CHECKING:
+    _resource = cached_property
+else:
+
+    class _resource(cached_property):  # noqa: N801 - a decorator
+        """A resource of a client. In the class, it is an empty one, so that `create_autospec` knows what it can do."""
+
+        def __get__(self, instance: object, owner: type | None = None) -> object:
+            if instance is None:
+                return object.__new__(typing.get_type_hints(self.func)["return"])
+            return super().__get__(instance, owner)
+
+
+def _without_resources(client: object, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a client, without the resources, which belong to its transport."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if not isinstance(inspect.getattr_static(type(client), name, None), cached_property)
+    }
+
+
+def _slots_of(client: object) -> list[str]:
+    """The names of the attributes that a subclass keeps in slots."""
+    slots: list[str] = []
+    for cls in type(client).__mro__:
+        names: str | Iterable[str] = vars(cls).get("__slots__", ())
+        slots += [names] if isinstance(names, str) else names
+    return [name for name in slots if name not in {"__dict__", "__weakref__"} and hasattr(client, name)]
+
+
 class _Client(Generic[TransportT]):
     """What both clients are besides their calls: checked options that can be changed, shown and pickled."""
 
@@ -133,23 +166,23 @@ class _Client(Generic[TransportT]):
     def _over(self, transport: TransportT, **changes: object) -> Self:
         """This client over another transport."""
         client = object.__new__(type(self))
-        client.__dict__.update(self._attributes(), _transport=transport, **changes)
+        for name in _slots_of(self):
+            object.__setattr__(client, name, getattr(self, name))
+        client.__dict__.update(_without_resources(self, vars(self)), _transport=transport, **changes)
         return client
 
-    def _attributes(self) -> dict[str, Any]:
-        """The attributes, without the resources, which belong to the transport."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if not isinstance(getattr(type(self), name, None), cached_property)
-        }
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:  # noqa: ANN401 - SupportsIndex, which is of no use here
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - SupportsIndex, which is of no use here
+        reduced: Any = super().__reduce_ex__(max(2, protocol))
+        if type(self).__reduce__ is not object.__reduce__:
+            return reduced  # a subclass has a way of its own
         # A copy has connections of its own. All that a subclass adds is kept, in slots, too.
-        reduced = cast("tuple[Any, ...]", super().__reduce_ex__(max(2, protocol)))
-        make, arguments, state = reduced[:3]
-        attributes = {**self._attributes(), "_transport": copy.copy(self._transport)}
-        return make, arguments, (attributes, state[1]) if isinstance(state, tuple) else attributes
+        make, arguments = reduced[:2]
+        state: Any = reduced[2]
+        has_slots = isinstance(state, tuple)
+        attributes = _without_resources(self, cast("dict[str, Any]", state[0] if has_slots else state))
+        if "_transport" in attributes:
+            attributes["_transport"] = copy.copy(self._transport)
+        return make, arguments, (attributes, state[1]) if has_slots else attributes
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self._transport.options.base_url!r})"
@@ -218,7 +251,7 @@ class Cstar(_Client[Transport], Resource):
         configure_from_environment()
         Resource.__init__(self, Transport.build(options, http_client))
 
-    @cached_property
+    @_resource
     def customers(self) -> Customers:
         """The customers of a team."""
         return Customers(self._transport)
@@ -445,7 +478,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         configure_from_environment()
         AsyncResource.__init__(self, AsyncTransport.build(options, http_client))
 
-    @cached_property
+    @_resource
     def customers(self) -> AsyncCustomers:
         """The customers of a team."""
         return AsyncCustomers(self._transport)

@@ -195,8 +195,8 @@ def end_lease(request: httpx.Request) -> None:
 def _is_established(connection: _Connection | _AsyncConnection, route: Route) -> bool:
     """Whether a connection has got so far that it may have sent the request: through its proxy, and through TLS."""
     proxy, exchange = route.proxy, connection.network.exchange
-    if connection.network.stream is None:  # a mock of httpcore has answered; or there is an error that tells
-        return True
+    if connection.network.stream is None:
+        return not connection.network.is_used  # a mock of httpcore takes a request without a connection
     if exchange.handshakes < (route.url.scheme == "https") + (proxy is not None and proxy.url.scheme == "https"):
         return False
     if connection.was_used or proxy is None or not proxy.url.scheme.startswith("socks"):
@@ -214,20 +214,30 @@ def _proxy_error(error: Exception, route: Route) -> httpx.ProxyError | None:
 
 def _was_closed(connection: _Connection | _AsyncConnection, error: BaseException) -> bool:
     """Whether an error means that an idle connection turned out to be closed, so that the call can be sent again."""
-    is_lost = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
-    return is_lost and connection.was_used and not connection.network.exchange.received
+    if not connection.was_used:
+        return False
+    # What is no response may follow bytes that came with the response before.
+    if isinstance(error, httpx.RemoteProtocolError):
+        return True
+    return isinstance(error, httpx.NetworkError) and not _is_in_step(connection)
 
 
 def _check_own_response(connection: _Connection | _AsyncConnection) -> None:
-    if connection.was_used and connection.network.exchange.reads == 0:
-        # It was received with the response to the request before.
-        raise KeptConnectionError("the connection held a response before the request was sent")
+    if connection.was_used and not _is_in_step(connection):
+        raise KeptConnectionError("the connection held a part of a response before the request was sent")
+
+
+def _is_in_step(connection: _Connection | _AsyncConnection) -> bool:
+    """Whether what was received since the request begins as a response. Else, a response had begun before."""
+    head = connection.network.exchange.head
+    return head != b"" and b"HTTP/".startswith(head)
 
 
 class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
     """The connections of `Cstar`, as a transport of its httpx client."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["was_sent"] = False
         lease = request.extensions["lease"] = self._lease(request)
         connection = lease.take(self._idle_connection(request) or _Connection(self._route))
         connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
@@ -240,6 +250,7 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
             if isinstance(error, Exception) and (proxy_error := _proxy_error(error, self._route)) is not None:
                 raise proxy_error from error
             raise
+        request.extensions["was_sent"] = True
         _check_own_response(connection)
         response.stream = _Body(cast("httpx.SyncByteStream", response.stream), lease)
         return response
@@ -292,6 +303,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
         self._waiting: deque[anyio.Event] = deque()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["was_sent"] = False
         lease = request.extensions["lease"] = await self._lease(request)
         connection = lease.take(self._idle_connection(request) or _AsyncConnection(self._route))
         connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
@@ -304,6 +316,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
             if isinstance(error, Exception) and (proxy_error := _proxy_error(error, self._route)) is not None:
                 raise proxy_error from error
             raise
+        request.extensions["was_sent"] = True
         _check_own_response(connection)
         response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), lease)
         return response

@@ -16,8 +16,6 @@ import socket
 import threading
 import time
 import weakref
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -25,7 +23,7 @@ import anyio
 import httpcore
 
 from cstar._event_loop import running_loop
-from cstar._tls import start_tls, start_tls_async
+from cstar._tls import HEAD_SIZE, start_tls, start_tls_async
 
 if TYPE_CHECKING:
     import ssl
@@ -48,7 +46,7 @@ class Exchange:
         deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
         longest_wait: Seconds that a wait without a timeout may take, as those for a SOCKS proxy; `None` for no limit.
         reads: The number of reads since the exchange began.
-        received: Whether any bytes were received since then, decrypted where there is TLS.
+        head: The first bytes received since then, decrypted where there is TLS.
         handshakes: The number of TLS handshakes on the connection so far.
     """
 
@@ -66,7 +64,7 @@ class Exchange:
         self.deadline = deadline
         self.longest_wait = None if timeouts.get("read") is None else timeouts.get("connect")
         self.reads = 0
-        self.received = False
+        self.head = b""
 
     def time_left(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
         """The timeout of the next wait, in seconds.
@@ -114,20 +112,23 @@ class _Stream:
 
     def _received(self, data: bytes) -> bytes:
         self.exchange.reads += 1
-        self.exchange.received = self.exchange.received or bool(data)
+        self.exchange.head = self.exchange.head or data[:HEAD_SIZE]
         return data
 
 
 def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
     """Make a connection unusable, on any network backend; a read that waits on it returns at once."""
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):
         stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def _is_from_signal_handler(error: OSError) -> bool:
-    # A signal handler may raise an OSError, too, such as a TimeoutError. Those of sockets always have arguments and are
-    # never of a class from another module.
-    return not error.args or type(error).__module__ not in {"builtins", "socket", "ssl"}
+    # A signal handler may raise an OSError, too, such as a TimeoutError. It does so in a frame of the program's.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] not in {"", "cstar", "gevent", "eventlet", "socket", "ssl"}
 
 
 # ── Sync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,11 +176,13 @@ class Network(httpcore.NetworkBackend):
     Attributes:
         exchange: The request and response under way.
         stream: The TCP connection, once there is one.
+        is_used: Whether a connection was asked for. A mock of httpcore does not.
     """
 
     def __init__(self) -> None:
         self.exchange: Exchange = Exchange()
         self.stream: Stream | None = None
+        self.is_used: bool = False
 
     def connect_tcp(
         self,
@@ -189,18 +192,19 @@ class Network(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> Stream:
+        self.is_used = True
+        end = None if timeout is None else time.monotonic() + timeout
         try:
-            addresses = _resolve(host, port, self.exchange.time_left(timeout, httpcore.ConnectTimeout))
+            addresses = _resolve(host, port, self._time_left(end))
             for place, (family, kind, protocol, _, address) in enumerate(addresses):
-                sock = socket.socket(family, kind, protocol)
-                stream = self.stream = Stream(sock, self.exchange)
+                left = self._time_left(end)
                 try:
-                    left = self.exchange.time_left(timeout, httpcore.ConnectTimeout)
+                    stream = self.stream = Stream(socket.socket(family, kind, protocol), self.exchange)
                     # An address that does not answer leaves time for the others.
-                    sock.settimeout(None if left is None else left / (len(addresses) - place))
-                    sock.connect(address)
+                    stream.socket.settimeout(None if left is None else left / (len(addresses) - place))
+                    stream.socket.connect(address)
                 except OSError as error:
-                    stream.close()
+                    self.close()
                     if place == len(addresses) - 1 or _is_from_signal_handler(error):
                         raise
                 else:
@@ -213,6 +217,18 @@ class Network(httpcore.NetworkBackend):
             ) from error
         raise httpcore.ConnectError(f"{host} has no address")
 
+    def _time_left(self, end: float | None) -> float | None:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            raise httpcore.ConnectTimeout("timed out")
+        return self.exchange.time_left(left, httpcore.ConnectTimeout)
+
+    def close(self) -> None:
+        """Close the connection; it is then as one that was never made."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.close()
+
 
 def _numeric_addresses(host: str, port: int) -> Sequence[Address]:
     with suppress(socket.gaierror):
@@ -220,26 +236,40 @@ def _numeric_addresses(host: str, port: int) -> Sequence[Address]:
     return []
 
 
+class _Lookup:
+    """The resolution of a name in a thread that can be abandoned, because the system's resolver takes no timeout."""
+
+    def __init__(self, host: str, port: int, done: Callable[[], object]) -> None:
+        self._host, self._port, self._done = host, port, done
+        self._addresses: Sequence[Address] = []
+        self._error: Exception | None = None
+        try:
+            threading.Thread(target=self._run, name="cstar-resolver", daemon=True).start()
+        except RuntimeError:  # no further thread, as when the interpreter shuts down
+            self._run()
+
+    def _run(self) -> None:
+        try:
+            self._addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except Exception as error:
+            self._error = error
+        self._done()
+
+    def result(self) -> Sequence[Address]:
+        error, self._error = self._error, None  # it refers to this frame
+        if error is not None:
+            raise error.with_traceback(None)
+        return self._addresses
+
+
 def _resolve(host: str, port: int, timeout: float | None) -> Sequence[Address]:
-    # The system's resolver takes no timeout, so it runs in a thread that can be abandoned.
     if addresses := _numeric_addresses(host, port):
         return addresses
-    found: Future[Sequence[Address]] = Future()
-
-    def look_up() -> None:
-        try:
-            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except BaseException as error:
-            found.set_exception(error)
-
-    try:
-        threading.Thread(target=look_up, name="cstar-resolver", daemon=True).start()
-    except RuntimeError:  # no further thread, as when the interpreter shuts down
-        look_up()
-    try:
-        return found.result(timeout)
-    except FutureTimeoutError:
-        raise TimeoutError(f"{host} was not resolved in time") from None
+    done = threading.Event()
+    lookup = _Lookup(host, port, done.set)
+    if not done.wait(timeout):
+        raise TimeoutError(f"{host} was not resolved in time")
+    return lookup.result()
 
 
 # ── Async ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -316,12 +346,27 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
         return await start_tls_async(self, ssl_context, server_hostname, left, self.exchange)
 
 
+async def _resolve_async(host: str, port: int) -> Sequence[Address]:
+    done = anyio.Event()
+    loop: Any = running_loop()
+    call_in_loop = loop.call_soon_threadsafe if isinstance(loop, asyncio.AbstractEventLoop) else loop.run_sync_soon
+
+    def notify() -> None:
+        with suppress(Exception):  # the event loop has ended
+            call_in_loop(done.set)
+
+    lookup = _Lookup(host, port, notify)
+    await done.wait()
+    return lookup.result()
+
+
 class AsyncNetwork(httpcore.AsyncNetworkBackend):
     """The network of one connection of the async client; see `Network`."""
 
     def __init__(self) -> None:
         self.exchange: Exchange = Exchange()
         self.stream: AsyncStream | None = None
+        self.is_used: bool = False
 
     async def connect_tcp(
         self,
@@ -331,11 +376,10 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> AsyncStream:
+        self.is_used = True
         try:
             with anyio.fail_after(self.exchange.time_left(timeout, httpcore.ConnectTimeout)):
-                addresses = _numeric_addresses(host, port) or await anyio.getaddrinfo(
-                    host, port, type=socket.SOCK_STREAM
-                )
+                addresses = _numeric_addresses(host, port) or await _resolve_async(host, port)
                 self.stream = await self._connect_first(addresses)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error

@@ -130,6 +130,13 @@ class Ahead(Generic[T]):
         # The thread must not hold on to us, or a walk that is dropped would never be collected.
         transport, call = self._leavable, self._listing.page(ask)
         slots, left, threads = self._slots, self._left, self._threads
+        # Once, even if a signal handler interrupts the start of a thread that has started.
+        releases = deque([transport.budget.release_page])
+
+        def release() -> None:
+            with contextlib.suppress(IndexError):
+                releases.pop()()
+
         context = contextvars.copy_context()
 
         def run() -> None:
@@ -142,7 +149,7 @@ class Ahead(Generic[T]):
             except BaseException as error:
                 future.set_exception(error)
             finally:
-                transport.budget.release_page()
+                release()
                 threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name="cstar-prefetch", daemon=True)
@@ -150,8 +157,9 @@ class Ahead(Generic[T]):
         try:
             thread.start()
         except BaseException:
-            threads.discard(thread)
-            transport.budget.release_page()
+            if not thread.is_alive():
+                threads.discard(thread)
+            release()
             raise
         self._asked.append((ask, future))
         return True

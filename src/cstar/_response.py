@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -53,9 +54,11 @@ ERROR_BY_STATUS: Mapping[int, type[APIStatusError]] = {
 
 # Replaces the API key where a server repeats it.
 REDACTED = "[hidden]"
+# Bytes of a body that an error shows.
+MAX_SHOWN_BODY_SIZE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReceivedResponse:
     """An HTTP response before decoding.
 
@@ -86,7 +89,7 @@ class ReceivedResponse:
     @property
     def request_id(self) -> str | None:
         """The server's name for this request: a header, or in the envelope."""
-        return self.header("X-Request-Id") or _request_id_in(self.body())
+        return self.header("X-Request-Id") or _request_id_in(self.body)
 
     def redact(self, text: str) -> str:
         """A text without the API key."""
@@ -101,10 +104,14 @@ class ReceivedResponse:
         """All headers, redacted, with their names in lower case."""
         return {name: self.redact(value) for name, value in self.headers.items()}
 
+    @cached_property
     def body(self) -> JsonValue:
-        """The body, redacted: JSON where it is JSON, otherwise text; `None` where there is none."""
+        """The body, redacted: JSON where it is JSON, otherwise text; `None` where there is none. Cut if it is large."""
         if not self.content:
             return None
+        # Parsed, a body can take a hundred times its size.
+        if len(self.content) > MAX_SHOWN_BODY_SIZE:
+            return self.redact(self.content[:MAX_SHOWN_BODY_SIZE].decode("utf-8", "replace"))
         try:
             return _redact(from_json(self.content), self)
         except ValueError:
@@ -167,7 +174,7 @@ def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) ->
         response.redact(sentence + suffix),
         status_code=response.status_code,
         headers=response.redacted_headers(),
-        body=response.body(),
+        body=response.body,
         request_id=response.request_id,
         attempts=response.attempts,
         idempotency_key=call.idempotency_key,
@@ -178,12 +185,13 @@ def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> 
     if not response.content:
         return "the body is empty" + _encoding_hint(response)
     try:
-        body: JsonValue = from_json(response.content)
+        is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
+        body: JsonValue = response.body if is_large else from_json(response.content)
     except ValueError as broken:
         # What only begins like JSON holds people's data, a page of HTML does not.
         if response.content.lstrip()[:1] in {b"{", b"["}:
             return f"the body is not JSON: {broken}"
-        return f"the body is not JSON but begins with {_excerpt(str(response.body()))!r}"
+        return f"the body is not JSON but begins with {_excerpt(str(response.body))!r}"
     if isinstance(body, dict) and body.get("error"):
         fields = _error_fields(body)
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
@@ -207,7 +215,7 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     """
     if response.is_success or is_already_deleted(call, response):
         return
-    body = response.body()
+    body = response.body
     fields = _error_fields(body)
     code = response.status_code
     message = fields.get("message") or _message_without_envelope(response, body)
@@ -306,7 +314,7 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
     asked = None if header is None else _seconds(header)
     if asked is None and header is not None:
         asked = _seconds_until(header, now or datetime.now(timezone.utc))
-    return _retry_after_in(response.body()) if asked is None and not response.is_success else asked
+    return _retry_after_in(response.body) if asked is None and not response.is_success else asked
 
 
 def _seconds_until(date: str, now: datetime) -> float | None:
@@ -385,7 +393,7 @@ class RawResponse(Generic[T]):
         return self._parse(self._response)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A pickled response holds no API key.
+        # A pickled response holds no API key, but for that of a list, whose page needs one to fetch the next.
         return RawResponse, (self._response.without_api_key(), self._parse)
 
     def __repr__(self) -> str:

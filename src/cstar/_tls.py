@@ -21,11 +21,13 @@ T = TypeVar("T")
 class Exchange(Protocol):
     """What TLS notes of a connection: see `cstar._network.Exchange`."""
 
-    received: bool
+    head: bytes
     handshakes: int
 
 
 READ_SIZE = 64 * 1024
+# Bytes of a response that tell that it is one: "HTTP/".
+HEAD_SIZE = 5
 
 
 class _TLS:
@@ -91,12 +93,12 @@ class TLSStream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        received, data = self._exchange.received, b""
+        head, data = self._exchange.head, b""
         try:
             data = self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
-            # The stream below has counted bytes of TLS, such as the alert that the connection is closed.
-            self._exchange.received = received or bool(data)
+            # The stream below has noted bytes of TLS, such as the alert that the connection is closed.
+            self._exchange.head = head or data[:HEAD_SIZE]
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -161,12 +163,12 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        received, data = self._exchange.received, b""
+        head, data = self._exchange.head, b""
         try:
             data = await self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
-            # The stream below has counted bytes of TLS, such as the alert that the connection is closed.
-            self._exchange.received = received or bool(data)
+            # The stream below has noted bytes of TLS, such as the alert that the connection is closed.
+            self._exchange.head = head or data[:HEAD_SIZE]
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:

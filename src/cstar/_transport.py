@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from weakref import ref
 
 import httpx
 
@@ -120,7 +121,7 @@ class _BaseTransport(Generic[ClientsT]):
             self.options.api_key,
             state.attempts,
             state.lost_response,
-            None if stream is None else partial(_shut_down, stream),
+            None if stream is None else partial(_shut_down, ref(stream)),
             self.clients.proxy,
         )
         state.lost_response = state.lost_response or is_lost_response(received)
@@ -138,10 +139,12 @@ class _BaseTransport(Generic[ClientsT]):
         reason = str(refused) or "it needs more memory than there is"
         status_code = 0 if response is None else response.status_code
         headers = httpx.Headers() if response is None else response.headers
+        received = ReceivedResponse(status_code, headers, b"", self.options.api_key, state.attempts)
+        self._notify(state, received, None)
         return APIResponseValidationError(
-            f"{state} was answered with {status_code}, but its body is not accepted: {reason}.",
+            received.redact(f"{state} was answered with {status_code}, but its body is not accepted: {reason}."),
             status_code=status_code,
-            headers={name: value.replace(self.options.api_key, REDACTED) for name, value in headers.items()},
+            headers=received.redacted_headers(),
             attempts=state.attempts,
             idempotency_key=state.call.idempotency_key,
         )
@@ -238,10 +241,11 @@ class _BaseTransport(Generic[ClientsT]):
             logger.warning("on_attempt raised an exception, which is ignored", exc_info=True)
 
 
-def _shut_down(stream: Any) -> None:  # noqa: ANN401 - a network stream of httpcore, or of a custom transport
+def _shut_down(reference: ref[Any]) -> None:
     from cstar._network import shut_down
 
-    shut_down(stream)
+    if (stream := reference()) is not None:
+        shut_down(stream)
 
 
 def _content_if_read(response: httpx.Response) -> bytes:

@@ -6,12 +6,9 @@ API key. `str(error)` is a sentence for a person; the attributes are for program
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import JsonValue
+import pydantic
 
 __all__ = [
     "APIConnectionError",
@@ -125,7 +122,7 @@ class APIResponseValidationError(APIError):
         *,
         status_code: int = 0,
         headers: Mapping[str, str] | None = None,
-        body: JsonValue = None,
+        body: pydantic.JsonValue = None,
         request_id: str | None = None,
         attempts: int = 1,
         idempotency_key: str | None = None,
@@ -133,7 +130,7 @@ class APIResponseValidationError(APIError):
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
         self.status_code: int = status_code
         self.headers: dict[str, str] = dict(headers or {})
-        self.body: JsonValue = body
+        self.body: pydantic.JsonValue = body
         self.request_id: str | None = request_id
 
 
@@ -167,7 +164,7 @@ class APIStatusError(APIError):
         doc_url: str | None = None,
         request_id: str | None = None,
         headers: Mapping[str, str] | None = None,
-        body: JsonValue = None,
+        body: pydantic.JsonValue = None,
         retry_after: float | None = None,
         attempts: int = 1,
         idempotency_key: str | None = None,
@@ -183,7 +180,7 @@ class APIStatusError(APIError):
         self.doc_url: str | None = doc_url
         self.request_id: str | None = request_id
         self.headers: dict[str, str] = dict(headers or {})
-        self.body: JsonValue = body
+        self.body: pydantic.JsonValue = body
         self.retry_after: float | None = retry_after
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cstar.errors import APIConnectionError
+from cstar.errors import APIConnectionError
 
 __all__ = ["Attempt"]
 
