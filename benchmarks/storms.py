@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import random
 import signal
 import time
@@ -39,7 +38,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def cancel(url: str, count: int) -> None:
+async def cancel(url: str, count: int) -> bool:
     """Cancel calls at random moments, many of them at once."""
     moments = random.Random(1)  # noqa: S311 - no secret
     cancelled = 0
@@ -65,7 +64,7 @@ async def cancel(url: str, count: int) -> None:
         idle = len(await _idle_connections(client))
         lost = open_files() - files - (idle - 1)
         after = await later_calls()
-    report("async calls", count, cancelled, lost, after / before)
+    return report("async calls", count, cancelled, lost, after / before)
 
 
 async def _idle_connections(client: AsyncCstar) -> list[object]:
@@ -73,7 +72,7 @@ async def _idle_connections(client: AsyncCstar) -> list[object]:
     return list(connections._idle)
 
 
-def interrupt(url: str, count: int) -> None:
+def interrupt(url: str, count: int) -> bool:
     """Raise an exception from a signal handler at random moments of calls, until it has ended so many of them."""
     moments = random.Random(1)  # noqa: S311 - no secret
 
@@ -103,12 +102,13 @@ def interrupt(url: str, count: int) -> None:
                 interrupted += 1
         lost = open_files() - files
         after = later_calls()
-    report("sync calls", calls, interrupted, lost, after / before)
+    return report("sync calls", calls, interrupted, lost, after / before)
 
 
-def report(what: str, calls: int, ended: int, lost: int, ratio: float) -> None:
-    """Print the figures of a storm."""
+def report(what: str, calls: int, ended: int, lost: int, ratio: float) -> bool:
+    """Print the figures of a storm, and tell whether no connection was lost."""
     print(f"{calls:,} {what}, {ended:,} of them ended from outside: {lost} connections lost, later calls {ratio:.2f}x")
+    return lost <= 0
 
 
 if __name__ == "__main__":
@@ -117,7 +117,6 @@ if __name__ == "__main__":
     parser.add_argument("--interrupted", type=int, default=10_000)
     arguments = parser.parse_args()
     with serve(rows=100) as address:
-        for backend in ("asyncio", "trio"):
-            anyio.run(cancel, address, arguments.cancelled, backend=backend)
-        interrupt(address, arguments.interrupted)
-    os._exit(0)  # without waiting for the server
+        outcomes = [anyio.run(cancel, address, arguments.cancelled, backend=backend) for backend in ("asyncio", "trio")]
+        outcomes.append(interrupt(address, arguments.interrupted))
+    raise SystemExit(0 if all(outcomes) else 1)

@@ -264,6 +264,27 @@ def test_places_that_were_lost_are_free_again(server: RawServer, monkeypatch: py
 
 
 @BACKENDS
+def test_a_call_that_waits_is_not_overtaken(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
+
+    async def act(url: str) -> None:
+        async with AsyncCstar(KEY, base_url=url) as client, anyio.create_task_group() as tasks:
+
+            async def call_on_and_on() -> None:
+                while True:
+                    await client.whoami()
+
+            tasks.start_soon(call_on_and_on)
+            await anyio.sleep(0.01)
+            with anyio.fail_after(2):
+                await client.with_options(timeout=httpx.Timeout(1)).whoami()
+            tasks.cancel_scope.cancel()
+
+    with RawServer(answer_slowly(0.005)) as server:
+        anyio.run(act, server.url, backend=backend)
+
+
+@BACKENDS
 def test_a_turn_that_comes_at_the_moment_of_a_cancellation_goes_to_the_next(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

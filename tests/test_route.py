@@ -171,7 +171,7 @@ def test_exceptions_from_a_proxy_that_are_not_for_us_never_hurt(
         (
             "HTTPS_PROXY",
             "http://127.0.0.1:abc",
-            "HTTPS_PROXY must be .*its host or its port is invalid",
+            "HTTPS_PROXY must be .*check its host and port",
         ),
         ("HTTPS_PROXY", "http://127.0.0.1:99999", "HTTPS_PROXY must be the URL of a proxy"),
         ("HTTPS_PROXY", "http://a..b:3128", "HTTPS_PROXY must be the URL of a proxy"),

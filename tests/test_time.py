@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import pytest
 
@@ -17,7 +18,7 @@ from rawserver import RawServer, read_request, response
 from support import KEY, Speaker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TIMEOUT = 0.15
 
@@ -113,7 +114,7 @@ def test_a_timeout_bounds_a_request_that_the_server_does_not_read(say: Speaker) 
 
 
 @pytest.fixture
-def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], list[int]]], None]:
+def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], list[int]]], None]]:
     """Sets how the name api.cstar.test is resolved: to ports of this machine."""
     resolve = socket.getaddrinfo
 
@@ -125,7 +126,10 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], list[in
 
         monkeypatch.setattr(socket, "getaddrinfo", fake)
 
-    return install
+    yield install
+    for thread in threading.enumerate():
+        if thread.name == "cstar-resolver":
+            thread.join(5)
 
 
 def test_a_timeout_bounds_the_resolution_of_a_name(say: Speaker, addresses: Any) -> None:
@@ -224,6 +228,31 @@ def test_of_two_addresses_that_answer_at_once_one_connection_is_kept(
         assert server.open == 0
 
 
+@pytest.mark.parametrize("deadline", [1e-6, 0.05])
+def test_a_deadline_that_is_over_is_a_timeout_with_a_custom_client_too(say: Speaker, deadline: float) -> None:
+    own = say.http_client(limits=httpx.Limits(max_keepalive_connections=0))
+    with RawServer(SLOW["nothing"]) as server, pytest.raises(APITimeoutError, match="within the deadline of"):
+        say(lambda client: client.whoami(), base_url=server.url, deadline=deadline, http_client=own)
+
+
+def test_after_a_delay_that_took_too_long_the_last_outcome_stands(
+    say: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        while read_request(connection) is not None:
+            connection.sendall(response(b"{}", status="503 Unavailable"))
+
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr("cstar._call_state.time.monotonic", lambda: real() + clock[0])
+
+    def oversleep(attempt: Any) -> None:
+        clock[0] += 100
+
+    with RawServer(handler) as server, pytest.raises(InternalServerError) as caught:
+        say(lambda client: client.whoami(), base_url=server.url, deadline=10, timeout=200, on_attempt=oversleep)
+    assert caught.value.attempts == 1
+
+
 # ── Interrupted by a signal ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -265,6 +294,29 @@ def test_an_error_of_a_signal_handler_is_none_of_the_resolution(addresses: Any) 
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         over.set()
+
+
+def test_calls_at_once_share_the_resolution_of_a_name(addresses: Any) -> None:
+    lookups: list[int] = []
+    over = threading.Event()
+
+    with RawServer() as server:
+
+        def resolve() -> list[int]:
+            lookups.append(threading.active_count())
+            over.wait(5)
+            return [server.port]
+
+        addresses(resolve)
+        threading.Timer(0.1, over.set).start()
+
+        async def calls(client: Any) -> None:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(20):
+                    tasks.start_soon(client.whoami)
+
+        Speaker("asyncio")(calls, base_url="http://api.cstar.test")
+    assert len(lookups) == 1
 
 
 def test_a_program_does_not_wait_for_a_resolution_that_it_has_given_up(addresses: Any) -> None:

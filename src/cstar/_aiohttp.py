@@ -1,4 +1,4 @@
-"""The errors of httpx-aiohttp's transport, put right: most are mapped to `ConnectTimeout`, and some not at all."""
+"""Corrections of httpx-aiohttp's errors: it maps most of aiohttp's to `ConnectTimeout`, and some not at all."""
 
 from __future__ import annotations
 

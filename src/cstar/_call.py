@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
 
 from pydantic_core import to_json
@@ -133,64 +132,3 @@ def _refuse_repeated(param: str, added: Mapping[str, object], named: Mapping[str
             f"{param} may not repeat {', '.join(map(repr, repeated))}: the parameter of that name is sent already",
             param=param,
         )
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class CallState:
-    """A call under way.
-
-    Attributes:
-        call: The call.
-        deadline: The end of the call, by `time.monotonic()`; `None` for no limit.
-        attempts: The number of attempts so far.
-        attempt_started: The start of the current attempt, by `time.monotonic()`.
-        attempt_deadline: The end of the current attempt.
-        is_cut_by_deadline: Whether the attempt ends early because the call does.
-        was_sent: Whether an attempt may have reached the server.
-        lost_response: Whether an attempt may have reached the server, and its response was lost.
-        needs_new_connection: Whether the next attempt must not use an idle connection.
-        first: The outcome of the first attempt, until the retries have taken it over.
-    """
-
-    call: Call[Any]
-    deadline: float | None = None
-    attempts: int = 0
-    attempt_started: float = 0.0
-    attempt_deadline: float | None = None
-    is_cut_by_deadline: bool = False
-    was_sent: bool = False
-    lost_response: bool = False
-    needs_new_connection: bool = False
-    first: Any = None
-
-    def __str__(self) -> str:
-        return str(self.call)
-
-    def begin_attempt(self, timeout: float | None) -> None:
-        """Begin an attempt, of so many seconds at most."""
-        self.attempts += 1
-        self.attempt_started = time.monotonic()
-        self.attempt_deadline = None if timeout is None else self.attempt_started + timeout
-        self.is_cut_by_deadline = self.deadline is not None and (
-            self.attempt_deadline is None or self.deadline < self.attempt_deadline
-        )
-        if self.is_cut_by_deadline:
-            self.attempt_deadline = self.deadline
-
-    def time_left(self) -> float | None:
-        """Seconds until the deadline of the call; `None` for no limit."""
-        return None if self.deadline is None else self.deadline - time.monotonic()
-
-    def attempt_time_left(self) -> float | None:
-        """Seconds until the deadline of the attempt; `None` for no limit."""
-        return None if self.attempt_deadline is None else self.attempt_deadline - time.monotonic()
-
-    @property
-    def attempt_duration(self) -> float:
-        """Seconds since the attempt began."""
-        return time.monotonic() - self.attempt_started
-
-    @property
-    def log_fields(self) -> dict[str, object]:
-        """The attributes that every log record about the call has."""
-        return {"method": self.call.method, "path": self.call.path, "attempt": self.attempts}

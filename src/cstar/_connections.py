@@ -139,19 +139,19 @@ class _BaseConnections(Generic[C]):
         self._idle: deque[C] = deque()
         self._is_closed = False
 
-    @property
-    def _is_full(self) -> bool:
-        if len(self.places) > MAX_CONNECTIONS:
+    def _has_place(self, count: int = 1) -> bool:
+        """Whether there are so many places free."""
+        if len(self.places) + count > MAX_CONNECTIONS:
             # Some may have left without notice, because a signal handler raised an exception at that moment.
             for place in [place for place, lease in self.places.copy().items() if lease() is None]:
                 self.places.pop(place, None)
-        return len(self.places) > MAX_CONNECTIONS
+        return len(self.places) + count <= MAX_CONNECTIONS
 
     def leave(self, place: int) -> None:
         self.places.pop(place, None)
 
     def keep(self, connection: C) -> None:
-        """Put a connection to the idle ones, and close those that have been idle for long."""
+        """Keep a connection for reuse, and close idle connections that have expired."""
         stream = connection.network.stream
         if stream is None or stream.socket.fileno() < 0:
             return
@@ -193,7 +193,7 @@ def end_lease(request: httpx.Request) -> None:
 
 
 def _is_established(connection: _Connection | _AsyncConnection, route: Route) -> bool:
-    """Whether a connection has got so far that it may have sent the request: through its proxy, and through TLS."""
+    """Whether the handshakes with the proxy and of TLS are complete, so that the request may have been sent."""
     proxy, exchange = route.proxy, connection.network.exchange
     if connection.network.stream is None:
         return not connection.network.is_used  # a mock of httpcore takes a request without a connection
@@ -216,7 +216,7 @@ def _was_closed(connection: _Connection | _AsyncConnection, error: BaseException
     """Whether an error means that an idle connection turned out to be closed, so that the call can be sent again."""
     if not connection.was_used:
         return False
-    # What is no response may follow bytes that came with the response before.
+    # Surplus bytes of the previous response cause a protocol error, too.
     if isinstance(error, httpx.RemoteProtocolError):
         return True
     return isinstance(error, httpx.NetworkError) and not _is_in_step(connection)
@@ -228,7 +228,7 @@ def _check_own_response(connection: _Connection | _AsyncConnection) -> None:
 
 
 def _is_in_step(connection: _Connection | _AsyncConnection) -> bool:
-    """Whether what was received since the request begins as a response. Else, a response had begun before."""
+    """Whether the bytes received since the request begin with a status line."""
     head = connection.network.exchange.head
     return head != b"" and b"HTTP/".startswith(head)
 
@@ -257,9 +257,9 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
 
     def _lease(self, request: httpx.Request) -> _Lease[_Connection]:
         lease = _Lease(self)
-        if self._is_full:
+        if not self._has_place(0):
             end = _end_of_wait(request)
-            while self._is_full:
+            while not self._has_place(0):
                 lease.close()
                 if time.monotonic() >= end:
                     raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way")
@@ -300,7 +300,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
 
     def __init__(self, route: Route) -> None:
         super().__init__(route)
-        self._waiting: deque[anyio.Event] = deque()
+        self._waiting: deque[_Waiter] = deque()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions["was_sent"] = False
@@ -322,37 +322,40 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
         return response
 
     async def _lease(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
-        lease = _Lease(self)
-        while self._is_full:
-            lease.close()
-            await self._wait_for_place(request.extensions["timeout"].get("pool"))
-            lease = _Lease(self)
-        return lease
-
-    async def _wait_for_place(self, timeout: float | None) -> None:  # noqa: ASYNC109 - httpx's word
+        if not self._waiting and self._has_place():
+            return _Lease(self)
         import anyio
 
-        free = anyio.Event()
-        self._waiting.append(free)
+        waiter = _Waiter(anyio.Event())
+        self._waiting.append(waiter)
         try:
-            with anyio.fail_after(timeout):
-                await free.wait()
+            with anyio.fail_after(request.extensions["timeout"].get("pool")):
+                await waiter.turn.wait()
         except BaseException as error:
-            if free.is_set():
-                self._wake_next()
+            if waiter.lease is None:
+                self._waiting.remove(waiter)
             else:
-                self._waiting.remove(free)
+                waiter.lease.close()  # which gives the place to the next one
             if isinstance(error, TimeoutError):
                 raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way") from None
             raise
+        assert waiter.lease is not None
+        return waiter.lease
 
     def leave(self, place: int) -> None:
         super().leave(place)
-        self._wake_next()
+        if self._waiting and self._has_place():
+            waiter = self._waiting.popleft()
+            waiter.lease = _Lease(self)
+            waiter.turn.set()
 
-    def _wake_next(self) -> None:
-        if self._waiting and len(self.places) < MAX_CONNECTIONS:
-            self._waiting.popleft().set()
+
+class _Waiter:
+    """A call that waits for a place. The place is given to it, so that no later call can take it."""
+
+    def __init__(self, turn: anyio.Event) -> None:
+        self.turn = turn
+        self.lease: _Lease[_AsyncConnection] | None = None
 
 
 class _AsyncBody(httpx.AsyncByteStream):

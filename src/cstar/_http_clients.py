@@ -1,4 +1,4 @@
-"""The httpx clients that send: one for each process and event loop over connections of our own, or the caller's."""
+"""The httpx client of a request: the custom one, or our own for this process and event loop."""
 
 from __future__ import annotations
 
@@ -65,8 +65,10 @@ class _BaseHttpClients(Generic[H]):
             CstarError: It was closed, or it is a custom one that came to this process with a fork.
         """
         custom = self._custom
-        if self._is_closed or (custom is not None and custom.is_closed):
+        if self._is_closed:
             raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
+        if custom is not None and custom.is_closed:
+            raise CstarError("the http_client is closed: keep it open for as long as the client is used")
         if custom is None:
             return self._own()
         if self._process != os.getpid():

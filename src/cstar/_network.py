@@ -17,17 +17,18 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import anyio
 import httpcore
 
 from cstar._event_loop import running_loop
-from cstar._tls import HEAD_SIZE, start_tls, start_tls_async
+from cstar._exchange import Exchange
+from cstar._tls import start_tls, start_tls_async
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from cstar._tls import AsyncTLSStream, TLSStream
 
@@ -37,50 +38,6 @@ Address: TypeAlias = "tuple[socket.AddressFamily, socket.SocketKind, int, str, A
 
 # Seconds before the next address of a host is tried in parallel: RFC 8305, section 8.
 CONNECTION_ATTEMPT_DELAY = 0.25
-
-
-class Exchange:
-    """The request and response under way on a connection.
-
-    Attributes:
-        deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
-        longest_wait: Seconds that a wait without a timeout may take, as those for a SOCKS proxy; `None` for no limit.
-        reads: The number of reads since the exchange began.
-        head: The first bytes received since then, decrypted where there is TLS.
-        handshakes: The number of TLS handshakes on the connection so far.
-    """
-
-    def __init__(self) -> None:
-        self.handshakes: int = 0
-        self.begin(None, {})
-
-    def begin(self, deadline: float | None, timeouts: Mapping[str, float | None]) -> None:
-        """Begin an exchange.
-
-        Args:
-            deadline: The end of the attempt.
-            timeouts: The timeouts of its waits, as httpx names them.
-        """
-        self.deadline = deadline
-        self.longest_wait = None if timeouts.get("read") is None else timeouts.get("connect")
-        self.reads = 0
-        self.head = b""
-
-    def time_left(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
-        """The timeout of the next wait, in seconds.
-
-        Args:
-            timeout: The longest wait, in seconds; `None` for no limit.
-            error: The error to raise after the deadline.
-        """
-        if timeout is None:
-            timeout = self.longest_wait
-        if self.deadline is None:
-            return timeout
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise error("timed out")
-        return left if timeout is None else min(left, timeout)
 
 
 class _Stream:
@@ -112,7 +69,7 @@ class _Stream:
 
     def _received(self, data: bytes) -> bytes:
         self.exchange.reads += 1
-        self.exchange.head = self.exchange.head or data[:HEAD_SIZE]
+        self.exchange.note(data)
         return data
 
 
@@ -123,12 +80,14 @@ def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> N
 
 
 def _is_from_signal_handler(error: OSError) -> bool:
-    # A signal handler may raise an OSError, too, such as a TimeoutError. It does so in a frame of the program's.
+    # A signal handler may raise an OSError, too, such as a TimeoutError. Its innermost frame is then in the program.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-    return module.partition(".")[0] not in {"", "cstar", "gevent", "eventlet", "socket", "ssl"}
+    is_foreign = module.partition(".")[0] not in {"", "cstar", "gevent", "eventlet", "socket", "ssl"}
+    # A socket class in Python, such as PySocks', has frames of its own, too; its errors have a number.
+    return is_foreign and error.errno is None and error.args != ("timed out",)
 
 
 # ── Sync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,6 +154,7 @@ class Network(httpcore.NetworkBackend):
         self.is_used = True
         end = None if timeout is None else time.monotonic() + timeout
         try:
+            failure = OSError(f"{host} has no address")
             addresses = _resolve(host, port, self._time_left(end))
             for place, (family, kind, protocol, _, address) in enumerate(addresses):
                 left = self._time_left(end)
@@ -205,17 +165,18 @@ class Network(httpcore.NetworkBackend):
                     stream.socket.connect(address)
                 except OSError as error:
                     self.close()
-                    if place == len(addresses) - 1 or _is_from_signal_handler(error):
+                    if _is_from_signal_handler(error):
                         raise
+                    failure = error if place == 0 else failure
                 else:
                     return stream
+            raise failure
         except OSError as error:
             if _is_from_signal_handler(error):
                 raise
             raise (httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError)(
                 str(error)
             ) from error
-        raise httpcore.ConnectError(f"{host} has no address")
 
     def _time_left(self, end: float | None) -> float | None:
         left = None if end is None else end - time.monotonic()
@@ -224,7 +185,7 @@ class Network(httpcore.NetworkBackend):
         return self.exchange.time_left(left, httpcore.ConnectTimeout)
 
     def close(self) -> None:
-        """Close the connection; it is then as one that was never made."""
+        """Close the connection and forget it."""
         stream, self.stream = self.stream, None
         if stream is not None:
             stream.close()
@@ -239,26 +200,44 @@ def _numeric_addresses(host: str, port: int) -> Sequence[Address]:
 class _Lookup:
     """The resolution of a name in a thread that can be abandoned, because the system's resolver takes no timeout."""
 
-    def __init__(self, host: str, port: int, done: Callable[[], object]) -> None:
-        self._host, self._port, self._done = host, port, done
+    _running: ClassVar[dict[tuple[int, str, int], _Lookup]] = {}
+    _lock = threading.Lock()
+
+    def __init__(self, key: tuple[int, str, int]) -> None:
+        self._key = key
+        self._callbacks: list[Callable[[], object]] = []
         self._addresses: Sequence[Address] = []
         self._error: Exception | None = None
-        try:
-            threading.Thread(target=self._run, name="cstar-resolver", daemon=True).start()
-        except RuntimeError:  # no further thread, as when the interpreter shuts down
-            self._run()
+
+    @classmethod
+    def join(cls, host: str, port: int, done: Callable[[], object]) -> _Lookup:
+        """Join the resolution of a name that is under way, or start one. Calls `done` when it has ended."""
+        key = os.getpid(), host, port  # a fork has no threads
+        with cls._lock:
+            lookup = cls._running.get(key)
+            is_new = lookup is None
+            lookup = cls._running[key] = lookup or cls(key)
+            lookup._callbacks.append(done)
+        if is_new:
+            try:
+                threading.Thread(target=lookup._run, name="cstar-resolver", daemon=True).start()
+            except RuntimeError:  # no further thread, as when the interpreter shuts down
+                lookup._run()
+        return lookup
 
     def _run(self) -> None:
         try:
-            self._addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._addresses = socket.getaddrinfo(*self._key[1:], type=socket.SOCK_STREAM)
         except Exception as error:
-            self._error = error
-        self._done()
+            self._error = error.with_traceback(None)
+        with self._lock:
+            del self._running[self._key]
+        for done in self._callbacks:
+            done()
 
     def result(self) -> Sequence[Address]:
-        error, self._error = self._error, None  # it refers to this frame
-        if error is not None:
-            raise error.with_traceback(None)
+        if self._error is not None:
+            raise OSError(*self._error.args)
         return self._addresses
 
 
@@ -266,7 +245,7 @@ def _resolve(host: str, port: int, timeout: float | None) -> Sequence[Address]:
     if addresses := _numeric_addresses(host, port):
         return addresses
     done = threading.Event()
-    lookup = _Lookup(host, port, done.set)
+    lookup = _Lookup.join(host, port, done.set)
     if not done.wait(timeout):
         raise TimeoutError(f"{host} was not resolved in time")
     return lookup.result()
@@ -355,7 +334,7 @@ async def _resolve_async(host: str, port: int) -> Sequence[Address]:
         with suppress(Exception):  # the event loop has ended
             call_in_loop(done.set)
 
-    lookup = _Lookup(host, port, notify)
+    lookup = _Lookup.join(host, port, notify)
     await done.wait()
     return lookup.result()
 

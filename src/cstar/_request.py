@@ -106,8 +106,8 @@ class RequestBuilder:
                 headers=headers,
                 extensions=extensions,
             )
-        # What `build_request` would make of it. That takes half as long as all the rest of what httpx does for a call.
-        # The body is given as a stream, so httpx does not look at it again, and the headers stand as they are.
+        # Build the same request as `build_request`, which takes a third of httpx's time for a call. The body is
+        # a stream, so httpx does not look at it again, and the headers stand as they are.
         url = self._base_url + call.target
         request = httpx.Request(
             call.method,

@@ -114,7 +114,7 @@ class ReceivedResponse:
             return self.redact(self.content[:MAX_SHOWN_BODY_SIZE].decode("utf-8", "replace"))
         try:
             return _redact(from_json(self.content), self)
-        except ValueError:
+        except (ValueError, MemoryError):
             return self.redact(self.content.decode("utf-8", "replace"))
 
     def without_api_key(self) -> ReceivedResponse:
@@ -145,7 +145,8 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
         APIResponseValidationError: The body is not as the API documents, or about another resource.
     """
     raise_for_status(call, response)
-    if call.value_if_already_deleted is not None and not response.is_success:
+    if is_already_deleted(call, response):
+        assert call.value_if_already_deleted is not None
         return call.value_if_already_deleted()
     try:
         value = call.parse(response.content)
@@ -156,7 +157,10 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
     if call.subject is not None and (mismatch := call.subject.mismatch(value)) is not None:
         if response.discard_connection is not None:
             response.discard_connection()
-        hint = "The server, or a proxy before it, has probably sent one response too many. The connection is closed."
+        hint = (
+            "The server, or a proxy before it, has probably sent one response too many, so the connection is closed. "
+            "Or a mock returned the wrong customer."
+        )
         raise _validation_error(call, response, f"{mismatch}. {hint}")
     return value
 
@@ -271,6 +275,8 @@ def _message_without_envelope(response: ReceivedResponse, body: JsonValue) -> st
     if body is None:
         hint = _encoding_hint(response) + ("" if response.proxy is None else f" ({_perhaps(response)})")
         return f"the answer's body is empty, or could not be read{hint}."
+    if len(response.content) > MAX_SHOWN_BODY_SIZE:
+        return f"the answer has {len(response.content)} bytes, too many to look for a reason."
     if isinstance(body, str):
         return f"the answer is not JSON ({_perhaps(response)}): {_excerpt(body)!r}."
     return "the answer does not say why."

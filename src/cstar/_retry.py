@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from cstar._call import CallState
+    from cstar._call_state import CallState
 
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
@@ -32,7 +32,7 @@ Outcome: TypeAlias = ReceivedResponse | APIConnectionError
 
 
 def is_retryable(outcome: Outcome) -> bool:
-    """No response, 408, 429 and 5xx can come out otherwise next time; a 409 or another 4xx cannot."""
+    """No response, 408, 429 and 5xx are retried, because the next attempt may succeed; other 4xx are not."""
     if isinstance(outcome, APIConnectionError):
         return True
     return outcome.status_code in {408, 429} or outcome.status_code >= 500
@@ -83,7 +83,7 @@ def policy(
         return min(backoff(state.attempt_number), longest) if asked is None else asked
 
     def stop(state: RetryCallState) -> bool:
-        # The caller can do better with the error than with a long sleep, or one that outlasts the deadline.
+        # Do not begin a delay longer than `max_retry_wait` or the deadline: raise the error.
         left = _call_state(state).time_left()
         is_too_long = state.upcoming_sleep > longest or (left is not None and state.upcoming_sleep >= left)
         return is_too_long or state.attempt_number > max_retries

@@ -92,8 +92,8 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
             parts = url.scheme, url.host, url.port, url.userinfo.decode()
     if parts is None:
         raise ConfigurationError(
-            f"{setting} must be the URL of a proxy, such as 'http://proxy.example:3128', and its host or its port is "
-            "invalid, or something follows them (in a password, percent-encode '#', '/', '?' and '@')"
+            f"{setting} must be the URL of a proxy, such as 'http://proxy.example:3128': check its host and port, and "
+            "remove what follows them (in a password, percent-encode '#', '/', '?' and '@')"
         )
     scheme, host, port, userinfo = parts
     if scheme not in _PROXY_SCHEMES:

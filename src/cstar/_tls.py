@@ -7,7 +7,7 @@ TLS to a proxy can carry TLS to the API.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import httpcore
@@ -15,19 +15,12 @@ import httpcore
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from cstar._exchange import Exchange
+
 T = TypeVar("T")
 
 
-class Exchange(Protocol):
-    """What TLS notes of a connection: see `cstar._network.Exchange`."""
-
-    head: bytes
-    handshakes: int
-
-
 READ_SIZE = 64 * 1024
-# Bytes of a response that tell that it is one: "HTTP/".
-HEAD_SIZE = 5
 
 
 class _TLS:
@@ -98,7 +91,8 @@ class TLSStream(httpcore.NetworkStream):
             data = self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
             # The stream below has noted bytes of TLS, such as the alert that the connection is closed.
-            self._exchange.head = head or data[:HEAD_SIZE]
+            self._exchange.head = head
+            self._exchange.note(data)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -168,7 +162,8 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
             data = await self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
             # The stream below has noted bytes of TLS, such as the alert that the connection is closed.
-            self._exchange.head = head or data[:HEAD_SIZE]
+            self._exchange.head = head
+            self._exchange.note(data)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -7,9 +7,7 @@ follows is decided in the methods they share and in the pure rooms.
 from __future__ import annotations
 
 import logging
-import os
 import time
-from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import ref
@@ -19,14 +17,15 @@ import httpx
 from cstar import _aiohttp
 from cstar._body import Body, BodyRefusedError
 from cstar._budget import Budget
-from cstar._call import CallState
+from cstar._call_state import CallState
 from cstar._connections import KeptConnectionError, end_lease
+from cstar._failures import connection_error, was_sent
 from cstar._http_clients import AsyncHttpClients, HttpClients
 from cstar._logging import logger
 from cstar._request import RequestBuilder
-from cstar._response import REDACTED, ReceivedResponse, interpret
+from cstar._response import ReceivedResponse, interpret
 from cstar._retry import is_lost_response, is_retryable, log_retry, policy
-from cstar.errors import APIConnectionError, APIResponseValidationError, APITimeoutError
+from cstar.errors import APIConnectionError, APIResponseValidationError
 from cstar.models.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ T = TypeVar("T")
 # Given an auth, httpx does not look for a user name in each URL. Ours have none.
 NO_AUTH = httpx.Auth()
 EMPTY_STREAM = httpx.ByteStream(b"")
-# After these errors, the request was not sent.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+# Seconds. Sockets take no timeout of 0 or less.
+_SHORTEST_TIMEOUT = 0.001
 # Seconds by which an attempt is cancelled later than its waits time out, because their errors say more. With a custom
 # httpx client it is longer, because httpx's pool can lose a connection when a request is cancelled.
 _CANCELLATION_DELAY, _CANCELLATION_DELAY_IF_CUSTOM = 0.005, 0.25
@@ -103,9 +102,9 @@ class _BaseTransport(Generic[ClientsT]):
 
     def _timeouts(self, state: CallState) -> dict[str, float | None]:
         """The timeouts of the single waits, as httpx takes them."""
-        left = state.attempt_time_left() if state.is_cut_by_deadline else None
-        if left is None:
+        if (left := state.attempt_time_left()) is None or not state.is_cut_by_deadline:
             return self._timeout_parts.copy()
+        left = max(left, _SHORTEST_TIMEOUT)
         return {name: left if part is None else min(part, left) for name, part in self._timeout_parts.items()}
 
     def _on_response(self, state: CallState, response: httpx.Response, content: bytes) -> ReceivedResponse:
@@ -121,7 +120,7 @@ class _BaseTransport(Generic[ClientsT]):
             self.options.api_key,
             state.attempts,
             state.lost_response,
-            None if stream is None else partial(_shut_down, ref(stream)),
+            None if stream is None else partial(_shut_down, _reference(stream)),
             self.clients.proxy,
         )
         state.lost_response = state.lost_response or is_lost_response(received)
@@ -142,7 +141,11 @@ class _BaseTransport(Generic[ClientsT]):
         received = ReceivedResponse(status_code, headers, b"", self.options.api_key, state.attempts)
         self._notify(state, received, None)
         return APIResponseValidationError(
-            received.redact(f"{state} was answered with {status_code}, but its body is not accepted: {reason}."),
+            received.redact(
+                f"{state} cannot be carried out: {reason}."
+                if response is None
+                else f"{state} was answered with {status_code}, but its body is not accepted: {reason}."
+            ),
             status_code=status_code,
             headers=received.redacted_headers(),
             attempts=state.attempts,
@@ -175,45 +178,15 @@ class _BaseTransport(Generic[ClientsT]):
         if response is not None and (not response.is_success or isinstance(error, httpx.DecodingError)):
             return self._on_response(state, response, b"")
         # Our own connections know how far they got.
-        if request.extensions.get("was_sent", True) and _was_sent(error):
+        if request.extensions.get("was_sent", True) and was_sent(error):
             state.was_sent = state.lost_response = True
         state.needs_new_connection = isinstance(error, KeptConnectionError)
         _log_attempt(state, type(error).__name__, error_type=type(error).__name__)
-        lost = self._connection_error(state, error)
+        lost = connection_error(state, error, self.options, self.clients.proxy)
         # Do not chain a cause whose text contains the API key, as an error about a malformed response may.
         if self.options.api_key not in repr([error, error.__cause__, error.__context__]):
             lost.__cause__ = error
         return lost
-
-    def _connection_error(self, state: CallState, error: httpx.HTTPError) -> APIConnectionError:
-        call, name = state.call, type(error).__name__
-        with suppress(RuntimeError):
-            # The error keeps its request, whose headers contain the API key.
-            error.request = httpx.Request(error.request.method, error.request.url)
-        is_timeout = _is_timeout(error)
-        sentence = f"{call} got no answer from {self.options.base_url}"
-        if self.clients.proxy is not None:
-            sentence += f" through {self.clients.proxy}"
-        if is_timeout:
-            sentence += self._time_limit(state)
-        if state.attempts > 1:
-            sentence += f" after {state.attempts} attempts"
-        reason = "".join(filter(str.isprintable, _reason(error))).replace(self.options.api_key, REDACTED)
-        sentence += f" ({name}: {reason})." if reason else f" ({name})."
-        if call.idempotency_key is not None and state.was_sent:
-            sentence += " It may have been carried out: repeating it with this error's idempotency_key is safe."
-        return (APITimeoutError if is_timeout else APIConnectionError)(
-            sentence, was_sent=state.was_sent, attempts=state.attempts, idempotency_key=call.idempotency_key
-        )
-
-    def _time_limit(self, state: CallState) -> str:
-        """Which limit ran out."""
-        left = state.attempt_time_left()
-        if left is None or left > _CANCELLATION_DELAY:
-            return " in time"
-        if state.is_cut_by_deadline:
-            return f" within the deadline of {self.options.deadline:g} s"
-        return f" within the timeout of {self._timeout:g} s"
 
     def _on_retry(self, state: CallState, outcome: Outcome, delay: float) -> None:
         log_retry(state, outcome, delay)
@@ -241,7 +214,14 @@ class _BaseTransport(Generic[ClientsT]):
             logger.warning("on_attempt raised an exception, which is ignored", exc_info=True)
 
 
-def _shut_down(reference: ref[Any]) -> None:
+def _reference(stream: Any) -> Callable[[], Any]:  # noqa: ANN401 - a network stream of httpcore, or of a custom transport
+    try:
+        return ref(stream)  # a response that is kept must not keep its connection
+    except TypeError:
+        return lambda: None
+
+
+def _shut_down(reference: Callable[[], Any]) -> None:
     from cstar._network import shut_down
 
     if (stream := reference()) is not None:
@@ -253,28 +233,6 @@ def _content_if_read(response: httpx.Response) -> bytes:
         return response.content
     except httpx.ResponseNotRead:
         return b""
-
-
-def _was_sent(error: httpx.HTTPError) -> bool:
-    """Whether the request may have reached the server."""
-    return _aiohttp.was_sent(error) if _aiohttp.is_from_aiohttp(error) else not isinstance(error, _NOT_SENT)
-
-
-def _is_timeout(error: httpx.HTTPError) -> bool:
-    if _aiohttp.is_from_aiohttp(error):
-        return _aiohttp.is_timeout(error)
-    return isinstance(error, httpx.TimeoutException)
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    """The text of an error. Of anyio's and trio's "all attempts to connect failed", the text of the first attempt."""
-    cause: BaseException | None = error if "attempts" in str(error) else None
-    while cause is not None:
-        for each in (cause, *getattr(cause, "exceptions", ())):
-            if isinstance(each, OSError) and each.errno is not None:
-                return f"[Errno {each.errno}] {os.strerror(each.errno)}"
-        cause = cause.__cause__ or cause.__context__
-    return str(error)
 
 
 def _log_attempt(state: CallState, text: str, **fields: object) -> None:
@@ -305,7 +263,7 @@ class Transport(_BaseTransport[HttpClients]):
         """
         state = self._new_state(call)
         outcome: Outcome = self._attempt(state)
-        # To set the retrying up takes as long as to parse a response, and few calls need it.
+        # Creating a tenacity retry costs as much as parsing a response, and few calls need one.
         if is_retryable(outcome):
             state.first = outcome
             outcome = self._retrying(self._next_attempt, state)
@@ -323,6 +281,8 @@ class Transport(_BaseTransport[HttpClients]):
 
     def _next_attempt(self, state: CallState) -> Outcome:
         outcome, state.first = state.first, None
+        if outcome is None and state.last is not None and state.is_over:
+            return state.last  # the delay took longer than it should have
         return self._attempt(state) if outcome is None else outcome
 
     def _attempt(self, state: CallState) -> Outcome:
@@ -330,6 +290,7 @@ class Transport(_BaseTransport[HttpClients]):
         if state.needs_new_connection:
             self._notify(state, outcome, 0.0)
             outcome = self._send_once(state)
+        state.last = outcome
         return outcome
 
     def _send_once(self, state: CallState) -> Outcome:
@@ -415,7 +376,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         """
         state = self._new_state(call)
         outcome: Outcome = await self._attempt(state)
-        # To set the retrying up takes as long as to parse a response, and few calls need it.
+        # Creating a tenacity retry costs as much as parsing a response, and few calls need one.
         if is_retryable(outcome):
             state.first = outcome
             outcome = await self._retrying(self._next_attempt, state)
@@ -433,6 +394,8 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
 
     async def _next_attempt(self, state: CallState) -> Outcome:
         outcome, state.first = state.first, None
+        if outcome is None and state.last is not None and state.is_over:
+            return state.last  # the delay took longer than it should have
         return await self._attempt(state) if outcome is None else outcome
 
     async def _attempt(self, state: CallState) -> Outcome:
@@ -440,6 +403,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         if state.needs_new_connection:
             self._notify(state, outcome, 0.0)
             outcome = await self._send_once(state)
+        state.last = outcome
         return outcome
 
     async def _send_once(self, state: CallState) -> Outcome:
