@@ -395,6 +395,21 @@ def test_a_closed_client_says_so(say: Speaker) -> None:
         say(use if say.kind == "sync" else use_async)
 
 
+def test_a_custom_httpx_client_that_is_closed_says_so(say: Speaker) -> None:
+    own = say.http_client()
+
+    def use(client: Any) -> Any:
+        own.close()
+        return client.whoami()
+
+    async def use_async(client: Any) -> Any:
+        await own.aclose()
+        return await client.whoami()
+
+    with pytest.raises(CstarError, match="the http_client is closed"):
+        say(use if say.kind == "sync" else use_async, http_client=own)
+
+
 # ── Pickling, copying, showing ───────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -772,3 +772,20 @@ def test_a_response_with_another_email_address_is_rejected(wire: respx.Router, s
     wire.route().respond(json=ok(CUSTOMER))
     with pytest.raises(APIResponseValidationError, match="it has another email address than the one that was sent"):
         say(action)
+
+
+class NoReference:
+    """A network stream of a custom transport, to which there are no weak references."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("stream", [NoReference(), SimpleNamespace()], ids=["without weak references", "dropped"])
+def test_a_custom_transport_may_have_any_kind_of_stream(say: Speaker, stream: object) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        extensions = {"network_stream": stream if isinstance(stream, NoReference) else SimpleNamespace()}
+        return httpx.Response(200, json=ok(CUSTOMER), extensions=extensions)
+
+    own = say.http_client(transport=httpx.MockTransport(answer))
+    with pytest.raises(APIResponseValidationError, match="it is about"):
+        say(lambda client: client.customers.get(TEAM, "cus_other"), http_client=own)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from cstar import APIConnectionError, APITimeoutError, ConfigurationError, Cstar, InternalServerError
+from cstar._network import AsyncStream
 from rawserver import RawServer, read_request, response
 from support import KEY, Speaker
 
@@ -209,23 +210,40 @@ def test_a_name_is_resolved_although_there_is_no_further_thread(
             client.whoami()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_of_two_addresses_that_answer_at_once_one_connection_is_kept(
-    backend: str, addresses: Any, monkeypatch: pytest.MonkeyPatch
+    addresses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cstar._network.CONNECTION_ATTEMPT_DELAY", 0.0)
+    monkeypatch.setattr("cstar._network.CONNECTION_ATTEMPT_DELAY", 0.01)
+    connect, connected = AsyncStream.connect, []
+
+    async def connect_together(stream: AsyncStream, address: Any) -> None:
+        await connect(stream, address)
+        connected.append(both)
+        if len(connected) == 2:
+            both.set()
+        with anyio.CancelScope(shield=True):  # as if both had come in one turn of the event loop
+            await both.wait()
+
+    monkeypatch.setattr(AsyncStream, "connect", connect_together)
+
+    async def call(client: Any) -> None:
+        nonlocal both
+        both = anyio.Event()
+        await client.whoami()
+        assert eventually(lambda: server.open == 1)
+
+    both: Any = None
     with RawServer() as server:
-        addresses(lambda: [server.port] * 5)
+        addresses(lambda: [server.port] * 2)
+        Speaker("asyncio")(call, base_url="http://api.cstar.test", max_retries=0)
+        assert server.connections == 2
 
-        def call(client: Any) -> Any:
-            return client.whoami()
 
-        for _ in range(5):
-            Speaker(backend)(call, base_url="http://api.cstar.test", max_retries=0)
-        end = time.monotonic() + 5
-        while server.open and time.monotonic() < end:
-            time.sleep(0.01)
-        assert server.open == 0
+def eventually(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
 
 
 @pytest.mark.parametrize("deadline", [1e-6, 0.05])

@@ -180,8 +180,7 @@ class _Client(Generic[TransportT]):
         state: Any = reduced[2]
         has_slots = isinstance(state, tuple)
         attributes = _without_resources(self, cast("dict[str, Any]", state[0] if has_slots else state))
-        if "_transport" in attributes:
-            attributes["_transport"] = copy.copy(self._transport)
+        attributes["_transport"] = copy.copy(self._transport)
         return make, arguments, (attributes, state[1]) if has_slots else attributes
 
     def __repr__(self) -> str:

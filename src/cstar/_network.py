@@ -179,9 +179,8 @@ class Network(httpcore.NetworkBackend):
             ) from error
 
     def _time_left(self, end: float | None) -> float | None:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
-            raise httpcore.ConnectTimeout("timed out")
+        # Sockets take no timeout of 0 or less.
+        left = None if end is None else max(end - time.monotonic(), 0.001)
         return self.exchange.time_left(left, httpcore.ConnectTimeout)
 
     def close(self) -> None:
