@@ -151,7 +151,7 @@ import httpx
 from rawserver import *
 kind, wbits, key = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 zipper = zlib.compressobj(1, zlib.DEFLATED, wbits)
-body = b"".join(zipper.compress(bytes(1_000_000)) for _ in range(1000)) + zipper.flush()
+body = b"".join(zipper.compress(bytes(1_000_000)) for _ in range(400)) + zipper.flush()
 encoding = b"Content-Encoding: " + (b"gzip" if wbits == 31 else b"deflate") + b"\\r\\n"
 def handler(connection, _):
     while read_request(connection):
@@ -178,7 +178,7 @@ with RawServer(handler) as server:
 @pytest.mark.parametrize(
     ("kind", "wbits"), [("sync", 31), ("custom", 15), ("async", -15)], ids=["gzip", "deflate", "raw deflate"]
 )
-def test_a_body_that_unpacks_to_a_gigabyte_is_refused_in_little_memory(kind: str, wbits: int) -> None:
+def test_a_small_body_that_unpacks_to_a_large_one_is_refused_in_little_memory(kind: str, wbits: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", BOMB, kind, str(wbits), KEY]
     here = str(Path(__file__).parent)
     done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=60, check=False)

@@ -104,7 +104,7 @@ def test_the_connection_used_last_is_used_next() -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             used.append(number)
-            time.sleep(0.05 * number)
+            time.sleep(0.02 * number)
             connection.sendall(response())
 
     with RawServer(handler) as server, Cstar(KEY, base_url=server.url) as client:
@@ -217,8 +217,8 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
     say: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
-    with RawServer(answer_slowly(0.4)) as server:
-        options = {"base_url": server.url, "timeout": httpx.Timeout(5, pool=0.2), "max_retries": 0}
+    with RawServer(answer_slowly(0.25)) as server:
+        options = {"base_url": server.url, "timeout": httpx.Timeout(5, pool=0.1), "max_retries": 0}
         results = say(lambda client: simultaneously(client, 2), **options)
     (error,) = [each for each in results if isinstance(each, Exception)]
     assert isinstance(error, APITimeoutError)
@@ -241,7 +241,7 @@ def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
 
     async def act(url: str) -> None:
         async with AsyncCstar(KEY, base_url=url) as client:
-            for moment in range(20):
+            for moment in range(10):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(client.whoami)
                     await anyio.lowlevel.checkpoint()
@@ -402,7 +402,7 @@ def test_a_new_connection_that_ends_without_a_response_is_an_error(say: Speaker)
         assert (server.connections, caught.value.attempts, caught.value.was_sent) == (1, 1, True)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.05])
+@pytest.mark.parametrize("pause", [0.0, 0.02])
 def test_a_response_that_nobody_asked_for_is_given_to_nobody(say: Speaker, pause: float) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while (head := read_request(connection)) is not None:
@@ -506,7 +506,7 @@ def test_cancelled_calls_lose_no_connection(backend: str) -> None:
         async with AsyncCstar(KEY, base_url=url, max_retries=0) as client:
             await client.whoami()
             before = open_files()
-            for _ in range(150):
+            for _ in range(100):
                 with anyio.move_on_after(moments.uniform(0, 0.006)):
                     await client.whoami()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
@@ -553,7 +553,7 @@ interrupts = 0
 with RawServer() as server, Cstar({KEY!r}, base_url=server.url, max_retries=0, timeout=5) as client:
     client.whoami()
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(800):
+    for number in range(500):
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.00001 + 0.000002 * (number % 500))
             try:
@@ -588,7 +588,7 @@ def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(ba
 
     async def act(url: str) -> None:
         async with AsyncCstar(KEY, base_url=url) as client:
-            for moment in range(20):
+            for moment in range(10):
                 rows = aiter(client.customers.list(TEAM, prefetch=4))
                 await anext(rows)
                 with anyio.move_on_after(0.002 * moment):

@@ -254,7 +254,7 @@ DROPPED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("way", DROPPED)
-@pytest.mark.parametrize("timeout", [0.2, httpx.Timeout(0.2)], ids=["number", "parts"])
+@pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(0.1)], ids=["number", "parts"])
 def test_what_a_tunnel_did_not_carry_was_not_sent(
     say: Speaker, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +279,7 @@ BAD_SOCKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("way", BAD_SOCKS)
-@pytest.mark.parametrize("timeout", [0.2, httpx.Timeout(0.2)], ids=["number", "parts"])
+@pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(0.1)], ids=["number", "parts"])
 def test_a_socks_proxy_that_fails_is_named_in_the_error(
     say: Speaker, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,8 +388,8 @@ def test_a_certificate_of_another_host_is_not_accepted(say: Speaker, authority: 
 def test_a_handshake_that_stalls_ends_with_the_timeout(say: Speaker, trusted: None) -> None:
     with RawServer(lambda connection, number: connection.recv(65536) and connection.recv(65536)) as server:
         url = server.url.replace("http:", "https:")
-        with pytest.raises(APIConnectionError, match=r"within the timeout of 0\.3 s \(ConnectTimeout") as caught:
-            say(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.3)
+        with pytest.raises(APIConnectionError, match=r"within the timeout of 0\.15 s \(ConnectTimeout") as caught:
+            say(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.15)
     assert not caught.value.was_sent
 
 

@@ -167,7 +167,7 @@ def test_a_timeout_bounds_an_attempt_to_connect(say: Speaker, deaf_port: int) ->
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(say: Speaker, deaf_port: int, addresses: Any) -> None:
     with RawServer() as server:
         addresses(lambda: [deaf_port, server.port])
-        say(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=1, max_retries=0)
+        say(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=0.6, max_retries=0)
         assert server.connections == 1
 
 
@@ -366,7 +366,7 @@ def test_an_address_of_a_kind_that_the_machine_lacks_leaves_the_others(
 def test_the_time_to_connect_is_for_all_addresses_together(say: Speaker, deaf_port: int, addresses: Any) -> None:
     addresses(lambda: [deaf_port] * 4)
     started = time.monotonic()
-    error = time_out(say, base_url="http://api.cstar.test", timeout=httpx.Timeout(5, connect=0.3))
+    error = time_out(say, base_url="http://api.cstar.test", timeout=httpx.Timeout(5, connect=0.15))
     assert time.monotonic() - started < 1
     assert "ConnectTimeout" in str(error)
 
@@ -398,7 +398,7 @@ def test_a_deadline_bounds_the_waits_of_an_httpx_timeout_together(say: Speaker) 
     assert "within the deadline of 0.15 s" in str(error)
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_a_deadline_bounds_all_attempts_and_waits_together(kind: str) -> None:
     with RawServer(SLOW["nothing"]) as server:
         started = time.monotonic()
