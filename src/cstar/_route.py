@@ -87,7 +87,7 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
     parts: tuple[str, str, int | None, str] | None = None
     with suppress(httpx.InvalidURL, UnicodeError):
         url = httpx.URL(address)
-        url.host.encode("idna")  # as the socket will, with a worse message
+        url.host.encode("idna").decode("idna")  # as the socket will, with a worse message
         if (url.port or 0) <= MAX_PORT and url.host.strip(".") and url.raw_path in {b"", b"/"} and not url.fragment:
             parts = url.scheme, url.host, url.port, url.userinfo.decode()
     if parts is None:
