@@ -100,7 +100,9 @@ def interrupt(url: str, count: int) -> bool:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except Interrupt:
                 interrupted += 1
-        lost = open_files() - files
+        assert client._transport.clients._built is not None
+        idle = len(client._transport.clients._built[2]._idle)
+        lost = open_files() - files - (idle - 1)
         after = later_calls()
     return report("sync calls", calls, interrupted, lost, after / before)
 

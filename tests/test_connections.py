@@ -612,10 +612,15 @@ from cstar import AsyncCstar, Cstar
 from rawserver import RawServer
 with RawServer() as server:
     async def call():
-        await AsyncCstar({KEY!r}, base_url=server.url).whoami()
+        client = AsyncCstar({KEY!r}, base_url=server.url)
+        client.itself = client  # so that the garbage collector has to find it
+        await client.whoami()
     for _ in range(3):
         if {build!r} == "Cstar":
-            Cstar({KEY!r}, base_url=server.url).whoami()
+            client = Cstar({KEY!r}, base_url=server.url)
+            client.itself = client
+            client.whoami()
+            del client
         else:
             asyncio.run(call())
     gc.collect()

@@ -15,7 +15,6 @@ import os
 import socket
 import threading
 import time
-import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
@@ -43,13 +42,20 @@ CONNECTION_ATTEMPT_DELAY = 0.25
 class _Stream:
     """A TCP connection: what its sync and its async form share."""
 
-    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket: socket.socket = sock
+    def __init__(self, family: int, kind: int, protocol: int, exchange: Exchange) -> None:
         self.exchange: Exchange = exchange
-        # Not a `__del__` method: if the garbage collector took both at once, it could take the socket first, which
-        # would then warn that nobody closed it.
-        self.close_socket: Callable[[], object] = weakref.finalize(self, sock.close)
+        # Made here, after the stream: if the garbage collector takes both at once, the stream goes first and closes it.
+        # The socket alone would warn that nobody has.
+        self.socket: socket.socket = socket.socket(family, kind, protocol)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close_socket(self) -> None:
+        """Close the connection, with or without an event loop, from any thread."""
+        self.socket.close()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # a socket that could not be made
+            self.close_socket()
 
     def is_readable(self) -> bool:
         """Whether a read would return at once: there are bytes, or the peer has closed the connection."""
@@ -159,7 +165,7 @@ class Network(httpcore.NetworkBackend):
             for place, (family, kind, protocol, _, address) in enumerate(addresses):
                 left = self._time_left(end)
                 try:
-                    stream = self.stream = Stream(socket.socket(family, kind, protocol), self.exchange)
+                    stream = self.stream = Stream(family, kind, protocol, self.exchange)
                     # An address that does not answer leaves time for the others.
                     stream.socket.settimeout(None if left is None else left / (len(addresses) - place))
                     stream.socket.connect(address)
@@ -256,15 +262,15 @@ def _resolve(host: str, port: int, timeout: float | None) -> Sequence[Address]:
 class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
     """A TCP connection of the async client, on asyncio or trio."""
 
-    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
-        super().__init__(sock, exchange)
-        sock.setblocking(False)
+    def __init__(self, family: int, kind: int, protocol: int, exchange: Exchange) -> None:
+        super().__init__(family, kind, protocol, exchange)
+        self.socket.setblocking(False)
         # Do not keep the event loop: an event loop that has ended is found by its being garbage-collected.
         self._trio: Any = None
         if not isinstance(running_loop(), asyncio.AbstractEventLoop):
             import trio
 
-            self._trio = trio.socket.from_stdlib_socket(sock)
+            self._trio = trio.socket.from_stdlib_socket(self.socket)
 
     async def connect(self, address: Any) -> None:  # noqa: ANN401 - each address family has its own form
         if self._trio is not None:
@@ -398,7 +404,7 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
 
     async def _connect_to(self, address: Address) -> AsyncStream:
         family, kind, protocol, _, place = address
-        stream = AsyncStream(socket.socket(family, kind, protocol), self.exchange)
+        stream = AsyncStream(family, kind, protocol, self.exchange)
         try:
             await stream.connect(place)
         except BaseException as error:
