@@ -222,6 +222,15 @@ def _was_closed(connection: _Connection | _AsyncConnection, error: BaseException
     return isinstance(error, httpx.NetworkError) and not _is_in_step(connection)
 
 
+def _clearer_error(
+    error: BaseException, connection: _Connection | _AsyncConnection, route: Route
+) -> httpx.TransportError | None:
+    """The error that says what became of the connection, if `error` does not."""
+    if _was_closed(connection, error):
+        return KeptConnectionError(str(error))
+    return _proxy_error(error, route) if isinstance(error, Exception) else None
+
+
 def _check_own_response(connection: _Connection | _AsyncConnection) -> None:
     if connection.was_used and not _is_in_step(connection):
         raise KeptConnectionError("the connection held a part of a response before the request was sent")
@@ -245,10 +254,8 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
             response = connection.handle_request(request)
         except BaseException as error:
             request.extensions["was_sent"] = _is_established(connection, self._route)
-            if _was_closed(connection, error):
-                raise KeptConnectionError(str(error)) from error
-            if isinstance(error, Exception) and (proxy_error := _proxy_error(error, self._route)) is not None:
-                raise proxy_error from error
+            if (clearer_error := _clearer_error(error, connection, self._route)) is not None:
+                raise clearer_error from error
             raise
         request.extensions["was_sent"] = True
         _check_own_response(connection)
@@ -311,10 +318,8 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
             response = await connection.handle_async_request(request)
         except BaseException as error:
             request.extensions["was_sent"] = _is_established(connection, self._route)
-            if _was_closed(connection, error):
-                raise KeptConnectionError(str(error)) from error
-            if isinstance(error, Exception) and (proxy_error := _proxy_error(error, self._route)) is not None:
-                raise proxy_error from error
+            if (clearer_error := _clearer_error(error, connection, self._route)) is not None:
+                raise clearer_error from error
             raise
         request.extensions["was_sent"] = True
         _check_own_response(connection)
