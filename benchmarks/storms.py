@@ -108,7 +108,7 @@ def interrupt(url: str, count: int) -> bool:
 
 
 def report(what: str, calls: int, ended: int, lost: int, ratio: float) -> bool:
-    """Print the figures of a storm, and tell whether no connection was lost."""
+    """Print the figures of a storm; return whether no connection was lost."""
     print(f"{calls:,} {what}, {ended:,} of them ended from outside: {lost} connections lost, later calls {ratio:.2f}x")
     return lost <= 0
 

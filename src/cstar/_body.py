@@ -77,7 +77,7 @@ class Body:
                 if len(chunk) < 2:
                     return
                 self._decompressor = zlib.decompressobj(self._window_bits(chunk))
-            # What follows the end of the compressed data is ignored.
+            # Data after the end of the compressed stream is ignored.
             if not self._decompressor.eof:
                 try:
                     self._add(self._decompressor.decompress(chunk, MAX_BODY_SIZE + 1 - len(self._content)))

@@ -36,7 +36,7 @@ class Subject:
     email: str | None = field(default=None, repr=False)
 
     def mismatch(self, value: object) -> str | None:
-        """How a value shows that it is about another resource; `None` if it does not."""
+        """Describe how a value is about another resource; `None` if it is not."""
         received_id, received_email = getattr(value, "id", None), getattr(value, "email", None)
         if self.id and isinstance(received_id, str) and _are_different_ids(self.id, received_id):
             return f"it is about {received_id!r}, not {self.id!r}"
