@@ -247,10 +247,9 @@ def test_a_success_that_is_not_the_documented_one_is_a_typed_error(
 
 
 def test_the_message_of_a_wrong_answer_holds_places_and_reasons_but_no_values(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(json=ok({**DETAIL, "createdAt": "private words", "tags": "private words"}))
+    wire.get(GET).respond(json=ok({**DETAIL, "id": ["private words"], "name": "private words"}))
     caught = fail(say)
-    assert "data.createdAt" in str(caught)
-    assert "data.tags" in str(caught)
+    assert "data.id" in str(caught)
     assert "private words" not in str(caught)
 
 
@@ -406,7 +405,7 @@ FAULTS: dict[str, Exception | httpx.Response] = {
     "request id": httpx.Response(404, headers={"X-Request-Id": KEY}),
     "success false": httpx.Response(200, json={"success": False, "error": f"Bearer {KEY}"}),
     "success in html": httpx.Response(200, text=f"<title>{KEY}</title>"),
-    "other json": httpx.Response(200, json={"data": {"id": KEY, "tags": {KEY: KEY}}}),
+    "other json": httpx.Response(200, json={"data": {"id": [KEY], "tags": {KEY: KEY}}}),
     "no answer": httpx.ReadError("broken"),
     "malformed": httpx.RemoteProtocolError(f"illegal status line: b'{KEY}'"),
 }

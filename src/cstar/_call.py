@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from cstar._decode import Parser
+
 T = TypeVar("T")
 
 
@@ -68,22 +70,22 @@ class Call(Generic[T]):
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
-        parse: Parses the body of a successful response; raises a `ValueError` if it is not as documented.
+        parse: Parses the body of a successful response.
         query: The query parameters, in order.
         body: The JSON body.
         idempotency_key: Names the logical operation, so that it has one effect however many attempts arrive.
         subject: The resource that the response must be about.
-        value_if_already_deleted: For a delete: makes the value to return when an earlier attempt has deleted it.
+        deleted_value: For a delete: makes the value to return where no response tells it.
     """
 
     method: str
     path: str
-    parse: Callable[[bytes], T]
+    parse: Parser[T]
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     idempotency_key: str | None = None
     subject: Subject | None = None
-    value_if_already_deleted: Callable[[], T] | None = None
+    deleted_value: Callable[[], T] | None = None
 
     @property
     def target(self) -> str:

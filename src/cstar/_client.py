@@ -16,7 +16,7 @@ from typing_extensions import Self
 from cstar import models
 from cstar._call import Call, encode, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
-from cstar._decode import json_or_none, object_of
+from cstar._decode import Parser, json_or_none, object_of
 from cstar._logging import configure_from_environment
 from cstar._options import (
     API_VERSION,
@@ -64,17 +64,15 @@ def _request_call(
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
         return Call(method, path, _parser_of(cast_to), query, body, idempotency_key)
-    value_if_already_deleted = _none if method == "DELETE" else None
-    return Call(
-        method, path, json_or_none, query, body, idempotency_key, value_if_already_deleted=value_if_already_deleted
-    )
+    deleted_value = _none if method == "DELETE" else None
+    return Call(method, path, json_or_none, query, body, idempotency_key, deleted_value=deleted_value)
 
 
 def _none() -> None:
     return None
 
 
-def _parser_of(cast_to: type[T]) -> Callable[[bytes], T]:
+def _parser_of(cast_to: type[T]) -> Parser[T]:
     try:
         return object_of(cast_to)
     except Exception as error:  # whatever pydantic and the type itself come up with

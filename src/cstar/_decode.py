@@ -1,21 +1,22 @@
-"""Bytes to values: parsers for the envelopes of the API."""
+"""Bytes to values: parsers for the envelopes of the API, each with a fast way and a lenient one."""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from pydantic_core import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pydantic import JsonValue, TypeAdapter
 
     from cstar._envelopes import ListEnvelope, ObjectEnvelope
+    from cstar._lenient import Deviations
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,50 @@ class PageData(Generic[T]):
     has_more: bool
 
 
+class Parser(Protocol[T_co]):
+    """Parses the body of a successful response, in a fast way and in a lenient one."""
+
+    def __call__(self, content: bytes) -> T_co:
+        """The value of a response that is as documented.
+
+        Raises:
+            ValueError: It is not.
+        """
+        ...
+
+    def leniently(self, content: bytes) -> tuple[T_co, Deviations]:
+        """The value of a response that deviates from the documentation, and the values that make no sense.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        ...
+
+
+class _JsonParser:
+    """Any JSON; a response without content is `None`."""
+
+    def __call__(self, content: bytes) -> JsonValue:
+        body: JsonValue = from_json(content) if content else None
+        return body
+
+    def leniently(self, content: bytes) -> tuple[JsonValue, Deviations]:
+        from cstar._lenient import Deviations, parse_json, plain
+
+        return None if is_blank(content) else plain(parse_json(content)), Deviations()
+
+    def __reduce__(self) -> str:
+        return "json_or_none"
+
+
+json_or_none: Parser[JsonValue] = _JsonParser()
+
+
+def is_blank(content: bytes) -> bool:
+    """Whether a body has no content: nothing but white space, or a byte order mark."""
+    return not content.removeprefix(BOM_UTF8).strip()
+
+
 class _ObjectParser(Generic[T]):
     def __init__(self, model: type[T], adapter: TypeAdapter[ObjectEnvelope[T]]) -> None:
         self._model = model
@@ -36,6 +81,13 @@ class _ObjectParser(Generic[T]):
 
     def __call__(self, content: bytes) -> T:
         return self._adapter.validate_json(content).data
+
+    def leniently(self, content: bytes) -> tuple[T, Deviations]:
+        from cstar._lenient import Reader, parse_json
+
+        reader = Reader()
+        value: T = reader.read(self._model, reader.data(parse_json(content)))
+        return value, reader.deviations
 
     def __reduce__(self) -> tuple[object, ...]:
         return object_of, (self._model,)
@@ -50,6 +102,16 @@ class _ListParser(Generic[T]):
         envelope = self._adapter.validate_json(content)
         paging = envelope.paging
         return PageData(envelope.data, paging.total, paging.page, paging.page_size, paging.is_followed)
+
+    def leniently(self, content: bytes) -> tuple[PageData[T], Deviations]:
+        from cstar._lenient import Reader, parse_json
+
+        reader = Reader()
+        envelope = parse_json(content)
+        rows: list[T] = reader.read_rows(self._model, reader.data(envelope))
+        paging = reader.read_paging(envelope, len(rows))
+        page = PageData(rows, paging.total, paging.page, paging.page_size, paging.is_followed)
+        return page, reader.deviations
 
     def __reduce__(self) -> tuple[object, ...]:
         return list_of, (self._model,)
@@ -70,19 +132,13 @@ def _list_parser(model: Any) -> _ListParser[Any]:  # noqa: ANN401 - likewise
     return _ListParser(model, list_adapter(model))
 
 
-def object_of(model: type[T]) -> Callable[[bytes], T]:
+def object_of(model: type[T]) -> Parser[T]:
     """A parser of `{"success": true, "data": <model>}`."""
-    parse: Callable[[bytes], T] = _object_parser(cast("object", model))
+    parse: Parser[T] = _object_parser(cast("object", model))
     return parse
 
 
-def list_of(model: type[T]) -> Callable[[bytes], PageData[T]]:
+def list_of(model: type[T]) -> Parser[PageData[T]]:
     """A parser of a list in either shape: with `pagination` beside the data, or in `meta` and without `hasMore`."""
-    parse: Callable[[bytes], PageData[T]] = _list_parser(cast("object", model))
+    parse: Parser[PageData[T]] = _list_parser(cast("object", model))
     return parse
-
-
-def json_or_none(content: bytes) -> JsonValue:
-    """Parse any JSON; no content (204) is `None`."""
-    body: JsonValue = from_json(content) if content else None
-    return body

@@ -43,13 +43,11 @@ class Paging(Model):
         """
         if self.has_more is not None:
             return self.has_more
-        if self.page is None:
-            raise ValueError("pagination: neither hasMore nor page is there to tell whether this is the last page")
-        if self.total_pages is not None:
+        if self.page is not None and self.total_pages is not None:
             return self.page < self.total_pages
-        if self.page_size is None:
-            raise ValueError("pagination: neither hasMore, totalPages nor pageSize is there to tell the last page")
-        return self.page * self.page_size < self.total
+        if self.page is not None and self.page_size is not None:
+            return self.page * self.page_size < self.total
+        raise ValueError("pagination: it does not tell whether this is the last page")
 
 
 class _Meta(Model):

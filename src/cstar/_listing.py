@@ -10,11 +10,11 @@ from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_flag, chec
 from cstar._walk import Ask, HasId, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from typing_extensions import Unpack
 
-    from cstar._decode import PageData
+    from cstar._decode import PageData, Parser
     from cstar._types import QueryValue
 
 T = TypeVar("T", bound=HasId)
@@ -66,7 +66,7 @@ class ListOptions(TypedDict):
 
 def listing(
     path: str,
-    parse: Callable[[bytes], PageData[T]],
+    parse: Parser[PageData[T]],
     filters: Mapping[str, str | None],
     **options: Unpack[ListOptions],
 ) -> Listing[T]:

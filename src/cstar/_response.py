@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 from pydantic_core import ValidationError, from_json
 
 from cstar._budget import rate_limit
+from cstar._decode import is_blank
+from cstar._logging import logger
 from cstar.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from cstar._call import Call
+    from cstar._lenient import Deviations
 
 T = TypeVar("T")
 
@@ -113,7 +116,7 @@ class ReceivedResponse:
         if len(self.content) > MAX_SHOWN_BODY_SIZE:
             return self.redact(self.content[:MAX_SHOWN_BODY_SIZE].decode("utf-8", "replace"))
         try:
-            return _redact(from_json(self.content), self)
+            return _redact(_parse_json(self.content), self)
         except (ValueError, MemoryError):
             return self.redact(self.content.decode("utf-8", "replace"))
 
@@ -122,6 +125,19 @@ class ReceivedResponse:
         content = self.content.replace(self.api_key.encode(), REDACTED.encode()) if self.api_key else self.content
         headers = httpx.Headers([(name, self.redact(value)) for name, value in self.headers.multi_items()])
         return replace(self, headers=headers, content=content, api_key="", discard_connection=None)
+
+
+def _parse_json(content: bytes) -> JsonValue:
+    try:
+        body: JsonValue = from_json(content)
+    except ValueError as invalid:
+        from cstar._lenient import parse_json, plain
+
+        try:
+            return plain(parse_json(content))
+        except ValueError:
+            raise invalid from None
+    return body
 
 
 def _redact(value: JsonValue, response: ReceivedResponse) -> JsonValue:
@@ -145,15 +161,7 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
         APIResponseValidationError: The body is not as the API documents, or about another resource.
     """
     raise_for_status(call, response)
-    if is_already_deleted(call, response):
-        assert call.value_if_already_deleted is not None
-        return call.value_if_already_deleted()
-    try:
-        value = call.parse(response.content)
-    except ValueError as invalid:
-        raise _validation_error(call, response, format_validation_error(invalid, response)) from None
-    except MemoryError:
-        raise _validation_error(call, response, "it needs more memory than there is") from None
+    value = _value(call, response)
     if call.subject is not None and (mismatch := call.subject.mismatch(value)) is not None:
         if response.discard_connection is not None:
             response.discard_connection()
@@ -165,10 +173,53 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
     return value
 
 
-def is_already_deleted(call: Call[T], response: ReceivedResponse) -> bool:
+def _value(call: Call[T], response: ReceivedResponse) -> T:
+    if call.deleted_value is not None and is_already_deleted(call, response):
+        return call.deleted_value()
+    try:
+        try:
+            return call.parse(response.content)
+        except ValueError:
+            value, deviations = call.parse.leniently(response.content)
+    except ValueError as invalid:
+        if call.deleted_value is not None and _is_bare_receipt(response):
+            return call.deleted_value()
+        raise _validation_error(call, response, format_validation_error(invalid, response)) from None
+    except MemoryError:
+        raise _validation_error(call, response, "it needs more memory than there is") from None
+    if deviations.fields:
+        _warn(call, response, deviations)
+    return value
+
+
+def _warn(call: Call[Any], response: ReceivedResponse, deviations: Deviations) -> None:
+    """Name the fields of a response whose values make no sense, and never the values."""
+    is_one = len(deviations.fields) == 1
+    rows = f" in {deviations.rows} of {deviations.row_count} rows" if deviations.rows else ""
+    logger.warning(
+        "%s: %s %s not as documented%s; %s kept as received%s",
+        call,
+        ", ".join(deviations.fields),
+        "is" if is_one else "are",
+        rows,
+        "its value is" if is_one and not rows else "their values are",
+        _suffix(request_id=response.request_id, attempts=response.attempts),
+    )
+
+
+def is_already_deleted(call: Call[Any], response: ReceivedResponse) -> bool:
     """Whether a 404 means success: it answers a delete after an attempt whose response was lost."""
-    is_delete = call.value_if_already_deleted is not None
-    return is_delete and response.status_code == 404 and response.after_lost_response
+    return call.deleted_value is not None and response.status_code == 404 and response.after_lost_response
+
+
+def _is_bare_receipt(response: ReceivedResponse) -> bool:
+    """Whether a response to a delete reports success without naming what was deleted."""
+    if is_blank(response.content):
+        return True
+    body = response.body
+    if not isinstance(body, dict):
+        return body is None
+    return not body.get("error") and body.get("success") is not False
 
 
 def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:
@@ -186,11 +237,11 @@ def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) ->
 
 
 def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> str:
-    if not response.content:
+    if is_blank(response.content):
         return "the body is empty" + _encoding_hint(response)
     try:
         is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
-        body: JsonValue = response.body if is_large else from_json(response.content)
+        body = response.body if is_large else _parse_json(response.content)
     except ValueError as broken:
         # What only begins like JSON holds people's data, a page of HTML does not.
         if response.content.lstrip()[:1] in {b"{", b"["}:

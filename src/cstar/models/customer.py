@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, cast
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AliasChoices, AwareDatetime, Field, JsonValue
 
 from cstar.models._base import AnyString, Model
 
@@ -33,7 +33,8 @@ class Customer(Model):
         ticket_count: How many tickets the customer has.
         metadata: Developer metadata: at most 50 keys of at most 40 characters, values of at most 500.
         created_at: When the customer was created, with its time zone.
-        updated_at: When the customer was last changed, with its time zone.
+        updated_at: When the customer was last changed, with its time zone. Some responses leave it out; then it is
+            `None`.
     """
 
     id: str
@@ -48,7 +49,10 @@ class Customer(Model):
     ticket_count: int = 0
     metadata: dict[str, str] = Field(default_factory=dict)
     created_at: AwareDatetime
-    updated_at: AwareDatetime
+    updated_at: AwareDatetime = Field(default=cast("AwareDatetime", None))  # the API documents it as always there
+
+    def _why_frozen(self, name: str) -> str:
+        return f"{super()._why_frozen(name)}. To change the customer, call customers.update(team_id, customer.id, …)"
 
 
 class RecentTicket(Model):
@@ -74,7 +78,12 @@ class CustomerDetail(Customer):
         recent_tickets: The 10 newest tickets; `None` where `expand` asked to leave them out.
     """
 
-    recent_tickets: list[RecentTicket] | None = None
+    recent_tickets: list[RecentTicket] | None = Field(
+        default=None,
+        # `tickets` is its name in older documentation.
+        validation_alias=AliasChoices("recentTickets", "recent_tickets", "tickets"),
+        serialization_alias="recentTickets",
+    )
 
 
 class DeletedCustomer(Model):
@@ -85,5 +94,5 @@ class DeletedCustomer(Model):
         id: The id of the customer that is gone.
     """
 
-    deleted: bool
+    deleted: bool = True
     id: str

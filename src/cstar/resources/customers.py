@@ -158,7 +158,7 @@ def _delete_call(team_id: str, customer_id: str, idempotency_key: str | None) ->
         object_of(models.DeletedCustomer),
         idempotency_key=new_key(idempotency_key),
         subject=Subject(customer_id),
-        value_if_already_deleted=partial(models.DeletedCustomer, deleted=True, id=customer_id),
+        deleted_value=partial(models.DeletedCustomer, deleted=True, id=customer_id),
     )
 
 

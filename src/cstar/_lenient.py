@@ -1,0 +1,312 @@
+"""Reads a response that deviates from the documentation, as a person would. Loaded only for such a response.
+
+The text: a byte order mark is skipped, lone surrogates and invalid bytes become U+FFFD.
+A field: missing or null is the default or `None`; a value of another type is converted where its meaning is clear; any
+other value is kept as received, and reported.
+Refused: what is not JSON, an envelope or row that is not an object, and a row without a string for an id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticUndefined, from_json, to_json
+
+from cstar._envelopes import Paging
+from cstar.models._base import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import JsonValue
+    from pydantic.fields import FieldInfo
+    from typing_extensions import Self
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+# An ISO 8601 date, with a time and a zone where there are any.
+_TIME = re.compile(
+    r"\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(?:(Z|UTC|GMT)|([+-]\d\d):?(\d\d)?)?)?\s*",
+    re.IGNORECASE,
+)
+
+
+# ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Number(float):
+    """A number that knows its text: 1.10 in metadata is "1.10"."""
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+
+def _integer(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:  # more digits than Python converts
+        return text
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON in any Unicode encoding.
+
+    Raises:
+        ValueError: It is not JSON, or is nested too deeply.
+    """
+    try:
+        text = content.decode(json.detect_encoding(content), "replace")
+        return _without_lone_surrogates(json.loads(text, strict=False, parse_float=_Number, parse_int=_integer))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if (items := _array(value)) is not None:
+        return [_without_lone_surrogates(each) for each in items]
+    if (found := _object(value)) is not None:
+        return {_without_lone_surrogates(name): _without_lone_surrogates(each) for name, each in found.items()}
+    return value
+
+
+def plain(value: Any) -> JsonValue:
+    """The value without the types of this room."""
+    result: JsonValue = from_json(to_json(value))
+    return result
+
+
+def _object(value: Any) -> dict[str, Any] | None:
+    return {**value} if isinstance(value, dict) else None
+
+
+def _array(value: Any) -> list[Any] | None:
+    return [*value] if isinstance(value, list) else None
+
+
+# ── Values ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _interpretations(value: Any) -> Iterator[Any]:
+    """The value, and what else it may mean, most likely first."""
+    yield value
+    if (items := _array(value)) is not None:
+        yield [_as_text(each) for each in items if each is not None] or {}
+    elif (found := _object(value)) is not None:
+        yield {name: _as_text(each) for name, each in found.items() if each is not None} or []
+    else:
+        if isinstance(value, str) and (match := _TIME.fullmatch(value)):
+            date, time, utc, hours, minutes = match.groups()
+            zone = "Z" if utc or not hours else f"{hours}:{minutes or '00'}"
+            yield f"{date}T{time or '00:00'}{zone}"
+        yield _as_text(value)
+        yield [_as_text(value)]
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, _Number):
+        return value.text
+    return to_json(value).decode() if isinstance(value, (bool, int, float)) else value
+
+
+@lru_cache(maxsize=256)
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_)
+
+
+@lru_cache(maxsize=64)
+def _fields(model: type[Model]) -> list[tuple[str, FieldInfo, TypeAdapter[Any], list[str]]]:
+    """The fields of a model: name, description, what validates it, and its names in JSON."""
+    return [
+        (name, field, TypeAdapter(field.rebuild_annotation()), _names_in_json(name, field))
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _names_in_json(name: str, field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
+    choices: list[Any] = getattr(alias, "choices", [alias])
+    return [each for each in (*choices, field.alias, name) if isinstance(each, str)]
+
+
+def _model_of(type_: Any) -> type[Model] | None:
+    type_ = _without_none(type_)
+    if not (isinstance(type_, type) and issubclass(type_, Model)):
+        return None
+    return type_ if type_.__module__.startswith("cstar.") else None  # a subclass is the caller's to validate
+
+
+def _row_model_of(type_: Any) -> type[Model] | None:
+    type_ = _without_none(type_)
+    return _model_of(get_args(type_)[0]) if get_origin(type_) is list else None
+
+
+def _without_none(type_: Any) -> Any:
+    if get_origin(type_) is Annotated:
+        return _without_none(get_args(type_)[0])
+    if get_origin(type_) in {Union, UnionType}:
+        others = [each for each in get_args(type_) if each is not type(None)]
+        return _without_none(others[0]) if len(others) == 1 else type_
+    return type_
+
+
+@dataclass(frozen=True, slots=True)
+class Deviations:
+    """The values of a response that make no sense, and are kept as received.
+
+    Attributes:
+        fields: The names of their fields, each once, sorted.
+        rows: The number of rows that have one.
+        row_count: The number of rows; `None` if the response is not a list.
+    """
+
+    fields: tuple[str, ...] = ()
+    rows: int = 0
+    row_count: int | None = None
+
+
+class Reader:
+    """Reads one response, and keeps account of the values that make no sense."""
+
+    def __init__(self) -> None:
+        self._kept: list[str] = []  # names of fields
+        self._rows_with_kept = 0
+        self._row_count: int | None = None
+
+    @property
+    def deviations(self) -> Deviations:
+        """The values that make no sense."""
+        return Deviations(tuple(sorted(set(self._kept))), self._rows_with_kept, self._row_count)
+
+    def data(self, envelope: Any) -> Any:
+        """The data in an envelope.
+
+        Raises:
+            ValueError: It is no envelope, or reports a failure.
+        """
+        envelope = _object(envelope)
+        if envelope is None:
+            raise ValueError("Input should be an object")
+        if envelope.get("success", True) is False:
+            raise ValueError("success: Input should be True")
+        if "data" not in envelope:
+            raise ValueError("data: Field required")
+        return envelope["data"]
+
+    def read(self, type_: Any, value: Any, place: str = "data", name: str = "") -> Any:
+        """A value as a type: leniently where that is a model of this library, or a list of one.
+
+        Args:
+            type_: The type.
+            value: The JSON.
+            place: Where it stands, for errors.
+            name: The name of its field, for the report.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        if (model := _model_of(type_)) is not None:
+            return self._read_model(model, value, place, name)
+        if (model := _row_model_of(type_)) is not None:
+            items = _array(value)
+            if items is None:
+                raise ValueError(f"{place}: Input should be a list")
+            return [self._read_model(model, each, f"{place}.{index}", name) for index, each in enumerate(items)]
+        return _adapter(type_).validate_json(to_json(value))
+
+    def read_rows(self, model: Any, value: Any) -> list[Any]:
+        """The rows of a list; null is an empty list.
+
+        Raises:
+            ValueError: One of them cannot be read.
+        """
+        items = _array([] if value is None else value)
+        if items is None:
+            raise ValueError("data: Input should be a list")
+        rows: list[Any] = []
+        for index, each in enumerate(items):
+            before = len(self._kept)
+            rows.append(self.read(model, each, f"data.{index}"))
+            self._rows_with_kept += len(self._kept) > before
+        self._row_count = len(rows)
+        return rows
+
+    def read_paging(self, envelope: dict[str, Any], row_count: int) -> Paging:
+        """The paging of a list. It has a total and `has_more`: derived, if the response leaves them out.
+
+        Raises:
+            ValueError: There is none, or it does not tell whether this is the last page.
+        """
+        found = _object(envelope.get("pagination") or (_object(envelope.get("meta")) or {}).get("pagination"))
+        if found is None:
+            raise ValueError("pagination: Field required")
+        read: Paging = self._read_model(Paging, found, "pagination", "pagination")
+        total, page, size, pages = (
+            each if isinstance(each, int) and each >= 0 else None
+            for each in (read.total, read.page, read.page_size, read.total_pages)
+        )
+        has_more: bool | None = read.has_more if isinstance(read.has_more, bool) else None
+        if has_more is None:
+            if page is not None and pages is not None:
+                has_more = page < pages
+            elif total is None:
+                raise ValueError(
+                    "pagination: neither hasMore, totalPages nor total tells whether this is the last page"
+                )
+            elif page is not None and size is not None:
+                has_more = page * size < total
+            else:
+                has_more = 0 < row_count < total
+        if total is None:  # so many at least
+            total = max(0, (page or 1) - 1) * (size or row_count) + row_count + has_more
+        return Paging(total=total, page=page, page_size=size, has_more=has_more)
+
+    def _read_model(self, model: type[Model], value: Any, place: str, name: str) -> Any:
+        with suppress(ValidationError):
+            return _adapter(model).validate_json(to_json(value))
+        rest = _object(value)
+        if rest is None:
+            raise ValueError(f"{place}: Input should be an object")
+        values: dict[str, Any] = {}
+        given: set[str] = set()
+        for field_name, field, adapter, names in _fields(model):
+            found = [rest.pop(each) for each in names if each in rest]
+            item = next((each for each in found if each is not None), None)
+            if field_name == "id" and not isinstance(item, str):
+                raise ValueError(
+                    f"{place}.id: " + ("Field required" if item is None else "Input should be a valid string")
+                )
+            if found:
+                given.add(field_name)
+            if item is None:
+                default = field.get_default(call_default_factory=True)
+                values[field_name] = None if default is PydanticUndefined else default
+            else:
+                values[field_name] = self._read_field(field, adapter, item, f"{name}.{names[0]}" if name else names[0])
+        instance = model.model_construct(given, **values)
+        extra = instance.__pydantic_extra__
+        if extra is not None:
+            extra.update({key: plain(each) for key, each in rest.items()})
+        return instance
+
+    def _read_field(self, field: FieldInfo, adapter: TypeAdapter[Any], value: Any, name: str) -> Any:
+        for each in _interpretations(value):
+            with suppress(ValidationError):
+                return adapter.validate_json(to_json(each))
+        with suppress(ValueError):
+            if _model_of(field.annotation) or _row_model_of(field.annotation):
+                items: Any = [value] if _row_model_of(field.annotation) and isinstance(value, dict) else value
+                return self.read(field.annotation, items, name=name)
+        self._kept.append(name)
+        return plain(value)
