@@ -590,12 +590,13 @@ def test_a_message_that_ends_a_sentence_gets_no_other_mark(wire: respx.Router, s
 
 
 def test_a_conflict_after_a_lost_answer_reads_as_sentences(wire: respx.Router, say: Speaker) -> None:
-    wire.patch(GET).mock(side_effect=[httpx.ReadTimeout(""), httpx.Response(409, json={"message": "Taken"})])
+    taken = httpx.Response(409, json={"error": {"message": "Taken", "code": "resource_already_exists"}})
+    wire.patch(GET).mock(side_effect=[httpx.ReadTimeout(""), taken])
     with pytest.raises(ConflictError) as caught:
         say(lambda client: client.customers.update(TEAM, ID, email="j@x.io"))
     assert str(caught.value) == (
         f"PATCH {GET} failed with 409 Conflict: Taken. "
-        "An earlier attempt got no answer: the conflict may be with what it did. (2 attempts)"
+        "An earlier attempt got no answer: the conflict may be with what it did. (resource_already_exists, 2 attempts)"
     )
 
 

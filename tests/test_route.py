@@ -232,8 +232,8 @@ def test_a_proxy_that_refuses_is_named_in_the_error(say: Speaker, monkeypatch: p
     with RawServer(refuse) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match=r"of HTTPS_PROXY \(ProxyError: 403 Forbidden\)") as caught:
-            say(lambda client: client.whoami(), base_url=REMOTE, max_retries=0)
-    assert not caught.value.was_sent
+            say(lambda client: client.whoami(), base_url=REMOTE)
+    assert (caught.value.was_sent, caught.value.attempts) == (False, 1)
 
 
 def test_the_password_of_a_proxy_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,8 +374,8 @@ def test_a_server_that_closes_without_the_alert_of_tls_has_answered(
 
 def test_a_certificate_that_is_not_trusted_is_an_error_that_says_so(say: Speaker, tls: ssl.SSLContext) -> None:
     with RawServer(tls=tls) as server, pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-        say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
-    assert not caught.value.was_sent
+        say(lambda client: client.whoami(), base_url=server.url)
+    assert (caught.value.was_sent, caught.value.attempts) == (False, 1)
 
 
 def test_a_certificate_of_another_host_is_not_accepted(say: Speaker, authority: trustme.CA, trusted: None) -> None:
@@ -396,9 +396,10 @@ def test_a_handshake_that_stalls_ends_with_the_timeout(say: Speaker, trusted: No
 def test_a_server_that_does_not_speak_tls_is_an_error(say: Speaker, trusted: None) -> None:
     with (
         RawServer(lambda connection, number: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server,
-        pytest.raises(APIConnectionError, match=r"\(ConnectError: .*SSL"),
+        pytest.raises(APIConnectionError, match=r"\(ConnectError: .*SSL") as caught,
     ):
-        say(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"), max_retries=0)
+        say(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"))
+    assert caught.value.attempts == 1
 
 
 def test_a_kept_tls_connection_that_the_server_closes_properly_is_replaced_at_once(

@@ -27,6 +27,7 @@ class CallState:
         is_cut_by_deadline: Whether the attempt ends early because the call does.
         was_sent: Whether an attempt may have reached the server.
         lost_response: Whether an attempt may have reached the server, and its response was lost.
+        is_permanent: Whether the last attempt failed for a reason that stays.
         needs_new_connection: Whether the next attempt must not use an idle connection.
         first: The outcome of the first attempt, until the retries have taken it over.
         last: The outcome of the last attempt.
@@ -40,6 +41,7 @@ class CallState:
     is_cut_by_deadline: bool = False
     was_sent: bool = False
     lost_response: bool = False
+    is_permanent: bool = False
     needs_new_connection: bool = False
     first: Outcome | None = None
     last: Outcome | None = None
@@ -50,6 +52,7 @@ class CallState:
     def begin_attempt(self, timeout: float | None) -> None:
         """Begin an attempt, of so many seconds at most."""
         self.attempts += 1
+        self.is_permanent = False
         self.attempt_started = time.monotonic()
         self.attempt_deadline = None if timeout is None else self.attempt_started + timeout
         self.is_cut_by_deadline = self.deadline is not None and (

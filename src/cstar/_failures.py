@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from cstar._call_state import CallState
     from cstar._options import Options
 
+# OpenSSL's reasons for which no handshake succeeds: the server speaks no TLS, or only versions that are not accepted.
+_NO_COMMON_PROTOCOL = re.compile("WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|NO_PROTOCOLS|ALERT_PROTOCOL_VERSION")
 # The request was not sent if httpx raised one of these.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
@@ -23,6 +27,35 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 def was_sent(error: httpx.HTTPError) -> bool:
     """Whether the request may have reached the server, as far as the error tells."""
     return _aiohttp.was_sent(error) if _aiohttp.is_from_aiohttp(error) else not isinstance(error, _NOT_SENT)
+
+
+def is_permanent(error: httpx.HTTPError) -> bool:
+    """Whether another attempt would fail for the same reason.
+
+    That is a certificate that is not trusted, a server that does not speak TLS, an unsupported protocol, a malformed
+    request, or a refusal by the proxy.
+    """
+    causes = _causes(error)
+    if isinstance(error, httpx.ProxyError):
+        return re.match("4(?!08|29)", str(error)) is not None
+    if isinstance(error, httpx.LocalProtocolError):
+        # In HTTP/2, the state of the connection may be to blame.
+        return not any(type(each).__module__.startswith("h2.") for each in causes)
+    if isinstance(error, httpx.UnsupportedProtocol) or any(
+        isinstance(each, ssl.SSLCertVerificationError) for each in causes
+    ):
+        return True
+    return any(_NO_COMMON_PROTOCOL.search(str(each)) for each in causes if isinstance(each, ssl.SSLError))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error, and what led to it."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
 
 
 def connection_error(
@@ -67,10 +100,8 @@ def _time_limit(state: CallState, options: Options) -> str:
 
 def _reason(error: httpx.HTTPError) -> str:
     """The text of an error. Of anyio's and trio's "all attempts to connect failed", the text of the first attempt."""
-    cause: BaseException | None = error if "attempts" in str(error) else None
-    while cause is not None:
+    for cause in _causes(error) if "attempts" in str(error) else ():
         for each in (cause, *getattr(cause, "exceptions", ())):
             if isinstance(each, OSError) and each.errno is not None:
                 return f"[Errno {each.errno}] {os.strerror(each.errno)}"
-        cause = cause.__cause__ or cause.__context__
     return str(error)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 from pydantic_core import ValidationError, from_json
 
-from cstar._budget import rate_limit
+from cstar._budget import http_date, rate_limit, seconds_until_reset, server_time
 from cstar._decode import is_blank
 from cstar._logging import logger
 from cstar.errors import (
@@ -248,7 +248,7 @@ def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> 
             return f"the body is not JSON: {broken}"
         return f"the body is not JSON but begins with {_excerpt(str(response.body))!r}"
     if isinstance(body, dict) and body.get("error"):
-        fields = _error_fields(body)
+        fields = error_fields(body)
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
     if not isinstance(invalid, ValidationError):
         return str(invalid)
@@ -271,7 +271,7 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     if response.is_success or is_already_deleted(call, response):
         return
     body = response.body
-    fields = _error_fields(body)
+    fields = error_fields(body)
     code = response.status_code
     message = fields.get("message") or _message_without_envelope(response, body)
     details = [fields.get("code"), f"param {fields['param']}" if "param" in fields else None]
@@ -301,13 +301,16 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     )
 
 
-def _error_fields(body: JsonValue) -> dict[str, str]:
-    """The strings of the documented error object, or of the older shapes: `"error": "…"`, `"message": "…"`."""
+def error_fields(body: JsonValue) -> dict[str, str]:
+    """The strings of the documented error object, or of the older shapes: `"error": "…"`, `"message": "…"`, `field`."""
     if not isinstance(body, dict):
         return {}
     error = body.get("error")
     source = error if isinstance(error, dict) else {"message": error or body.get("message") or body.get("detail")}
-    return {name: value for name, value in source.items() if isinstance(value, str) and value}
+    fields = {name: value for name, value in source.items() if isinstance(value, str) and value}
+    if "field" in fields:
+        fields.setdefault("param", fields["field"])
+    return fields
 
 
 def _request_id_in(body: JsonValue) -> str | None:
@@ -365,30 +368,29 @@ def _suffix(*details: str | None, request_id: str | None, attempts: int) -> str:
 def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> float | None:
     """Seconds the server asks to wait: the Retry-After header (RFC 9110, section 10.2.3), or `retryAfter` in the error.
 
-    A value that is no number of seconds and no date is taken for none.
+    A value that is no number of seconds and no date is taken for none. A 429 without one asks to wait for the reset, if
+    its rate limit is used up.
+
+    Args:
+        response: The response.
+        now: The time of the response, where it has no `Date`; by default this machine's.
     """
     header = response.headers.get("Retry-After")
     asked = None if header is None else _seconds(header)
-    if asked is None and header is not None:
-        asked = _seconds_until(header, now or datetime.now(timezone.utc))
-    return _retry_after_in(response.body) if asked is None and not response.is_success else asked
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        moment = parsedate_to_datetime(date)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:  # "-0000", which says that the zone is not known
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - now).total_seconds())
+    if asked is None and header is not None and (moment := http_date(header)) is not None:
+        asked = max(
+            0.0, (moment - (server_time(response.headers) or now or datetime.now(timezone.utc))).total_seconds()
+        )
+    if asked is None and not response.is_success:
+        asked = _retry_after_in(response.body)
+    if asked is None and response.status_code == 429:
+        asked = seconds_until_reset(response.headers)
+    return asked
 
 
 def _retry_after_in(body: JsonValue) -> float | None:
     error = body.get("error") if isinstance(body, dict) else None
-    return _seconds(str(error.get("retryAfter"))) if isinstance(error, dict) else None
+    return _seconds(str(error.get("retryAfter", error.get("retry_after")))) if isinstance(error, dict) else None
 
 
 def _seconds(text: str) -> float | None:

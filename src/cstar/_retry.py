@@ -7,10 +7,11 @@ change the delays and the end, change `policy`.
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
 from cstar._logging import logger
-from cstar._response import ReceivedResponse, retry_after
+from cstar._response import ReceivedResponse, error_fields, retry_after
 from cstar.errors import APIConnectionError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
 BACKOFF_JITTER = 0.25
+# Of a wait that the server asks for; and its most, in seconds.
+ASKED_JITTER = 0.1
+ASKED_JITTER_MAXIMUM = 5.0
 # Seconds. `time.sleep()` accepts no more on some platforms.
 LONGEST_SLEEP = 1_000_000.0
 
@@ -31,11 +35,21 @@ LONGEST_SLEEP = 1_000_000.0
 Outcome: TypeAlias = ReceivedResponse | APIConnectionError
 
 
-def is_retryable(outcome: Outcome) -> bool:
-    """No response, 408, 429 and 5xx are retried, because the next attempt may succeed; other 4xx are not."""
+# The code of a 409 about a resource that is there already.
+_EXISTS = re.compile("exist|duplicate|taken", re.IGNORECASE)
+
+
+def is_retryable(outcome: Outcome, state: CallState) -> bool:
+    """Whether another attempt may succeed: after no response, 408, 429, 5xx, and 409 after a lost response.
+
+    Not after 501 and 505, and not after a failure that stays, such as a certificate that is not trusted.
+    """
     if isinstance(outcome, APIConnectionError):
-        return True
-    return outcome.status_code in {408, 429} or outcome.status_code >= 500
+        return not state.is_permanent
+    if outcome.status_code == 409:
+        # The server may still be at work on an earlier attempt.
+        return outcome.after_lost_response and not _EXISTS.search(error_fields(outcome.body).get("code", ""))
+    return outcome.status_code in {408, 429} or (outcome.status_code >= 500 and outcome.status_code not in {501, 505})
 
 
 def is_lost_response(response: ReceivedResponse) -> bool:
@@ -48,6 +62,11 @@ def backoff(attempt_number: int) -> float:
     # The exponent is bounded because 2.0 ** 1024 overflows.
     delay = min(BACKOFF_MAXIMUM, BACKOFF_INITIAL * 2.0 ** min(attempt_number - 1, 64))
     return delay * random.uniform(1, 1 + BACKOFF_JITTER)  # noqa: S311 - not for secrets
+
+
+def with_jitter(seconds: float) -> float:
+    """A wait that the server asked for, and up to a tenth more, so that clients do not return in step."""
+    return seconds + random.uniform(0, min(seconds * ASKED_JITTER, ASKED_JITTER_MAXIMUM))  # noqa: S311 - likewise
 
 
 class Policy(TypedDict):
@@ -68,24 +87,31 @@ def policy(
     Args:
         max_retries: Attempts after the first.
         max_retry_wait: The longest delay, in seconds. The backoff is cut to it; if the server asks for a longer one,
-            the call is not retried.
+            the call is not retried. The jitter does not count.
         before_sleep: Called before each delay, with its seconds.
     """
     longest = min(max_retry_wait, LONGEST_SLEEP)
 
     def retry(state: RetryCallState) -> bool:
         assert state.outcome is not None  # tenacity asks after an attempt
-        return not state.outcome.failed and is_retryable(_outcome(state))
+        return not state.outcome.failed and is_retryable(_outcome(state), _call_state(state))
+
+    def asked(state: RetryCallState) -> float:
+        outcome = _outcome(state)
+        return (retry_after(outcome) if isinstance(outcome, ReceivedResponse) else None) or 0.0
 
     def wait(state: RetryCallState) -> float:
-        outcome = _outcome(state)
-        asked = retry_after(outcome) if isinstance(outcome, ReceivedResponse) else None
-        return min(backoff(state.attempt_number), longest) if asked is None else asked
+        least, seconds = min(backoff(state.attempt_number), longest), asked(state)
+        if seconds <= least:
+            return least
+        left = _call_state(state).time_left()
+        delay = with_jitter(seconds)
+        return seconds if left is not None and delay >= left else delay
 
     def stop(state: RetryCallState) -> bool:
         # Do not begin a delay longer than `max_retry_wait` or the deadline: raise the error.
         left = _call_state(state).time_left()
-        is_too_long = state.upcoming_sleep > longest or (left is not None and state.upcoming_sleep >= left)
+        is_too_long = asked(state) > longest or (left is not None and state.upcoming_sleep >= left)
         return is_too_long or state.attempt_number > max_retries
 
     return {

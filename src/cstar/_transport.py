@@ -19,12 +19,12 @@ from cstar._body import Body, BodyRefusedError
 from cstar._budget import Budget
 from cstar._call_state import CallState
 from cstar._connections import KeptConnectionError, end_lease
-from cstar._failures import connection_error, was_sent
+from cstar._failures import connection_error, is_permanent, was_sent
 from cstar._http_clients import AsyncHttpClients, HttpClients
 from cstar._logging import logger
 from cstar._request import RequestBuilder
 from cstar._response import ReceivedResponse, interpret
-from cstar._retry import is_lost_response, is_retryable, log_retry, policy
+from cstar._retry import is_lost_response, is_retryable, log_retry, policy, with_jitter
 from cstar.errors import APIConnectionError, APIResponseValidationError
 from cstar.models.attempt import Attempt
 
@@ -124,7 +124,7 @@ class _BaseTransport(Generic[ClientsT]):
             self.clients.proxy,
         )
         state.lost_response = state.lost_response or is_lost_response(received)
-        self.budget.learn(response.headers)
+        self.budget.learn(response.headers, sent=state.attempt_started)
         if logger.isEnabledFor(logging.DEBUG):
             request_id = received.request_id
             text = f"{received.status_code}, request {request_id}" if request_id else f"{received.status_code}"
@@ -181,6 +181,7 @@ class _BaseTransport(Generic[ClientsT]):
         if request.extensions.get("was_sent", True) and was_sent(error):
             state.was_sent = state.lost_response = True
         state.needs_new_connection = isinstance(error, KeptConnectionError)
+        state.is_permanent = is_permanent(error)
         _log_attempt(state, type(error).__name__, error_type=type(error).__name__)
         lost = connection_error(state, error, self.options, self.clients.proxy)
         # Do not chain a cause whose text contains the API key, as an error about a malformed response may.
@@ -264,7 +265,7 @@ class Transport(_BaseTransport[HttpClients]):
         state = self._new_state(call)
         outcome: Outcome = self._attempt(state)
         # Creating a tenacity retry costs as much as parsing a response, and few calls need one.
-        if is_retryable(outcome):
+        if is_retryable(outcome, state):
             state.first = outcome
             outcome = self._retrying(self._next_attempt, state)
         self._notify(state, outcome, None)
@@ -311,7 +312,7 @@ class Transport(_BaseTransport[HttpClients]):
     def wait_for_budget(self) -> None:
         """Wait for the rate limit to reset, if it is used up and that does not take too long."""
         if wait := self.budget.seconds_until_reset(self._longest_wait()):
-            self._retrying.sleep(wait)
+            self._retrying.sleep(with_jitter(wait))
 
     def until(self, left: threading.Event) -> Transport:
         """A transport over the same connections that stops retrying and waiting once an event is set."""
@@ -377,7 +378,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         state = self._new_state(call)
         outcome: Outcome = await self._attempt(state)
         # Creating a tenacity retry costs as much as parsing a response, and few calls need one.
-        if is_retryable(outcome):
+        if is_retryable(outcome, state):
             state.first = outcome
             outcome = await self._retrying(self._next_attempt, state)
         self._notify(state, outcome, None)
@@ -446,7 +447,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         """Wait for the rate limit to reset, if it is used up and that does not take too long."""
         if wait := self.budget.seconds_until_reset(self._longest_wait()):
             # tenacity declares the sleep of its sync and its async side as one.
-            await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(wait)
+            await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(with_jitter(wait))
 
     async def close(self) -> None:
         """Close the connections, unless they are another transport's, or those of a custom httpx client."""
