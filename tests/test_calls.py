@@ -6,7 +6,7 @@ import json
 import platform
 import uuid
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -26,7 +26,9 @@ from support import (
     URL,
     Speaker,
     created,
+    customer,
     ok,
+    page_of,
 )
 
 if TYPE_CHECKING:
@@ -185,12 +187,6 @@ def test_update_sends_a_removed_metadata_key_as_null(wire: respx.Router, say: Sp
     assert body(sent(route)) == {"metadata": {"keep": "1", "drop": None}}
 
 
-def test_update_of_nothing_sends_an_empty_object(wire: respx.Router, say: Speaker) -> None:
-    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
-    say(lambda client: client.customers.update(TEAM, ID))
-    assert body(sent(route)) == {}
-
-
 def test_delete_sends_no_body_and_returns_the_receipt(wire: respx.Router, say: Speaker) -> None:
     route = wire.delete(f"{CUSTOMERS}/{ID}").respond(text=DELETE_SAMPLE)
     assert say(lambda client: client.customers.delete(TEAM, ID)) == DeletedCustomer(deleted=True, id=ID)
@@ -344,3 +340,54 @@ def test_a_refused_idempotency_key_is_told_by_its_parameter(wire: respx.Router, 
 def test_every_2xx_is_a_success(wire: respx.Router, say: Speaker, status: int) -> None:
     wire.get(f"{CUSTOMERS}/{ID}").respond(status, json=ok(DETAIL))
     assert say(lambda client: client.customers.get(TEAM, ID)).id == ID
+
+
+# ── Find ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def searched(wire: respx.Router, *pages: list[dict[str, Any]]) -> respx.Route:
+    """A search that has found these pages."""
+    total = sum(map(len, pages))
+    answers = [
+        httpx.Response(200, json=page_of(rows, number, size=100, total=total, has_more=number < len(pages)))
+        for number, rows in enumerate(pages, 1)
+    ]
+    return wire.get(CUSTOMERS).mock(side_effect=answers)
+
+
+@pytest.mark.parametrize("email", ["jane@example.com", "Jane@Example.COM", "  jane@example.com "])
+def test_find_compares_emails_in_any_case(wire: respx.Router, say: Speaker, email: str) -> None:
+    route = searched(wire, [customer(1, email="mary.jane@example.com"), customer(2, email="JANE@example.com")])
+    found = say(lambda client: client.customers.find(TEAM, email))
+    assert (found.id, type(found)) == ("cus_2", Customer)
+    assert sent(route).url.params["search"] == email.strip()
+
+
+def test_find_folds_case_as_unicode_does(wire: respx.Router, say: Speaker) -> None:
+    searched(wire, [customer(1, email="straße@example.com")])
+    assert say(lambda client: client.customers.find(TEAM, "STRASSE@example.com")).id == "cus_1"
+
+
+def test_find_looks_on_every_page_of_matches(wire: respx.Router, say: Speaker) -> None:
+    others = [customer(number, email=f"{number}.jane@example.com") for number in range(100)]
+    route = searched(wire, others, [customer(100, email="jane@example.com")])
+    assert say(lambda client: client.customers.find(TEAM, "jane@example.com")).id == "cus_100"
+    assert route.call_count == 2
+
+
+def test_find_asks_for_no_more_than_it_needs(wire: respx.Router, say: Speaker) -> None:
+    route = searched(wire, [customer(number) for number in range(100)], [customer(100)])
+    assert say(lambda client: client.customers.find(TEAM, "5@example.com")).id == "cus_5"
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize("rows", [[], [customer(1)], [customer(1, email=None)]])
+def test_find_returns_none_for_nobody(wire: respx.Router, say: Speaker, rows: list[dict[str, Any]]) -> None:
+    searched(wire, rows)
+    assert say(lambda client: client.customers.find(TEAM, "jane@example.com")) is None
+
+
+@pytest.mark.parametrize("email", ["", " ", None, 7])
+def test_find_refuses_what_is_no_email(wire: respx.Router, say: Speaker, email: Any) -> None:
+    with pytest.raises(InvalidParameterError, match=r"^email must be a string"):
+        say(lambda client: client.customers.find(TEAM, email))

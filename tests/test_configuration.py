@@ -151,11 +151,18 @@ def test_an_http_client_of_httpx2_is_refused_unless_httpx_is_an_alias_of_it(buil
         build(KEY, http_client=other)
 
 
-@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
-def test_an_http_client_of_the_other_kind_is_refused(build: Any) -> None:
-    other = httpx.AsyncClient() if build is Cstar else httpx.Client()
-    with pytest.raises(ConfigurationError, match="http_client must be an httpx"):
-        build(KEY, http_client=other)
+@pytest.mark.parametrize(
+    ("build", "other", "message"),
+    [
+        (Cstar, httpx.AsyncClient, "http_client must be an httpx.Client, not an httpx.AsyncClient (use AsyncCstar)"),
+        (AsyncCstar, httpx.Client, "http_client must be an httpx.AsyncClient, not an httpx.Client (use Cstar)"),
+        (Cstar, dict, "http_client must be an httpx.Client, not a dict"),
+    ],
+)
+def test_an_http_client_of_another_kind_is_refused(build: Any, other: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build(KEY, http_client=other())
+    assert str(caught.value) == message
 
 
 def test_default_headers_are_sent_and_win_over_ours(wire: respx.Router, say: Speaker) -> None:

@@ -39,7 +39,7 @@ from cstar._call import Call, Subject
 from cstar._decode import json_or_none
 from cstar._response import ReceivedResponse, raise_for_status
 from cstar.webhooks import construct_event, sign
-from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, error, ok
+from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, error, ok
 
 if TYPE_CHECKING:
     import respx
@@ -543,7 +543,7 @@ def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(wire: respx.Ro
         (401, b'{"detail": "Nope"}', "401 Unauthorized: Nope"),
         (599, b'{"detail": "Nope."}', "599: Nope."),
         (502, b"", "502 Bad Gateway: the answer's body is empty, or could not be read."),
-        (404, b"7", "404 Not Found: the answer does not say why."),
+        (410, b"7", "410 Gone: the answer does not say why."),
     ],
 )
 def test_a_message_holds_nothing_that_the_answer_does_not_give(
@@ -789,3 +789,16 @@ def test_a_custom_transport_may_have_any_kind_of_stream(say: Speaker, stream: ob
     own = say.http_client(transport=httpx.MockTransport(answer))
     with pytest.raises(APIResponseValidationError, match="it is about"):
         say(lambda client: client.customers.get(TEAM, "cus_other"), http_client=own)
+
+
+@pytest.mark.parametrize("body", [b"<title>404</title>", b'{"detail": "Not Found"}', b""])
+def test_a_404_that_is_not_the_apis_names_the_url_and_base_url(wire: respx.Router, say: Speaker, body: bytes) -> None:
+    wire.get("/auth/whoami").respond(404, content=body)
+    with pytest.raises(NotFoundError) as caught:
+        say(lambda client: client.whoami())
+    assert str(caught.value).endswith(f"There is nothing at {URL}/auth/whoami. Is base_url={URL!r} right?")
+
+
+def test_a_404_of_the_api_does_not_question_the_base_url(wire: respx.Router, say: Speaker) -> None:
+    wire.get(GET).respond(404, json=error("resource_missing", "No such customer."))
+    assert "base_url" not in str(fail(say))

@@ -126,3 +126,28 @@ def test_cstar_log_does_not_double_a_logging_setup_of_your_own() -> None:
 
 def test_a_wrong_cstar_log_says_what_is_allowed() -> None:
     assert "CSTAR_LOG must be one of 'debug', 'info', not 'loud'" in run("loud")[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "before", "is_enabled"),
+    [
+        (None, "", True),
+        ("info", "", False),
+        ("debug", "", False),
+        ("info", "logging.getLogger('httpx').setLevel(logging.DEBUG)", True),
+    ],
+)
+def test_cstar_log_silences_httpx_which_logs_search_terms(setting: str | None, before: str, is_enabled: bool) -> None:
+    code = f"""
+import logging
+logging.basicConfig(level=logging.INFO)
+{before}
+from cstar import Cstar
+Cstar({KEY!r})
+print(logging.getLogger("httpx").isEnabledFor(logging.INFO))
+"""
+    environment = {**os.environ, **({} if setting is None else {"CSTAR_LOG": setting})}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout == f"{is_enabled}\n"

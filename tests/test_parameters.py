@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import json
 import math
+import uuid
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,10 +16,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from cstar import InvalidParameterError
+from cstar import Customer, InvalidParameterError
 from cstar._call import encode, merge_body
 from cstar._check import check_id, check_path
-from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, created, ok
+from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, created, ok, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ BAD_IDS = ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", "%2e%2e", "a?b", "a
         lambda client, team, customer: client.customers.list(team),
         lambda client, team, customer: client.customers.create(team, name="J", email="j@x.io"),
         lambda client, team, customer: client.customers.get(team, customer),
-        lambda client, team, customer: client.customers.update(team, customer),
+        lambda client, team, customer: client.customers.update(team, customer, name="J"),
         lambda client, team, customer: client.customers.delete(team, customer),
     ],
     ids=["list", "create", "get", "update", "delete"],
@@ -62,6 +63,46 @@ def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(wire: respx.Ro
 def test_a_customer_id_is_checked_as_well(wire: respx.Router, say: Speaker, method: str, bad: Any) -> None:
     caught = refused(wire, say, lambda client: getattr(client.customers, method)(TEAM, bad))
     assert caught.param == "customer_id"
+
+
+IDS = {
+    "list": lambda customers, team, customer: customers.list(team),
+    "find": lambda customers, team, customer: customers.find(team, "j@x.io"),
+    "create": lambda customers, team, customer: customers.create(team, name="J", email="jane@example.com"),
+    "get": lambda customers, team, customer: customers.get(team, customer),
+    "update": lambda customers, team, customer: customers.update(team, customer, name="J"),
+    "delete": lambda customers, team, customer: customers.delete(team, customer),
+}
+
+
+@pytest.mark.parametrize("action", IDS.values(), ids=IDS)
+def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker, action: Any) -> None:
+    customer = uuid.UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
+    row = {**CUSTOMER, "id": str(customer), "email": "jane@example.com"}
+    wire.get(CUSTOMERS).respond(json=page_of([row], has_more=False))
+    route = wire.route(path__regex=f"{CUSTOMERS}(/{customer})?$").respond(json=ok(row))
+    say(lambda client: action(client.customers, uuid.UUID(TEAM), customer))
+    assert len(route.calls) + len(wire.calls) > 0
+
+
+@pytest.mark.parametrize("bad", [42, None, b"cus_1", 4.2, ["cus_1"]])
+def test_an_id_that_is_no_string_is_refused_as_that(wire: respx.Router, say: Speaker, bad: Any) -> None:
+    caught = refused(wire, say, lambda client: client.customers.get(TEAM, bad))
+    assert str(caught).startswith("customer_id must be a string (")
+    assert "or a uuid.UUID, not " in str(caught)
+
+
+def test_a_customer_passed_for_its_id_is_told_to_pass_its_id(wire: respx.Router, say: Speaker) -> None:
+    jane = Customer.model_validate(CUSTOMER)
+    caught = refused(wire, say, lambda client: client.customers.delete(TEAM, jane))
+    assert str(caught).endswith("not a Customer: pass its .id")
+    assert "jane@example.com" not in str(caught)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"extra_body": {}}, {"idempotency_key": "k"}])
+def test_an_update_that_changes_nothing_is_refused(wire: respx.Router, say: Speaker, nothing: Any) -> None:
+    caught = refused(wire, say, lambda client: client.customers.update(TEAM, ID, **nothing))
+    assert str(caught).startswith("an update must change something: pass at least one of name, email, ")
 
 
 @given(st.text())

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from pydantic_core import to_json
 
@@ -106,8 +107,6 @@ def new_key(given: str | None) -> str:
     """The caller's Idempotency-Key, or a fresh one: a version 4 UUID (RFC 9562, section 5.4)."""
     if given is not None:
         return check_idempotency_key("idempotency_key", given)
-    from uuid import uuid4  # which who only reads need not load
-
     return str(uuid4())
 
 

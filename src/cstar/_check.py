@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
+from uuid import UUID
 
 from cstar.errors import InvalidParameterError
 
@@ -72,6 +73,15 @@ def check_filled_text(param: str, value: object) -> str:
 
 def check_id(param: str, value: object) -> str:
     """An id becomes a part of the path, so nothing that could lead to another path may pass."""
+    if isinstance(value, UUID):
+        return str(value)
+    if _plain(value) is None:
+        allowed = "a string (an id made of A-Z a-z 0-9 _ -) or a uuid.UUID"
+        if hasattr(value, "id"):
+            raise InvalidParameterError(
+                f"{param} must be {allowed}, not a {type(value).__name__}: pass its .id", param=param
+            )
+        refuse(param, allowed, value)
     text = _matching(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
     if _API_KEY.match(text):
         # The wrong argument, which would end up in URLs and logs.

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import httpx
-import pydantic
 from typing_extensions import Self
 
 from cstar import models
@@ -268,7 +267,7 @@ class Cstar(_Client[Transport], Resource):
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> pydantic.JsonValue: ...
+    ) -> Any: ...  # noqa: ANN401 - JSON, to be indexed without casts
     @overload
     def request(
         self,
@@ -289,7 +288,7 @@ class Cstar(_Client[Transport], Resource):
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> T | pydantic.JsonValue:
+    ) -> Any:  # the overloads say which
         """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
 
         The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
@@ -378,7 +377,7 @@ class CstarWithRawResponse:
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> RawResponse[pydantic.JsonValue]: ...
+    ) -> RawResponse[Any]: ...
     @overload
     def request(
         self,
@@ -399,7 +398,7 @@ class CstarWithRawResponse:
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> RawResponse[T] | RawResponse[pydantic.JsonValue]:
+    ) -> RawResponse[Any]:
         """`Cstar.request`, as a `RawResponse`."""
         response = self.resource.request(
             method, path, params=params, json=json, cast_to=cast("type[T]", cast_to), idempotency_key=idempotency_key
@@ -495,7 +494,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> pydantic.JsonValue: ...
+    ) -> Any: ...  # noqa: ANN401 - JSON, to be indexed without casts
     @overload
     async def request(
         self,
@@ -516,7 +515,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> T | pydantic.JsonValue:
+    ) -> Any:  # the overloads say which
         """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
 
         The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
@@ -616,7 +615,7 @@ class AsyncCstarWithRawResponse:
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> RawResponse[pydantic.JsonValue]: ...
+    ) -> RawResponse[Any]: ...
     @overload
     async def request(
         self,
@@ -637,7 +636,7 @@ class AsyncCstarWithRawResponse:
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> RawResponse[T] | RawResponse[pydantic.JsonValue]:
+    ) -> RawResponse[Any]:
         """`AsyncCstar.request`, as a `RawResponse`."""
         response = await self.resource.request(
             method, path, params=params, json=json, cast_to=cast("type[T]", cast_to), idempotency_key=idempotency_key

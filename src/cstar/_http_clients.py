@@ -81,6 +81,10 @@ class _BaseHttpClients(Generic[H]):
 
 def _not_a(wanted: str, custom: object) -> ConfigurationError:
     kind = type(custom)
+    if isinstance(custom, httpx.AsyncClient):
+        return ConfigurationError(f"http_client must be an httpx.{wanted}, not an httpx.AsyncClient (use AsyncCstar)")
+    if isinstance(custom, httpx.Client):
+        return ConfigurationError(f"http_client must be an httpx.{wanted}, not an httpx.Client (use Cstar)")
     if kind.__module__.partition(".")[0] != "httpx2" or httpx.__name__ == "httpx2":
         return ConfigurationError(f"http_client must be an httpx.{wanted}, not a {kind.__name__}")
     return ConfigurationError(

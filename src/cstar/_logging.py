@@ -19,6 +19,10 @@ def configure_from_environment() -> None:
         logger.warning("CSTAR_LOG must be one of 'debug', 'info', not %r: logging stays as it is", asked)
         return
     logger.setLevel(_LEVELS[asked])
+    # httpx logs each URL at INFO, and a URL contains what is searched for.
+    of_httpx = logging.getLogger("httpx")
+    if of_httpx.level == logging.NOTSET:
+        of_httpx.setLevel(logging.WARNING)
     if not logger.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))

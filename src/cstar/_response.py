@@ -74,6 +74,7 @@ class ReceivedResponse:
         after_lost_response: Whether the response to an earlier attempt was lost, which may have had its effect.
         discard_connection: Makes the connection unusable, for a response that belongs to another request.
         proxy: The proxy that it may come from.
+        base_url: The base URL of the API.
     """
 
     status_code: int
@@ -84,6 +85,7 @@ class ReceivedResponse:
     after_lost_response: bool = False
     discard_connection: Callable[[], object] | None = field(default=None, repr=False, compare=False)
     proxy: str | None = None
+    base_url: str = ""
 
     @property
     def is_success(self) -> bool:
@@ -280,6 +282,10 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     sentences = [f"{call} failed with {_status(code)}: {message}"]
     if code == 409 and response.after_lost_response:
         sentences.append("An earlier attempt got no answer: the conflict may be with what it did.")
+    if code == 404 and "code" not in fields:  # not one of the API's own
+        sentences.append(
+            f"There is nothing at {response.base_url}{call.path}. Is base_url={response.base_url!r} right?"
+        )
     if wait is not None:
         sentences.append(f"Retry after {math.ceil(wait)} s.")
     if len(sentences) > 1 and not message.endswith((".", "!", "?")):

@@ -122,6 +122,7 @@ class _BaseTransport(Generic[ClientsT]):
             state.lost_response,
             None if stream is None else partial(_shut_down, _reference(stream)),
             self.clients.proxy,
+            self.options.base_url,
         )
         state.lost_response = state.lost_response or is_lost_response(received)
         self.budget.learn(response.headers, sent=state.attempt_started)

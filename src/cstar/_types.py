@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from uuid import UUID
 
 import httpx
 from typing_extensions import TypeAliasType
@@ -17,6 +18,9 @@ __all__ = ["NOT_GIVEN", "Json", "NotGiven", "QueryValue"]
 # Covariant where pydantic's JsonValue is not: a `dict[str, list[str]]` is a `Json`, but no `JsonValue`.
 Json = TypeAliasType("Json", "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None")
 """What `custom_fields`, `extra_body` and `json` may hold: strings, numbers, booleans, `None`, lists and mappings."""
+
+Id: TypeAlias = str | UUID
+"""An id of the API."""
 
 QueryScalar: TypeAlias = str | int | float | bool
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None

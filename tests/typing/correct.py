@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, JsonValue
@@ -192,15 +193,18 @@ async def async_raw_responses(client: AsyncCstar, team: str) -> None:
 
 
 def other_endpoints(client: Cstar, params: dict[str, QueryValue], body: Json) -> None:
-    assert_type(client.request("GET", "/x", params={"a": 1}), JsonValue)
-    assert_type(client.request("POST", "/x", params=params, json=body, idempotency_key="k"), JsonValue)
+    assert_type(client.request("GET", "/x", params={"a": 1}), Any)
+    assert_type(client.customers.find(UUID(int=0), "j@x.io"), Customer | None)
+    client.customers.get(UUID(int=0), UUID(int=1))
+    assert_type(client.request("POST", "/x", params=params, json=body, idempotency_key="k"), Any)
     assert_type(client.request("GET", "/x", cast_to=Ticket), Ticket)
     assert_type(client.request("GET", "/x", cast_to=list[Ticket]), list[Ticket])
     assert_type(client.request("GET", "/x", cast_to=dict[str, int]), dict[str, int])
 
 
 async def async_other_endpoints(client: AsyncCstar) -> None:
-    assert_type(await client.request("GET", "/x"), JsonValue)
+    assert_type(await client.request("GET", "/x"), Any)
+    assert_type(await client.customers.find(UUID(int=0), "j@x.io"), Customer | None)
     assert_type(await client.request("GET", "/x", cast_to=Ticket), Ticket)
     assert_type(await client.request("POST", "/x", json={"a": [1]}, cast_to=list[Ticket]), list[Ticket])
 

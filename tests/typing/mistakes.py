@@ -37,7 +37,8 @@ def sync_mistakes(client: Cstar, team: str) -> None:
     client.customers.with_raw_response.list(team, status="archived")  # type: ignore
     client.request("GET", "/x", json={"a": object()})  # type: ignore
     client.request("GET", "/x", cast_to="Ticket")  # type: ignore
-    client.request("GET", "/x")["data"]  # type: ignore
+    client.customers.find(team, "j@x.io").name  # type: ignore
+    client.customers.get(team, 42)  # type: ignore
     client.rate_limit.remaining  # type: ignore
     client.with_options(retries=1)  # type: ignore
     client.with_options(max_retries="1")  # type: ignore

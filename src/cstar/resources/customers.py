@@ -25,7 +25,8 @@ from cstar._check import (
 from cstar._decode import list_of, object_of
 from cstar._listing import listing
 from cstar._pagination import AsyncPaginator, Page
-from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
+from cstar._types import NOT_GIVEN, Id, Json, NotGiven, QueryValue
+from cstar.errors import InvalidParameterError
 from cstar.resources._resource import AsyncResource, Resource, async_raw_form, raw_form
 
 if TYPE_CHECKING:
@@ -79,16 +80,21 @@ class _Fields(TypedDict):
     metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
 
 
-def _customers_of(team_id: str) -> str:
+def _customers_of(team_id: Id) -> str:
     return f"/teams/{check_id('team_id', team_id)}/customers"
 
 
-def _customer(team_id: str, customer_id: str) -> str:
-    return f"{_customers_of(team_id)}/{check_id('customer_id', customer_id)}"
+def _customer(team_id: Id, customer_id: str) -> str:
+    return f"{_customers_of(team_id)}/{customer_id}"
+
+
+def _matches(customer: models.Customer, email: str) -> bool:
+    """Whether a customer has an email address, in any case."""
+    return str(customer.email).casefold() == email.casefold()
 
 
 def _list_call(
-    team_id: str,
+    team_id: Id,
     *,
     status: models.CustomerStatus | None,
     sentiment: models.CustomerSentiment | None,
@@ -106,7 +112,7 @@ def _list_call(
 
 
 def _create_call(
-    team_id: str, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
+    team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
 ) -> Call[models.Customer]:
     # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
     given = {param: value for param, value in fields.items() if value is not None or param in {"name", "email"}}
@@ -122,36 +128,44 @@ def _create_call(
 
 
 def _get_call(
-    team_id: str, customer_id: str, expand: str | None, extra_query: Mapping[str, QueryValue] | None
+    team_id: Id, customer_id: Id, expand: str | None, extra_query: Mapping[str, QueryValue] | None
 ) -> Call[models.CustomerDetail]:
+    customer_id = check_id("customer_id", customer_id)
     query = merge_query({"expand": None if expand is None else check_text("expand", expand)}, extra_query)
     path, parse = _customer(team_id, customer_id), object_of(models.CustomerDetail)
     return Call("GET", path, parse, query, subject=Subject(customer_id))
 
 
 def _update_call(
-    team_id: str,
-    customer_id: str,
+    team_id: Id,
+    customer_id: Id,
     extra_body: Mapping[str, Json] | None,
     idempotency_key: str | None,
     **fields: Unpack[_Fields],
 ) -> Call[models.Customer]:
+    customer_id = check_id("customer_id", customer_id)
     body: dict[str, JsonValue] = {
         _api_name(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
         for param, value in fields.items()
         if value is not NOT_GIVEN
     }
+    body = merge_body(body, extra_body)
+    if not body:
+        raise InvalidParameterError(
+            f"an update must change something: pass at least one of {', '.join(fields)}, extra_body"
+        )
     return Call(
         "PATCH",
         _customer(team_id, customer_id),
         object_of(models.Customer),
-        body=encode(merge_body(body, extra_body)),
+        body=encode(body),
         idempotency_key=new_key(idempotency_key),
         subject=Subject(customer_id, str(body["email"]) if body.get("email") else None),
     )
 
 
-def _delete_call(team_id: str, customer_id: str, idempotency_key: str | None) -> Call[models.DeletedCustomer]:
+def _delete_call(team_id: Id, customer_id: Id, idempotency_key: str | None) -> Call[models.DeletedCustomer]:
+    customer_id = check_id("customer_id", customer_id)
     return Call(
         "DELETE",
         _customer(team_id, customer_id),
@@ -167,7 +181,7 @@ class Customers(Resource):
 
     def list(
         self,
-        team_id: str,
+        team_id: Id,
         *,
         status: models.CustomerStatus | None = None,
         sentiment: models.CustomerSentiment | None = None,
@@ -227,7 +241,7 @@ class Customers(Resource):
 
     def create(
         self,
-        team_id: str,
+        team_id: Id,
         *,
         name: str,
         email: str,
@@ -290,8 +304,8 @@ class Customers(Resource):
 
     def get(
         self,
-        team_id: str,
-        customer_id: str,
+        team_id: Id,
+        customer_id: Id,
         *,
         expand: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
@@ -322,8 +336,8 @@ class Customers(Resource):
 
     def update(
         self,
-        team_id: str,
-        customer_id: str,
+        team_id: Id,
+        customer_id: Id,
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
@@ -391,7 +405,36 @@ class Customers(Resource):
             )
         )
 
-    def delete(self, team_id: str, customer_id: str, *, idempotency_key: str | None = None) -> models.DeletedCustomer:
+    def find(self, team_id: Id, email: str) -> models.Customer | None:
+        """Find a customer by email address (API page "Customers", List Customers).
+
+        It searches for the address, and compares it with that of each match in any case, because a search also finds
+        parts of a name or address. Usually one request.
+
+        Args:
+            team_id: The team's id, a UUID.
+            email: The whole email address, in any case.
+
+        Returns:
+            The customer; `None` if the team has none with this address.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            APIStatusError: The server answered with an error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            jane = client.customers.find(team_id, "jane@example.com")
+            ```
+        """
+        email = check_filled_text("email", email).strip()
+        for customer in self.list(team_id, search=email):
+            if _matches(customer, email):
+                return customer
+        return None
+
+    def delete(self, team_id: Id, customer_id: Id, *, idempotency_key: str | None = None) -> models.DeletedCustomer:
         """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
 
         A deletion whose answer is lost on the way, and whose repetition finds the customer gone, counts as done.
@@ -461,7 +504,7 @@ class AsyncCustomers(AsyncResource):
 
     def list(
         self,
-        team_id: str,
+        team_id: Id,
         *,
         status: models.CustomerStatus | None = None,
         sentiment: models.CustomerSentiment | None = None,
@@ -521,7 +564,7 @@ class AsyncCustomers(AsyncResource):
 
     async def create(
         self,
-        team_id: str,
+        team_id: Id,
         *,
         name: str,
         email: str,
@@ -584,8 +627,8 @@ class AsyncCustomers(AsyncResource):
 
     async def get(
         self,
-        team_id: str,
-        customer_id: str,
+        team_id: Id,
+        customer_id: Id,
         *,
         expand: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
@@ -616,8 +659,8 @@ class AsyncCustomers(AsyncResource):
 
     async def update(
         self,
-        team_id: str,
-        customer_id: str,
+        team_id: Id,
+        customer_id: Id,
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
@@ -685,8 +728,37 @@ class AsyncCustomers(AsyncResource):
             )
         )
 
+    async def find(self, team_id: Id, email: str) -> models.Customer | None:
+        """Find a customer by email address (API page "Customers", List Customers).
+
+        It searches for the address, and compares it with that of each match in any case, because a search also finds
+        parts of a name or address. Usually one request.
+
+        Args:
+            team_id: The team's id, a UUID.
+            email: The whole email address, in any case.
+
+        Returns:
+            The customer; `None` if the team has none with this address.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            APIStatusError: The server answered with an error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            jane = await client.customers.find(team_id, "jane@example.com")
+            ```
+        """
+        email = check_filled_text("email", email).strip()
+        async for customer in self.list(team_id, search=email):
+            if _matches(customer, email):
+                return customer
+        return None
+
     async def delete(
-        self, team_id: str, customer_id: str, *, idempotency_key: str | None = None
+        self, team_id: Id, customer_id: Id, *, idempotency_key: str | None = None
     ) -> models.DeletedCustomer:
         """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
 
