@@ -1,7 +1,7 @@
 """The rate limit of the API key: the latest headers, the pages reserved by walks, and the seconds until it resets.
 
-The server's clock may differ from this machine's. So the seconds until a reset count from the `Date` of the response. The
-monotonic clock measures them.
+The server's clock may differ from this machine's, so the seconds until a reset count from the `Date` of the response.
+The monotonic clock measures them.
 """
 
 from __future__ import annotations
