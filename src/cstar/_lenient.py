@@ -294,10 +294,12 @@ class Reader:
                 values[field_name] = None if default is PydanticUndefined else default
             else:
                 values[field_name] = self._read_field(field, adapter, item, f"{name}.{names[0]}" if name else names[0])
-        instance = model.model_construct(given, **values)
-        extra = instance.__pydantic_extra__
-        if extra is not None:
-            extra.update({key: plain(each) for key, each in rest.items()})
+        # Not `model_construct`, which cannot take a field of any name, nor, in old versions, `AliasChoices`.
+        instance = model.__new__(model)
+        object.__setattr__(instance, "__dict__", values)
+        object.__setattr__(instance, "__pydantic_fields_set__", given)
+        object.__setattr__(instance, "__pydantic_extra__", {key: plain(each) for key, each in rest.items()})
+        object.__setattr__(instance, "__pydantic_private__", None)
         return instance
 
     def _read_field(self, field: FieldInfo, adapter: TypeAdapter[Any], value: Any, name: str) -> Any:
