@@ -199,9 +199,11 @@ class Cstar(_Client[Transport], Resource):
             bound connecting and each wait for bytes apart. By default 30.
         deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
             is not begun. By default there is no such limit.
-        max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx. By default 3.
-        max_retry_wait: The longest single wait between attempts, in seconds. Asked by the server to wait longer, the
-            call raises at once, and the error's `retry_after` says how long it would be. By default 60.
+        max_retries: Attempts after the first, where another one may succeed: after no response, 408, 429 or 5xx, or
+            a 409 that follows a lost response. By default 3.
+        max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
+            call raises at once, and the error's `retry_after` says how long it would be. 0 retries at once. By
+            default 60.
         api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
@@ -426,9 +428,11 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             bound connecting and each wait for bytes apart. By default 30.
         deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
             is not begun. By default there is no such limit.
-        max_retries: Attempts after the first, where there was no answer, or 408, 429 or 5xx. By default 3.
-        max_retry_wait: The longest single wait between attempts, in seconds. Asked by the server to wait longer, the
-            call raises at once, and the error's `retry_after` says how long it would be. By default 60.
+        max_retries: Attempts after the first, where another one may succeed: after no response, 408, 429 or 5xx, or
+            a 409 that follows a lost response. By default 3.
+        max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
+            call raises at once, and the error's `retry_after` says how long it would be. 0 retries at once. By
+            default 60.
         api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.

@@ -107,7 +107,7 @@ class APITimeoutError(APIConnectionError):
 
 
 class APIResponseValidationError(APIError):
-    """An answer came that is not what the API documents. A write was probably carried out.
+    """The response cannot be read: it is not JSON, or not what the call returns. A write was probably carried out.
 
     Attributes:
         status_code: The HTTP status.
@@ -142,12 +142,13 @@ class APIStatusError(APIError):
         type: The server's kind of error, such as `"invalid_request_error"`.
         code: The server's code, such as `"parameter_missing"`.
         message: What the server said (`str(error)` says what failed as well).
-        param: The parameter the server objects to, in the API's spelling (`"customFields"`).
+        param: The parameter the server objects to, in the API's spelling (`"customFields"`): its `param` or `field`.
         doc_url: The page about this code.
         request_id: The server's name for this request, for a support ticket.
         headers: The HTTP headers, with their names in lower case.
         body: The answer: JSON where it was JSON, otherwise text.
-        retry_after: Seconds that the server asks to wait before the next attempt.
+        retry_after: Seconds that the server asks to wait before the next attempt: its Retry-After, or until the reset
+            of the rate limit if that is used up; `None` where it asks for no wait.
     """
 
     status_code: int = 0

@@ -353,7 +353,8 @@ class Customers(Resource):
         """Change a customer (API page "Customers", Update Customer). Needs a secret key.
 
         Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
-        `notes=None` clears the notes.
+        `notes=None` clears the notes. Tags and custom fields are replaced as a whole, so two programs that change them
+        at the same time lose one change. Metadata is merged by key.
 
         Args:
             team_id: The team's id, a UUID.
@@ -676,7 +677,8 @@ class AsyncCustomers(AsyncResource):
         """Change a customer (API page "Customers", Update Customer). Needs a secret key.
 
         Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
-        `notes=None` clears the notes.
+        `notes=None` clears the notes. Tags and custom fields are replaced as a whole, so two programs that change them
+        at the same time lose one change. Metadata is merged by key.
 
         Args:
             team_id: The team's id, a UUID.
