@@ -199,7 +199,7 @@ class Cstar(_Client[Transport], Resource):
             bound connecting and each wait for bytes apart. By default 30.
         deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
             is not begun. By default there is no such limit.
-        max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, and after a 409 that
+        max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, or after a 409 that
             follows a lost response. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
             call raises at once, and the error's `retry_after` says how long it would be. With 0, retries are instant.
@@ -428,7 +428,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             bound connecting and each wait for bytes apart. By default 30.
         deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
             is not begun. By default there is no such limit.
-        max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, and after a 409 that
+        max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, or after a 409 that
             follows a lost response. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
             call raises at once, and the error's `retry_after` says how long it would be. With 0, retries are instant.
