@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -182,3 +183,21 @@ def test_a_server_that_is_not_there_is_said_to_be_not_there(say: Speaker) -> Non
         say(lambda client: client.customers.list(team), **options)
     assert options["base_url"] in str(caught.value)
     assert "after 4 attempts" in str(caught.value)
+
+
+def test_a_customer_is_found_by_email_in_any_case(box: Sandbox, say: Speaker) -> None:
+    local = uuid.uuid4().hex
+    for email in (f"Ann.{local}@Journey.test", f"Jo.Ann.{local}@journey.test"):
+        say(lambda client, email=email: client.customers.create(box.team_id, name="Ann", email=email), **of(box))
+    found = say(lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **of(box))
+    assert found.email == f"Ann.{local}@Journey.test"
+    assert say(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **of(box)) is None
+
+
+def test_writers_of_different_metadata_keys_lose_nothing(box: Sandbox) -> None:
+    with Cstar(**of(box)) as client, ThreadPoolExecutor(8) as threads:
+        ann = client.customers.create(box.team_id, name="Ann", email=fresh())
+        keys = [f"key{number}" for number in range(20)]
+        for _ in threads.map(lambda key: client.customers.update(box.team_id, ann.id, metadata={key: "1"}), keys):
+            pass
+        assert client.customers.get(box.team_id, ann.id).metadata == dict.fromkeys(keys, "1")
