@@ -772,3 +772,11 @@ def test_a_walk_can_be_read_partly_and_read_on(session_box: Sandbox, backend: st
             assert [row.email[0] for row in [first, *rest]] == ["2", "1", "0"]
 
     anyio.run(act, backend=backend)
+
+
+@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+def test_an_async_on_attempt_is_refused(build: Any) -> None:
+    async def measure(attempt: Attempt) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="on_attempt must be a plain function, not async"):
+        build(KEY, on_attempt=measure)

@@ -15,7 +15,14 @@ import httpx
 import pytest
 import trustme
 
-from cstar import APIConnectionError, APIStatusError, AsyncCstar, ConfigurationError, Cstar
+from cstar import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    AsyncCstar,
+    ConfigurationError,
+    Cstar,
+)
 from rawserver import RawServer, answer_all, read_request, response
 from support import KEY, TEAM, Speaker, ok
 
@@ -300,6 +307,17 @@ def test_an_answer_of_a_proxy_itself_names_it(say: Speaker, monkeypatch: pytest.
         with pytest.raises(
             APIStatusError, match=f"perhaps that of the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"
         ):
+            say(lambda client: client.whoami(), base_url="http://api.cstar.test")
+
+
+def test_a_page_of_a_proxy_with_status_200_names_it(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sign_in(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        connection.sendall(response(b"<title>Sign in</title>"))
+
+    with RawServer(sign_in) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(APIResponseValidationError, match=r"'Sign in' \(perhaps that of the proxy http://127"):
             say(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 

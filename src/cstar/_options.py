@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import os
 import re
@@ -62,6 +63,8 @@ class Options:
         _check_header("api_version", "CStar-Version", self.api_version)
         if self.on_attempt is not None and not callable(self.on_attempt):
             raise ConfigurationError(f"on_attempt must be callable, not a {type(self.on_attempt).__name__}")
+        if inspect.iscoroutinefunction(self.on_attempt):
+            raise ConfigurationError("on_attempt must be a plain function, not async: nothing would await it")
         for name, value in self.default_headers.items():
             _check_header("default_headers", name, value)
 

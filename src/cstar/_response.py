@@ -248,7 +248,8 @@ def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> 
         # What only begins like JSON holds people's data, a page of HTML does not.
         if response.content.lstrip()[:1] in {b"{", b"["}:
             return f"the body is not JSON: {broken}"
-        return f"the body is not JSON but begins with {_excerpt(str(response.body))!r}"
+        source = f" ({_perhaps(response)})" if response.proxy else ""
+        return f"the body is not JSON but begins with {_excerpt(str(response.body))!r}{source}"
     if isinstance(body, dict) and body.get("error"):
         fields = error_fields(body)
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
