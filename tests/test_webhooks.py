@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import array
+import copy
+import email.message
 import hashlib
 import hmac
+import http.client
+import io
 import json
 import math
+import mmap
 import pickle
+import sys
 import time
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import stripe
+from django.http.request import HttpHeaders
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
+from starlette.datastructures import Headers as StarletteHeaders
+from werkzeug.datastructures import EnvironHeaders, Headers
 
-from cstar import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
+from cstar import CstarError, InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.webhooks import (
     CustomerCreatedEvent,
     CustomerDeletedEvent,
@@ -26,9 +37,14 @@ from cstar.webhooks import (
     UnknownEvent,
     WebhookCustomer,
     WebhookEvent,
+    _Secrets,
     construct_event,
     sign,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 SECRET = "whsec_c2VjcmV0"
 OTHER = "whsec_b3RoZXI"
@@ -67,7 +83,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def signed(payload: str | bytes, *, secret: str = SECRET, at: int = NOW) -> str:
     """Signed as the API's Webhooks page says, by the standard library alone."""
-    body = payload.encode() if isinstance(payload, str) else payload
+    body = payload.encode() if isinstance(payload, str) else bytes(payload)
     return f"t={at},v1=" + hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
 
 
@@ -83,6 +99,8 @@ def event_of(**changes: Any) -> WebhookEvent:
 def camel(fields: dict[str, Any]) -> dict[str, Any]:
     return {to_camel(name): value for name, value in fields.items()}
 
+
+SIGNED = signed(PAYLOAD)
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,7 +373,7 @@ RUBBISH: dict[str, str | bytes] = {
     "commas": "," * 1_000_000,
     "signatures": f"t={NOW}" + f",v1={DIGITS}" * 150,
     "a long timestamp": "t=" + "9" * 400 + ",v1=" + DIGITS,
-    "a timestamp in milliseconds": f"t={NOW}000,v1={DIGITS}",
+    "a timestamp in microseconds": f"t={NOW}000000,v1={DIGITS}",
     "a negative timestamp": f"t=-1,v1={DIGITS}",
     "a fractional timestamp": f"t={NOW}.0,v1={DIGITS}",
     "a timestamp in words": f"t=now,v1={DIGITS}",
@@ -420,6 +438,297 @@ def test_signatures_are_compared_in_constant_time_and_whole(monkeypatch: pytest.
     monkeypatch.setattr(hmac, "compare_digest", compare)
     refused(signed(PAYLOAD))
     assert compared == [(bytes.fromhex(signed(PAYLOAD)[-64:]),) * 2]
+
+
+# ── The body, as frameworks have it ──────────────────────────────────────────────────────────────────────────────────
+
+
+def mapped(payload: bytes) -> mmap.mmap:
+    memory = mmap.mmap(-1, len(payload))
+    memory.write(payload)
+    return memory
+
+
+BUFFERS = {
+    "bytearray": bytearray,
+    "memoryview": memoryview,
+    "part of a memoryview": lambda payload: memoryview(b"--" + payload + b"--")[2:-2],
+    "memoryview that is not contiguous": lambda payload: memoryview(payload[::-1])[::-1],
+    "array": lambda payload: array.array("B", payload),
+    "mmap": mapped,
+    "getbuffer": lambda payload: io.BytesIO(payload).getbuffer(),
+}
+
+
+@pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
+def test_a_payload_may_be_any_bytes_like_object(buffer: Any) -> None:
+    assert construct_event(buffer(PAYLOAD), signed(PAYLOAD), SECRET).id == "evt_1"
+    assert sign(buffer(PAYLOAD), SECRET) == signed(PAYLOAD)
+    refused(signed(PAYLOAD, secret=OTHER), buffer(PAYLOAD))
+
+
+def test_a_buffer_of_the_caller_can_be_resized_afterwards() -> None:
+    payload = bytearray(PAYLOAD)
+    construct_event(payload, signed(PAYLOAD), SECRET)
+    payload.clear()
+
+
+def test_a_released_buffer_is_refused() -> None:
+    view = memoryview(PAYLOAD)
+    view.release()
+    with pytest.raises(InvalidParameterError, match="payload must be the request's body"):
+        construct_event(view, signed(PAYLOAD), SECRET)
+
+
+def test_what_is_verified_is_what_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = bytearray(PAYLOAD)
+    compare = hmac.compare_digest
+
+    def change_the_payload(ours: bytes, theirs: bytes) -> bool:
+        payload[:] = PAYLOAD.replace(b"evt_1", b"evt_2")
+        return compare(ours, theirs)
+
+    monkeypatch.setattr(hmac, "compare_digest", change_the_payload)
+    assert construct_event(payload, signed(PAYLOAD), SECRET).id == "evt_1"
+
+
+# ── The headers, as frameworks have them ─────────────────────────────────────────────────────────────────────────────
+
+
+def message(headers: list[tuple[str, str]], cls: type[email.message.Message] = email.message.Message) -> Any:
+    result = cls()
+    for name, value in headers:
+        result[name] = value
+    return result
+
+
+REQUEST_HEADERS = {
+    "dict": dict,
+    "dict in lower case": lambda headers: {name.lower(): value for name, value in headers},
+    "dict in upper case": lambda headers: {name.upper(): value for name, value in headers},
+    "dict of bytes": lambda headers: {name.lower().encode(): value.encode() for name, value in headers},
+    "dict of lists, as AWS Lambda has it": lambda headers: {name: [value] for name, value in headers},
+    "dict with a null": lambda headers: {"Accept": None, **dict(headers)},
+    "email": message,
+    "http.client": lambda headers: message(headers, http.client.HTTPMessage),
+    "httpx": httpx.Headers,
+    "Starlette": lambda headers: StarletteHeaders(
+        raw=[(name.lower().encode(), value.encode()) for name, value in headers]
+    ),
+    "werkzeug": Headers,
+    "Flask": lambda headers: EnvironHeaders(
+        {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    ),
+    "Django": lambda headers: HttpHeaders({f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}),
+}
+
+
+@pytest.mark.parametrize("made", REQUEST_HEADERS.values(), ids=REQUEST_HEADERS)
+def test_the_signature_is_found_in_the_headers_of_a_request(made: Any) -> None:
+    headers = made([("Content-Type", "application/json"), ("X-Signature", signed(PAYLOAD))])
+    assert construct_event(PAYLOAD, headers, SECRET).id == "evt_1"
+    refused(headers, PAYLOAD + b" ")
+
+
+@pytest.mark.parametrize("made", REQUEST_HEADERS.values(), ids=REQUEST_HEADERS)
+def test_headers_without_a_signature_are_refused_as_none_is(made: Any) -> None:
+    headers = made([("Content-Type", "application/json"), ("X-Event-ID", "evt_1")])
+    assert refused(headers) == refused(None)
+
+
+@pytest.mark.parametrize("empty", [{}, {"X-Signature": ""}, {"X-Signature": None}, {"X-Signature": []}])
+def test_an_empty_header_is_refused_as_none_is(empty: Any) -> None:
+    assert refused(empty) == refused(None)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda one, two: {"X-Signature": [one, two]},
+        lambda one, two: {"X-Signature": one, "x-signature": two},
+        lambda one, two: httpx.Headers([("X-Signature", one), ("X-Signature", two)]),
+        lambda one, two: message([("X-Signature", one), ("X-Signature", two)]),
+    ],
+)
+def test_several_signature_headers_are_joined(made: Any) -> None:
+    assert construct_event(PAYLOAD, made(signed(PAYLOAD, secret=OTHER), signed(PAYLOAD)), SECRET).id == "evt_1"
+
+
+# ── Times in milliseconds ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_signed_time_may_be_in_milliseconds() -> None:
+    for age in (-300, 0, 300):
+        assert construct_event(PAYLOAD, signed(PAYLOAD, at=(NOW - age) * 1000 + 999), SECRET).id == "evt_1"
+
+
+def test_the_age_of_a_time_in_milliseconds_is_in_seconds() -> None:
+    assert "made 301 s ago" in refused(signed(PAYLOAD, at=(NOW - 301) * 1000 + 999))
+    assert "made 301 s ahead of" in refused(signed(PAYLOAD, at=(NOW + 301) * 1000))
+
+
+# ── The secret, and what an error reporter sends ─────────────────────────────────────────────────────────────────────
+
+
+def shown_by_a_reporter(error: BaseException) -> str:
+    """The local variables of all frames, as error reporters send them: with those of the errors in its context."""
+    shown: list[str] = []
+    errors, seen = [error], set()
+    while errors:
+        each = errors.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        shown += [repr(each), repr(vars(each)), *getattr(each, "__notes__", ())]
+        shown += [repr(value) for frame, _ in traceback.walk_tb(each.__traceback__) for value in locals_of(frame)]
+        errors += [next_ for next_ in (each.__cause__, each.__context__) if next_ is not None]
+    return "\n".join(shown)
+
+
+def locals_of(frame: FrameType) -> list[object]:
+    return [] if frame.f_code.co_filename == __file__ else list(frame.f_locals.values())
+
+
+def fail_with(error: BaseException) -> Any:
+    def fail(*args: object, **options: object) -> Any:
+        raise error
+
+    return fail
+
+
+SECRETS = {
+    "one": SECRET,
+    "list": [OTHER, SECRET],
+    "tuple": (SECRET, OTHER),
+    "newline": SECRET + "\n",
+    "surrogate": SECRET + "\ud800",
+    "bytes": SECRET.encode(),
+    "bytearray": bytearray(SECRET.encode()),
+    "set": {SECRET},
+    "dict": {"secret": SECRET},
+    "empty in a list": [SECRET, ""],
+    "newline in a list": [SECRET, SECRET + "\n"],
+    "bytes in a list": [SECRET, OTHER.encode()],
+    "surrogate in a list": [SECRET, SECRET + "\ud800"],
+}
+MISTAKES: dict[str, dict[str, Any]] = {
+    "wrong signature": {"signature": f"t={NOW},v1={'0' * 64}"},
+    "no signature": {"signature": None},
+    "signature of another form": {"signature": "let me in"},
+    "signature of another type": {"signature": 7},
+    "no signature in the headers": {"signature": {"X-Event-ID": "evt_1"}},
+    "old signature": {"tolerance": 0, "signature": signed(PAYLOAD, at=NOW - 9)},
+    "wrong tolerance": {"tolerance": "soon"},
+    "payload of another type": {"payload": {}},
+    "payload that is no text": {"payload": "\ud800"},
+    "no JSON": {"payload": b"<html>", "signature": signed(b"<html>")},
+    "no object": {"payload": b"[]", "signature": signed(b"[]")},
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_frame_of_an_error_shows_the_secret(secret: Any, mistake: dict[str, Any]) -> None:
+    arguments = {"payload": PAYLOAD, "signature": signed(PAYLOAD), "secret": secret, **mistake}
+    with pytest.raises(CstarError) as caught:
+        construct_event(**arguments)
+    shown = shown_by_a_reporter(caught.value)
+    assert SECRET not in shown
+    assert OTHER not in shown
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_frame_of_an_error_in_sign_shows_the_secret(secret: Any) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        sign(PAYLOAD, secret, timestamp=-1)
+    shown = shown_by_a_reporter(caught.value)
+    assert SECRET not in shown
+    assert OTHER not in shown
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(
+    "place", ["hmac.new", "hmac.HMAC.__init__", "hmac.HMAC.update", "hmac.compare_digest", "time.time"]
+)
+@pytest.mark.parametrize("secret", [SECRET, [OTHER, SECRET]], ids=["one", "several"])
+def test_no_frame_of_an_interrupt_shows_the_secret(
+    monkeypatch: pytest.MonkeyPatch, secret: Any, place: str, error: type[BaseException]
+) -> None:
+    monkeypatch.setattr(place, fail_with(error()))
+    calls = [lambda: construct_event(PAYLOAD, SIGNED, secret), lambda: sign(PAYLOAD, SECRET)]
+    for call in calls:
+        if place == "hmac.compare_digest" and call is not calls[0]:
+            continue
+        with pytest.raises(error) as caught:
+            call()
+        shown = shown_by_a_reporter(caught.value)
+        assert SECRET not in shown
+        assert OTHER not in shown
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # interrupted ends of generators
+def test_no_call_can_be_interrupted_so_that_a_frame_shows_the_secret() -> None:
+    """Signals are handled when a function is entered, and after each call."""
+
+    def interrupted_at(number: int, call: Callable[[], object]) -> BaseException | None:
+        count = 0
+
+        def profile(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal count
+            is_outside = frame.f_code.co_filename == __file__
+            if not is_outside and not (event == "call" and frame.f_code in (construct_event.__code__, sign.__code__)):
+                count += 1
+                if count == number:
+                    sys.setprofile(before)
+                    raise KeyboardInterrupt
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            call()
+        except KeyboardInterrupt as caught:
+            return caught
+        finally:
+            sys.setprofile(before)
+        return None
+
+    for call in (lambda: construct_event(PAYLOAD, SIGNED, [OTHER, SECRET]), lambda: sign(PAYLOAD, SECRET)):
+        number = 1
+        while (caught := interrupted_at(number, call)) is not None:
+            shown = shown_by_a_reporter(caught)
+            assert SECRET not in shown, number
+            assert OTHER not in shown, number
+            number += 1
+        assert number > 20
+
+
+def test_no_frame_shows_the_signature_that_would_be_right() -> None:
+    with pytest.raises(WebhookSignatureError) as caught:
+        construct_event(PAYLOAD, f"t={NOW},v1={'0' * 64}", SECRET)
+    shown = shown_by_a_reporter(caught.value)
+    assert signed(PAYLOAD)[-64:] not in shown
+    assert repr(bytes.fromhex(signed(PAYLOAD)[-64:])) not in shown
+
+
+def test_an_error_about_the_secret_keeps_the_error_being_handled() -> None:
+    def receive() -> None:
+        try:
+            {}["CSTAR_WEBHOOK_SECRET"]
+        except KeyError:
+            construct_event(PAYLOAD, SIGNED, "")
+
+    with pytest.raises(InvalidParameterError) as caught:
+        receive()
+    assert type(caught.value.__context__) is KeyError
+
+
+def test_secrets_show_nothing_and_do_not_pickle() -> None:
+    secrets = _Secrets([SECRET, OTHER])
+    assert SECRET not in f"{secrets!r} {secrets} {secrets!s:>9}"
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(secrets)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        copy.deepcopy(secrets)
 
 
 # ── Signed, but not an event ─────────────────────────────────────────────────────────────────────────────────────────
@@ -521,7 +830,7 @@ def test_a_secret_that_proves_nothing_is_refused(secret: Any, said: str) -> None
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("payload", [ENVELOPE, None, 7, bytearray(PAYLOAD)])
+@pytest.mark.parametrize("payload", [ENVELOPE, None, 7, [PAYLOAD], {"a"}, io.BytesIO(PAYLOAD), object()])
 def test_a_payload_that_is_not_the_raw_body_is_refused(payload: Any) -> None:
     with pytest.raises(InvalidParameterError, match="body as it arrived and before it was parsed, bytes") as caught:
         construct_event(payload, signed(PAYLOAD), SECRET)
@@ -537,7 +846,7 @@ def test_a_tolerance_that_is_no_number_of_seconds_is_refused(tolerance: Any) -> 
 
 def test_a_signature_of_another_type_is_refused() -> None:
     for signature in ([signed(PAYLOAD)], [], 0, False):
-        with pytest.raises(InvalidParameterError, match="the X-Signature header, a string, not") as caught:
+        with pytest.raises(InvalidParameterError, match="X-Signature header or the request's headers, not") as caught:
             construct_event(PAYLOAD, signature, SECRET)  # type: ignore[arg-type]
         assert caught.value.param == "signature"
 

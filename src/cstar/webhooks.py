@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeAlias, cast, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -33,6 +33,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+from typing_extensions import Buffer  # noqa: TC002 - for typing.get_type_hints; pydantic depends on it
 
 from cstar._check import refuse
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
@@ -54,10 +55,10 @@ __all__ = [
     "sign",
 ]
 
-# Servers refuse headers that are longer than some 8,000 to 64,000 bytes; a secret in rotation makes one of 150.
+# Web servers accept at most 8,000 to 64,000 bytes. A signature by two secrets has 150.
 _LONGEST_HEADER = 10_000
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
-_LAST_TIMESTAMP = 1e12 - 1
+_TIMESTAMP = re.compile(r"[0-9]{1,13}")
+_LAST_TIMESTAMP = 10**12 - 1  # in seconds; greater numbers are milliseconds
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -198,7 +199,7 @@ class UnknownEvent(_Payload):
     data: JsonValue = None
 
 
-def _kind(event: object) -> str:
+def _event_tag(event: object) -> str:
     named = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
     return named if isinstance(named, str) and named in _KNOWN else "event"
 
@@ -213,34 +214,41 @@ WebhookEvent: TypeAlias = Annotated[
     | Annotated[CustomerUpdatedEvent, Tag("customer.updated")]
     | Annotated[CustomerDeletedEvent, Tag("customer.deleted")]
     | Annotated[UnknownEvent, Tag("event")],
-    Discriminator(_kind),
+    Discriminator(_event_tag),
 ]
 """Any event. To read back one that was stored with `event.model_dump_json()`, use `TypeAdapter(WebhookEvent)`."""
 
 _EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
 
 
+class _Headers(Protocol):
+    """The headers of a request: a mapping, or the type of any web framework."""
+
+    def items(self) -> Iterable[tuple[object, object]]: ...
+
+
 def construct_event(
-    payload: str | bytes,
-    signature: str | bytes | None,
+    payload: str | Buffer,
+    signature: str | bytes | _Headers | None,
     secret: str | Sequence[str],
     *,
     tolerance: float = 300,
 ) -> WebhookEvent:
-    """Verify that a delivery comes from cStar and is no replay, and read its event (API page "Webhooks").
+    """Verify the signature of a delivery and return its event (API page "Webhooks").
 
-    Nothing of the payload is parsed before its signature has been found right, in constant time. A delivery can arrive
-    more than once: drop those whose `event.id` you have seen.
+    The payload is not parsed before its signature is verified, in constant time. A delivery can arrive more than once:
+    drop those whose `event.id` you have seen.
 
     Args:
-        payload: The request's body exactly as it arrived. JSON that was parsed and written again has other bytes, and
-            so another signature.
-        signature: The request's `X-Signature` header, `t=<Unix seconds>,v1=<hex>`, with a `v1` for each secret that the
-            sender signs with. The older form `sha256=<hex>` is taken too; it has no time, so `tolerance` does not
-            apply to it. `None` where the request has none.
-        secret: The webhook's secret, `whsec_…`; or several while it is being replaced, any of which will do.
-        tolerance: How old the signature may be, in seconds, and how far ahead of this machine's clock. `math.inf` is
-            any age.
+        payload: The request's body exactly as it arrived: bytes, any bytes-like object, or a string. JSON that was
+            parsed and serialized again has other bytes, and so another signature.
+        signature: The request's headers, as your framework has them: any mapping, or any object with `items()`. Case
+            does not matter. Or the `X-Signature` header alone, `None` if the request has none. The header is
+            `t=<Unix seconds>,v1=<hex>`, with one `v1` for each secret that the sender signs with. The older form
+            `sha256=<hex>` is accepted, too. It has no time, so `tolerance` does not apply to it.
+        secret: The webhook's secret, `whsec_…`. While it is being replaced, a list of both: either is accepted.
+        tolerance: The maximum age of the signature in seconds, and how far it may be ahead of this machine's clock.
+            `math.inf` accepts any age.
 
     Returns:
         The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent`, `CustomerDeletedEvent`, or `UnknownEvent` for every
@@ -253,23 +261,28 @@ def construct_event(
 
     Example:
         ```python
-        event = construct_event(request.body, request.headers.get("X-Signature"), secret)
+        event = construct_event(request.body, request.headers, SECRET)
         if isinstance(event, CustomerDeletedEvent):
             forget(event.data.customer.id)
         ```
     """
-    secrets = [_key(each) for each in ([secret] if isinstance(secret, str) else _several(secret))]
+    # Error reporters send the local variables of every frame, so no frame of an error keeps the secret.
+    try:
+        secrets = _Secrets([secret] if isinstance(secret, str) else _several(secret))
+    except BaseException as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the frames below
+    finally:
+        del secret
     _check_seconds("tolerance", tolerance)
     body = _body(payload)
-    claimed = _read(signature)
-    expected = [_digest(key, claimed.timestamp, body) for key in secrets]
-    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in claimed.digests):
+    claimed = _parse_signature(signature)
+    if not secrets.verify(claimed, body):
         raise WebhookSignatureError(
             "The signature does not match the payload. Check that the secret is this webhook's (whsec_…), and that the "
             "payload is the request's body as it arrived: JSON that was parsed and written again has other bytes."
         )
-    if claimed.timestamp is not None:
-        _check_age(int(time.time()) - int(claimed.timestamp), tolerance)
+    if claimed.seconds is not None:
+        _check_age(int(time.time()) - claimed.seconds, tolerance)
     try:
         return _EVENTS.validate_json(body)
     except ValidationError as invalid:
@@ -278,11 +291,11 @@ def construct_event(
     raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {reason}")
 
 
-def sign(payload: str | bytes, secret: str, *, timestamp: float | None = None) -> str:
+def sign(payload: str | Buffer, secret: str, *, timestamp: float | None = None) -> str:
     """Sign a payload as cStar does, to test a receiver (API page "Webhooks").
 
     Args:
-        payload: The body that will be sent, byte for byte.
+        payload: The body that will be sent, byte for byte: bytes, any bytes-like object, or a string.
         secret: The webhook's secret.
         timestamp: When it is sent, in Unix seconds; fractions are cut. By default now.
 
@@ -297,65 +310,113 @@ def sign(payload: str | bytes, secret: str, *, timestamp: float | None = None) -
         response = app.post("/webhooks", content=body, headers={"X-Signature": sign(body, secret)})
         ```
     """
-    key, body = _key(secret), _body(payload)
+    try:
+        secrets = _Secrets([secret])
+    except BaseException as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the frames below
+    finally:
+        del secret
+    body = _body(payload)
     if timestamp is None:
         timestamp = time.time()
     _check_seconds("timestamp", timestamp, maximum=_LAST_TIMESTAMP)
     at = str(int(timestamp))
-    return f"t={at},v1={_digest(key, at, body).hex()}"
+    return f"t={at},v1={secrets.sign(at, body)[0].hex()}"
 
 
 # ── Signatures ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Secrets:
+    """The secrets of a webhook, as keyed MACs: its repr shows no secret, and it does not pickle."""
+
+    __slots__ = ("_macs",)
+
+    def __init__(self, secrets: Sequence[object]) -> None:
+        # Not hmac.digest(), which refuses 2 GB, and for which the body would have to be copied.
+        self._macs = [hmac.new(_key(each), digestmod="sha256") for each in secrets]
+
+    def sign(self, timestamp: str | None, body: bytes) -> list[bytes]:
+        """The signatures of a body by each secret."""
+        signatures: list[bytes] = []
+        for keyed in self._macs:
+            mac = keyed.copy()
+            if timestamp is not None:
+                mac.update(f"{timestamp}.".encode())
+            mac.update(body)
+            signatures.append(mac.digest())
+        return signatures
+
+    def verify(self, signature: _Signature, body: bytes) -> bool:
+        """Whether one of the signatures is by one of the secrets."""
+        expected = self.sign(signature.timestamp, body)
+        return any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signature.digests)
+
+
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What a signature header claims.
+class _Signature:
+    """A parsed signature header, not yet verified.
 
     Attributes:
-        timestamp: When it was signed, as it was written; `None` in the older form, which does not sign the time.
-        digests: The signatures, any of which will do.
+        timestamp: The time of signing, as the header has it; `None` in the older form, which does not sign the time.
+        digests: The signatures. One that matches is enough.
     """
 
     timestamp: str | None
     digests: list[bytes]
 
+    @property
+    def seconds(self) -> int | None:
+        """The time of signing in Unix seconds. Some senders write milliseconds."""
+        if self.timestamp is None:
+            return None
+        number = int(self.timestamp)
+        return number if number <= _LAST_TIMESTAMP else number // 1000
 
-def _read(signature: object) -> _Claim:
-    if isinstance(signature, bytes):
-        signature = signature.decode("latin-1")
-    if signature is not None and not isinstance(signature, str):
-        refuse("signature", "the X-Signature header, a string", signature)
-    if not signature:
+
+def _parse_signature(signature: object) -> _Signature:
+    if callable(getattr(signature, "items", None)):
+        header = _header(cast("_Headers", signature), "x-signature")
+    elif signature is None or isinstance(signature, (str, bytes)):
+        header = _text(signature)
+    else:
+        refuse("signature", "the X-Signature header or the request's headers", signature)
+    if not header:
         raise WebhookSignatureError(
             "The delivery has no signature. Check that the X-Signature header reaches this program: a proxy may drop "
             "it. If it does, the delivery is not from cStar."
         )
-    if len(signature) <= _LONGEST_HEADER:
-        entries = [entry.strip().partition("=") for entry in signature.split(",")]
+    if len(header) <= _LONGEST_HEADER:
+        entries = [entry.strip().partition("=") for entry in header.split(",")]
         timestamp = next((value for name, _, value in entries if name == "t"), "")
         if digests := _digests(value for name, _, value in entries if name == "v1"):
             if _TIMESTAMP.fullmatch(timestamp):
-                return _Claim(timestamp, digests)
+                return _Signature(timestamp, digests)
         elif digests := _digests(value for name, _, value in entries if name == "sha256"):
-            return _Claim(None, digests)
+            return _Signature(None, digests)
     raise WebhookSignatureError(
         "The signature is not of the form t=<Unix seconds>,v1=<64 hexadecimal digits>. Check that what you pass is the "
         "X-Signature header, unchanged."
     )
 
 
+def _header(headers: _Headers, name: str) -> str:
+    """The value of a header; several are joined. Some gateways have a list of values for each name."""
+    found: list[str] = []
+    for each, value in headers.items():
+        if _text(each).lower() == name:
+            found += map(_text, cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else [value])
+    return ", ".join(filter(None, found))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
 def _digests(values: Iterable[str]) -> list[bytes]:
     return [bytes.fromhex(value) for value in values if _DIGEST.fullmatch(value)]
-
-
-def _digest(key: bytes, timestamp: str | None, body: bytes) -> bytes:
-    # Not hmac.digest(), which refuses 2 GB, and for which the body would have to be copied.
-    mac = hmac.new(key, digestmod="sha256")
-    if timestamp is not None:
-        mac.update(f"{timestamp}.".encode())
-    mac.update(body)
-    return mac.digest()
 
 
 def _check_age(age: int, tolerance: float) -> None:
@@ -376,14 +437,26 @@ def _check_seconds(param: str, value: object, maximum: float = math.inf) -> None
 def _body(payload: object) -> bytes:
     if isinstance(payload, bytes):
         return payload
-    if not isinstance(payload, str):
-        refuse("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
-    body = _utf8(payload)
+    if isinstance(payload, str):
+        body = _utf8(payload)
+        if body is None:
+            raise WebhookSignatureError(
+                "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
+            )
+        return body
+    body = _copied(payload)
     if body is None:
-        raise WebhookSignatureError(
-            "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
-        )
+        refuse("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
     return body
+
+
+def _copied(payload: object) -> bytes | None:
+    # A copy, for the caller's buffer may change between verification and parsing.
+    try:
+        with memoryview(cast("Buffer", payload)) as view:
+            return view.tobytes()
+    except (TypeError, ValueError):  # not bytes-like, or released
+        return None
 
 
 def _utf8(text: str) -> bytes | None:
