@@ -12,13 +12,13 @@ match event:
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import math
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeAlias, cast, get_args
 
 from pydantic import (
@@ -27,21 +27,27 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     JsonValue,
+    StringConstraints,
     Tag,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json, to_json
 from typing_extensions import Buffer  # noqa: TC002 - for typing.get_type_hints; pydantic depends on it
 
 from cstar._check import refuse
+from cstar._logging import logger
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.models import CustomerSentiment, CustomerStatus
 from cstar.models._base import AnyString, Model, why_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from typing_extensions import Self
 
 __all__ = [
     "CustomerCreatedEvent",
@@ -59,6 +65,7 @@ __all__ = [
 _LONGEST_HEADER = 10_000
 _TIMESTAMP = re.compile(r"[0-9]{1,13}")
 _LAST_TIMESTAMP = 10**12 - 1  # in seconds; greater numbers are milliseconds
+_TOKEN = re.compile(r"[!-~]{1,255}")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -66,8 +73,15 @@ _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class _Payload(Model):
-    # Deliveries are snake_case, so that is what errors speak of.
+    # Deliveries are snake_case, and so are the names of fields in errors and warnings.
     model_config: ClassVar[ConfigDict] = ConfigDict(loc_by_alias=False)
+
+    @model_validator(mode="after")
+    def _reject_two_spellings(self) -> Self:
+        # pydantic would take one for the field, and the other for an extra field of the same name.
+        if self.model_extra and not type(self).model_fields.keys().isdisjoint(self.model_extra):
+            raise PydanticCustomError("two_spellings", "Input should have each field in one spelling")
+        return self
 
 
 def _refuse_at_the_first(value: JsonValue) -> JsonValue:
@@ -126,14 +140,26 @@ class CustomerEventData(_Payload):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_bare_resource(cls, data: JsonValue) -> JsonValue:
-        # Older deliveries have the customer itself here, which may have a field of that name one day.
-        is_bare = isinstance(data, dict) and "id" in data and not isinstance(data.get("customer"), dict)
-        return {"customer": data} if is_bare else data
+    def _accept_bare_resource(cls, data: JsonValue) -> JsonValue:
+        return _with_envelope(data)
+
+
+def _with_envelope(data: JsonValue) -> JsonValue:
+    # Older deliveries have the customer itself here. It may have a field of that name one day.
+    is_bare = isinstance(data, dict) and isinstance(data.get("id"), str) and not _is_customer(data.get("customer"))
+    return {"customer": data} if is_bare else data
+
+
+def _is_customer(value: JsonValue) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("id"), str)
+
+
+# Deliveries are recognized as repeats by their id.
+_EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S")]
 
 
 class _CustomerEvent(_Payload):
-    id: str
+    id: _EventId
     created_at: AwareDatetime
     team_id: str
     data: CustomerEventData
@@ -145,8 +171,8 @@ class CustomerCreatedEvent(_CustomerEvent):
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: Always `"customer.created"`.
-        created_at: When it happened, with its time zone.
-        team_id: The UUID of the customer's team.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
         data: `data.customer` is the customer.
     """
 
@@ -159,8 +185,8 @@ class CustomerUpdatedEvent(_CustomerEvent):
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: Always `"customer.updated"`.
-        created_at: When it happened, with its time zone.
-        team_id: The UUID of the customer's team.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
         data: `data.customer` is the customer as it is now.
     """
 
@@ -173,8 +199,8 @@ class CustomerDeletedEvent(_CustomerEvent):
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: Always `"customer.deleted"`.
-        created_at: When it happened, with its time zone.
-        team_id: The UUID of the customer's team.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
         data: `data.customer` is the customer as it was.
     """
 
@@ -182,43 +208,120 @@ class CustomerDeletedEvent(_CustomerEvent):
 
 
 class UnknownEvent(_Payload):
-    """An event of a type that this version does not know, with all that it carries, whatever that is.
+    """An event of a type that this version does not know, or of a known type without a customer in its data.
 
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
-        type: What happened, such as `"ticket.created"`.
-        created_at: When it happened, if it says so.
-        team_id: The team's UUID, if it says so.
-        data: The event's data, as it came.
+        type: What happened, such as `"ticket.created"`. Empty if the delivery lacks it.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The team's UUID. `None` if the delivery lacks it.
+        data: The event's data as received: any JSON.
     """
 
-    id: str
+    id: _EventId
     type: str
-    created_at: datetime | None = None
+    created_at: AwareDatetime | None = None
     team_id: str | None = None
     data: JsonValue = None
 
 
-def _event_tag(event: object) -> str:
-    named = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
-    return named if isinstance(named, str) and named in _KNOWN else "event"
-
-
-_KNOWN = frozenset(
-    get_args(each.model_fields["type"].annotation)[0]
+_KNOWN: dict[object, type[_CustomerEvent]] = {
+    get_args(each.model_fields["type"].annotation)[0]: each
     for each in (CustomerCreatedEvent, CustomerUpdatedEvent, CustomerDeletedEvent)
-)
+}
 
-WebhookEvent: TypeAlias = Annotated[
+
+def _event_tag(event: object) -> str:
+    type_ = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
+    is_known = isinstance(type_, str) and type_ in _KNOWN and not isinstance(event, UnknownEvent)
+    return type_ if isinstance(type_, str) and is_known else "event"
+
+
+_DocumentedEvent: TypeAlias = Annotated[
     Annotated[CustomerCreatedEvent, Tag("customer.created")]
     | Annotated[CustomerUpdatedEvent, Tag("customer.updated")]
     | Annotated[CustomerDeletedEvent, Tag("customer.deleted")]
     | Annotated[UnknownEvent, Tag("event")],
     Discriminator(_event_tag),
 ]
+
+
+def _read_stored(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    # An odd event was received as one, so it can be read back, too.
+    try:
+        return validate(value)
+    except ValidationError:
+        try:
+            found: JsonValue = from_json(to_json(value))
+        except ValueError:
+            found = None
+        if not isinstance(value, dict) or not isinstance(found, dict) or not _is_id(found.get("id")):
+            raise
+        return _read_leniently(found)[0]
+
+
+WebhookEvent: TypeAlias = Annotated[_DocumentedEvent, WrapValidator(_read_stored)]
 """Any event. To read back one that was stored with `event.model_dump_json()`, use `TypeAdapter(WebhookEvent)`."""
 
-_EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
+_EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(_DocumentedEvent)
+
+
+def _is_id(value: JsonValue) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _parse_event(body: bytes, signature: object) -> WebhookEvent | str:
+    """The event in a body, or the reason why there is none."""
+    try:
+        return _EVENTS.validate_json(body)
+    except ValidationError as invalid:
+        reason = why_invalid(invalid)
+    from cstar._lenient import parse_json
+
+    try:
+        found: JsonValue = parse_json(body)
+        if not isinstance(found, dict):
+            return "Input should be an object"
+        missing: list[str] = []
+        if not _is_id(found.get("id")):
+            missing.append("id")
+            found["id"] = _header_token(signature, "x-event-id") or f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if not isinstance(found.get("type"), str):
+            missing.append("type")
+            found["type"] = _header_token(signature, "x-event-type")
+        event, odd = _read_leniently(found)
+    except (ValueError, RecursionError):  # nested too deeply
+        return reason
+    if fields := sorted({*odd, *missing}):
+        logger.warning("Webhook event %s is not as documented in: %s", event.id, ", ".join(fields))
+    return event
+
+
+def _read_leniently(found: dict[str, JsonValue]) -> tuple[WebhookEvent, list[str]]:
+    """An event that deviates from the documentation, and the names of its odd fields.
+
+    Args:
+        found: The event. It has an id.
+
+    Raises:
+        ValueError: It is nested too deeply.
+    """
+    from cstar._lenient import Reader
+
+    reader = Reader()
+    type_ = found.get("type")
+    if not isinstance(type_, str):
+        found["type"] = type_ = ""
+    event: WebhookEvent
+    if (known := _KNOWN.get(type_)) is None:
+        event = reader.read_fields(UnknownEvent, found)
+        return event, [*reader.deviations.fields]
+    data = _with_envelope(found.get("data"))
+    if not isinstance(data, dict) or not _is_customer(data.get("customer")):
+        event = reader.read_fields(UnknownEvent, found)
+        return event, [*reader.deviations.fields, "data"]
+    event = reader.read_fields(known, {**found, "data": data})
+    return event, [*reader.deviations.fields]
 
 
 class _Headers(Protocol):
@@ -239,6 +342,11 @@ def construct_event(
     The payload is not parsed before its signature is verified, in constant time. A delivery can arrive more than once:
     drop those whose `event.id` you have seen.
 
+    No JSON object is refused. An odd value is converted where its meaning is clear, or kept as received, and one
+    warning on the logger `cstar` names the fields. An event without an `id` gets that of the `X-Event-ID` header, or
+    else `sha256:` and the digest of the payload. An event without a `type` gets that of `X-Event-Type`, or else `""`.
+    These two headers are not signed. They are read only if `signature` is the headers.
+
     Args:
         payload: The request's body exactly as it arrived: bytes, any bytes-like object, or a string. JSON that was
             parsed and serialized again has other bytes, and so another signature.
@@ -252,11 +360,12 @@ def construct_event(
 
     Returns:
         The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent`, `CustomerDeletedEvent`, or `UnknownEvent` for every
-        other type.
+        other type, and if `data` has no customer with an id.
 
     Raises:
         WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Answer it with a 401.
-        WebhookPayloadError: It does come from cStar, but is not an event as documented.
+        WebhookPayloadError: It does come from cStar, but is not a JSON object, or is nested more than about 200 levels
+            deep. Keep the payload, and answer with a 200: another attempt would bring the same.
         InvalidParameterError: The secret is empty, or an argument has the wrong type: a mistake in the receiver.
 
     Example:
@@ -283,12 +392,10 @@ def construct_event(
         )
     if claimed.seconds is not None:
         _check_age(int(time.time()) - claimed.seconds, tolerance)
-    try:
-        return _EVENTS.validate_json(body)
-    except ValidationError as invalid:
-        reason = why_invalid(invalid)
-    # Not while that is handled, or it would go along as this one's context, with what the payload holds.
-    raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {reason}")
+    event = _parse_event(body, signature)
+    if isinstance(event, str):
+        raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {event}")
+    return event
 
 
 def sign(payload: str | Buffer, secret: str, *, timestamp: float | None = None) -> str:
@@ -407,6 +514,12 @@ def _header(headers: _Headers, name: str) -> str:
         if _text(each).lower() == name:
             found += map(_text, cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else [value])
     return ", ".join(filter(None, found))
+
+
+def _header_token(signature: object, name: str) -> str:
+    """The value of a header beside the signature, if the signature was given as headers. It is not signed."""
+    value = _header(cast("_Headers", signature), name) if callable(getattr(signature, "items", None)) else ""
+    return value if _TOKEN.fullmatch(value) else ""
 
 
 def _text(value: object) -> str:
