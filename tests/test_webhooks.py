@@ -27,6 +27,7 @@ import stripe
 from django.http.request import HttpHeaders
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.datastructures import Headers as StarletteHeaders
@@ -531,6 +532,7 @@ REQUEST_HEADERS = {
     "email": message,
     "http.client": lambda headers: message(headers, http.client.HTTPMessage),
     "httpx": httpx.Headers,
+    "aiohttp": lambda headers: CIMultiDictProxy(CIMultiDict(headers)),
     "Starlette": lambda headers: StarletteHeaders(
         raw=[(name.lower().encode(), value.encode()) for name, value in headers]
     ),
@@ -567,6 +569,8 @@ def test_an_empty_header_is_refused_as_none_is(empty: Any) -> None:
         lambda one, two: {"X-Signature": one, "x-signature": two},
         lambda one, two: httpx.Headers([("X-Signature", one), ("X-Signature", two)]),
         lambda one, two: message([("X-Signature", one), ("X-Signature", two)]),
+        lambda one, two: CIMultiDict([("X-Signature", one), ("X-Signature", two)]),
+        lambda one, two: Headers([("X-Signature", one), ("X-Signature", two)]),
     ],
 )
 def test_several_signature_headers_are_joined(made: Any) -> None:
