@@ -225,7 +225,7 @@ class UnknownEvent(_Payload):
     data: JsonValue = None
 
 
-_KNOWN: dict[object, type[_CustomerEvent]] = {
+_KNOWN: dict[str, type[_CustomerEvent]] = {
     get_args(each.model_fields["type"].annotation)[0]: each
     for each in (CustomerCreatedEvent, CustomerUpdatedEvent, CustomerDeletedEvent)
 }
@@ -233,8 +233,9 @@ _KNOWN: dict[object, type[_CustomerEvent]] = {
 
 def _event_tag(event: object) -> str:
     type_ = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
-    is_known = isinstance(type_, str) and type_ in _KNOWN and not isinstance(event, UnknownEvent)
-    return type_ if isinstance(type_, str) and is_known else "event"
+    if isinstance(event, UnknownEvent) or not isinstance(type_, str) or type_ not in _KNOWN:
+        return "event"
+    return type_
 
 
 _DocumentedEvent: TypeAlias = Annotated[
@@ -312,16 +313,16 @@ def _read_leniently(found: dict[str, JsonValue]) -> tuple[WebhookEvent, list[str
     type_ = found.get("type")
     if not isinstance(type_, str):
         found["type"] = type_ = ""
-    event: WebhookEvent
-    if (known := _KNOWN.get(type_)) is None:
-        event = reader.read_fields(UnknownEvent, found)
-        return event, [*reader.deviations.fields]
+    known = _KNOWN.get(type_)
     data = _with_envelope(found.get("data"))
-    if not isinstance(data, dict) or not _is_customer(data.get("customer")):
+    has_customer = isinstance(data, dict) and _is_customer(data.get("customer"))
+    event: WebhookEvent
+    if known is not None and has_customer:
+        event = reader.read_fields(known, {**found, "data": data})
+    else:
         event = reader.read_fields(UnknownEvent, found)
-        return event, [*reader.deviations.fields, "data"]
-    event = reader.read_fields(known, {**found, "data": data})
-    return event, [*reader.deviations.fields]
+    lacks_customer = known is not None and not has_customer
+    return event, [*reader.deviations.fields, *(["data"] if lacks_customer else [])]
 
 
 class _Headers(Protocol):
