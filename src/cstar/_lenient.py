@@ -152,7 +152,8 @@ def _names_in_json(model: type[Model], name: str, field: FieldInfo) -> list[str]
 
 def _model_of(type_: Any) -> type[Model] | None:
     type_ = _without_none(type_)
-    if not (isinstance(type_, type) and issubclass(type_, Model)):
+    # On Python 3.10, list[str] is an instance of type.
+    if get_origin(type_) is not None or not (isinstance(type_, type) and issubclass(type_, Model)):
         return None
     return type_ if type_.__module__.startswith("cstar.") else None  # a subclass is the caller's to validate
 
