@@ -3,6 +3,7 @@
     inbox = Inbox("webhooks.db")
     inbox.start(handle)  # when the server starts; `inbox.stop()` when it stops
     inbox.put(event)  # in the view
+    inbox.put_unreadable(body)  # in the view, on a WebhookPayloadError
 
 Once `put` has returned, the event is on disk and a crash cannot lose it. A repeat is known by the event's id and left
 out. `handle` gets the events one at a time, in the order in which they came. An event for which it raises is logged and
@@ -14,6 +15,9 @@ This is for a single process with any number of threads. A second process that s
 `sqlite3.OperationalError: database is locked`, since it would handle every event again. For several processes, keep the
 event's id in a table of your own database, likewise unique, and hand the work to a queue such as Celery: see
 celery_tasks.py.
+
+A signed body that cannot be read is kept in the table `unreadable`, once. Nothing else happens to it: look at it, and
+write to cStar's support. Another delivery would bring the same, so the view answers with 2xx.
 
 Handled events stay in the file, so that late repeats are known. To make room, while the server is stopped:
 
@@ -50,6 +54,11 @@ SCHEMA = """
         event TEXT NOT NULL,
         received TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
         due REAL DEFAULT 0
+    );
+    CREATE TABLE IF NOT EXISTS unreadable (
+        number INTEGER PRIMARY KEY,
+        body BLOB NOT NULL UNIQUE,
+        received TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
     );
     CREATE INDEX IF NOT EXISTS pending ON events (due) WHERE due IS NOT NULL;
     COMMIT;
@@ -100,12 +109,26 @@ class Inbox:
         Raises:
             RuntimeError: Nobody would handle it: the inbox was not started in this process, or has stopped.
         """
+        insert = "INSERT INTO events (id, event) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
+        return self._insert(insert, event.id, event.model_dump_json())
+
+    def put_unreadable(self, body: bytes) -> bool:
+        """Keep a signed body that is not an event. It is on disk once this returns.
+
+        Returns:
+            Whether it is new; False for a repeat.
+
+        Raises:
+            RuntimeError: The inbox was not started in this process, or has stopped.
+        """
+        return self._insert("INSERT INTO unreadable (body) VALUES (?) ON CONFLICT (body) DO NOTHING", body)
+
+    def _insert(self, statement: str, *values: str | bytes) -> bool:
         with self._changed:
             # Also after a fork, which copies the inbox but not its thread.
             if self._worker is None or not self._worker.is_alive():
                 raise RuntimeError("The inbox is not running: call start() in the process that serves the webhooks.")
-            insert = "INSERT INTO events (id, event) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
-            is_new = self._database.execute(insert, (event.id, event.model_dump_json())).rowcount == 1
+            is_new = self._database.execute(statement, values).rowcount == 1
             self._changed.notify()
             return is_new
 

@@ -27,7 +27,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from cstar import WebhookSignatureError
+from cstar import WebhookPayloadError, WebhookSignatureError
 from cstar.webhooks import (
     CustomerCreatedEvent,
     CustomerDeletedEvent,
@@ -62,10 +62,14 @@ def handle(event: WebhookEvent) -> None:
 def receive(request: HttpRequest) -> HttpResponse:
     body = request.body  # the bytes as they came, which are what is signed
     try:
-        event = construct_event(body, request.headers.get("X-Signature"), SECRET)
+        event = construct_event(body, request.headers, SECRET)
     except WebhookSignatureError as error:
         logger.warning("Refused a delivery: %s", error)
         return HttpResponse(status=401)
+    except WebhookPayloadError:
+        logger.exception("Kept a delivery that cannot be read")
+        inbox.put_unreadable(body)
+        return HttpResponse(status=204)  # another attempt would bring the same
     inbox.put(event)
     return HttpResponse(status=204)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from cstar import WebhookSignatureError
+from cstar import WebhookPayloadError, WebhookSignatureError
 from cstar.webhooks import (
     CustomerCreatedEvent,
     CustomerDeletedEvent,
@@ -62,9 +62,13 @@ app = FastAPI(lifespan=lifespan)
 async def receive(request: Request) -> Response:
     body = await request.body()  # the bytes as they came, which are what is signed
     try:
-        event = construct_event(body, request.headers.get("X-Signature"), SECRET)
+        event = construct_event(body, request.headers, SECRET)
     except WebhookSignatureError as error:
         logger.warning("Refused a delivery: %s", error)
         return Response(status_code=401)
+    except WebhookPayloadError:
+        logger.exception("Kept a delivery that cannot be read")
+        await run_in_threadpool(inbox.put_unreadable, body)
+        return Response(status_code=204)  # another attempt would bring the same
     await run_in_threadpool(inbox.put, event)  # it waits for the disk, and other requests should not
     return Response(status_code=204)

@@ -17,7 +17,7 @@ import os
 
 from flask import Flask, Response, request
 
-from cstar import WebhookSignatureError
+from cstar import WebhookPayloadError, WebhookSignatureError
 from cstar.webhooks import (
     CustomerCreatedEvent,
     CustomerDeletedEvent,
@@ -47,10 +47,14 @@ def handle(event: WebhookEvent) -> None:
 def receive() -> Response:
     body = request.get_data()  # the bytes as they came, which are what is signed
     try:
-        event = construct_event(body, request.headers.get("X-Signature"), SECRET)
+        event = construct_event(body, request.headers, SECRET)
     except WebhookSignatureError as error:
         logger.warning("Refused a delivery: %s", error)
         return Response(status=401)
+    except WebhookPayloadError:
+        logger.exception("Kept a delivery that cannot be read")
+        inbox.put_unreadable(body)
+        return Response(status=204)  # another attempt would bring the same
     inbox.put(event)
     return Response(status=204)
 

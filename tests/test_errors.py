@@ -620,7 +620,7 @@ def test_a_wrong_answer_keeps_its_body_and_the_number_of_attempts(wire: respx.Ro
     ("payload", "signature", "secret", "tolerance", "said"),
     [
         ({"id": "evt_1"}, "sha256=0", "whsec_x", 300, "bytes or a string, not a value of type dict"),
-        (b"{}", 7, "whsec_x", 300, "signature must be the X-Signature header, a string, not 7"),
+        (b"{}", 7, "whsec_x", 300, "signature must be the X-Signature header or the request's headers, not 7"),
         (b"{}", "sha256=0", "whsec_x", -1, "tolerance must be a number of seconds from 0 up, not -1"),
         (b"{}", "sha256=0", ["whsec_x", b"whsec_x"], 300, "secret must be a string, not a bytes"),
     ],

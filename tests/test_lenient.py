@@ -146,6 +146,19 @@ def test_a_number_in_metadata_is_its_text_as_the_response_has_it(number: str) ->
     assert ROWS.leniently(content.encode())[0].rows[0].metadata == {"n": number}
 
 
+def test_a_time_with_very_many_blanks_is_kept_without_delay(wire: respx.Router) -> None:
+    text = "2025-01-15T12:00" + " " * 1_000_000 + "x"
+    assert row_with(wire, createdAt=text).created_at == text
+
+
+def test_a_list_of_very_many_values_is_not_converted(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
+    assert row_with(wire, tags=[1] * 10_000).tags == ["1"] * 10_000
+    assert warnings(caplog) == []
+    assert row_with(wire, tags=[1] * 10_001).tags == [1] * 10_001
+    assert len(warnings(caplog)) == 1
+    assert row_with(wire, tags=["x"] * 10_001, name=1).tags == ["x"] * 10_001
+
+
 def test_snake_case_is_read_for_camel_case(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
     row = {"id": "cus_1", "name": "J", "email": "j@example.com", "status": "active", "sentiment": "happy"}
     row |= {"ticket_count": 5, "created_at": "2025-11-01T10:00:00", "custom_fields": {"plan_type": 1}}

@@ -261,14 +261,46 @@ def test_an_event_of_an_unknown_type_is_taken(receiver: Receiver, handler: Handl
     assert (event.type, event.data) == ("ticket.created", {"ticket": {"id": "tkt_1", "title": "Grüße"}})
 
 
-def test_what_is_signed_but_no_event_is_a_500_that_shows_in_the_log(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("sent", [b"<html>", b"[1]", b"\xff\x00", b""], ids=repr)
+def test_a_signed_body_that_cannot_be_read_is_answered_with_a_204_and_kept(
+    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, tmp_path: Path, sent: bytes
 ) -> None:
     with receiver.up():
-        assert receiver.post(b"{}") == 500
-    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert error.exc_info
-    assert isinstance(error.exc_info[1], WebhookPayloadError)
+        assert [receiver.post(sent), receiver.post(sent)] == [204, 204]
+        assert receiver.post(body("evt_good")) == 204
+        assert handler.ids(1) == ["evt_good"]
+    assert unreadable_bodies(tmp_path) == [sent]
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [error.getMessage() for error in errors] == ["Kept a delivery that cannot be read"] * 2
+    assert errors[0].exc_info
+    assert isinstance(errors[0].exc_info[1], WebhookPayloadError)
+
+
+def unreadable_bodies(directory: Path) -> list[bytes]:
+    with contextlib.closing(sqlite3.connect(directory / "webhooks.db")) as database:
+        return [row[0] for row in database.execute("SELECT body FROM unreadable ORDER BY number")]
+
+
+ODD: dict[str, bytes] = {
+    "an empty object": b"{}",
+    "an odd time": body("evt_odd", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon"),
+    "no customer": body("evt_odd", "customer.created"),
+    "an odd customer": b'{"id":"evt_odd","type":"customer.deleted","data":{"customer":{"id":"cus_1","tags":[[7]]}}}',
+    "a byte order mark": b"\xef\xbb\xbf" + body("evt_odd"),
+    "a lone surrogate": b'{"id":"evt_odd","type":"x","data":"\\ud800"}',
+}
+
+
+@pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
+def test_an_odd_event_is_taken_and_handled_once(
+    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    with receiver.up():
+        assert [receiver.post(sent), receiver.post(sent), receiver.post(body("evt_good"))] == [204] * 3
+        odd, good = handler.wait_for(2)
+    assert odd == construct_event(sent, sign(sent, SECRET), SECRET)
+    assert good.id == "evt_good"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_repeated_delivery_is_seen_once(
@@ -505,6 +537,24 @@ def test_nothing_is_put_into_an_inbox_that_nobody_empties(new_inbox: Callable[..
     inbox.stop()
     with pytest.raises(RuntimeError, match="The inbox is not running"):
         inbox.put(event("evt_1"))
+    with pytest.raises(RuntimeError, match="The inbox is not running"):
+        inbox.put_unreadable(b"[]")
+
+
+def test_an_odd_event_for_which_the_handler_raises_does_not_hold_up_others(
+    new_inbox: Callable[..., Inbox], handler: Handler
+) -> None:
+    def fail(event: WebhookEvent) -> None:
+        if event.id == "evt_odd":
+            raise TypeError
+
+    handler.act = fail
+    inbox = new_inbox(retry_wait=0.01)
+    inbox.start(handler)
+    for sent in (ODD["an odd time"], body("evt_2"), body("evt_3")):
+        inbox.put(construct_event(sent, sign(sent, SECRET), SECRET))
+    handler.wait_for(5)
+    assert set(handler.ids(5)) == {"evt_odd", "evt_2", "evt_3"}
 
 
 def test_the_documented_way_to_make_room_forgets_only_what_was_handled_long_ago(

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import array
+import copy
+import email.message
 import hashlib
 import hmac
+import http.client
+import io
 import json
+import logging
 import math
+import mmap
 import pickle
+import sys
 import time
 import traceback
-from typing import Any
+import tracemalloc
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import stripe
+from django.http.request import HttpHeaders
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+from starlette.datastructures import Headers as StarletteHeaders
+from werkzeug.datastructures import EnvironHeaders, Headers
 
-from cstar import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
+from cstar import CstarError, InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.webhooks import (
     CustomerCreatedEvent,
     CustomerDeletedEvent,
@@ -26,9 +41,14 @@ from cstar.webhooks import (
     UnknownEvent,
     WebhookCustomer,
     WebhookEvent,
+    _Secrets,
     construct_event,
     sign,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 SECRET = "whsec_c2VjcmV0"
 OTHER = "whsec_b3RoZXI"
@@ -67,7 +87,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def signed(payload: str | bytes, *, secret: str = SECRET, at: int = NOW) -> str:
     """Signed as the API's Webhooks page says, by the standard library alone."""
-    body = payload.encode() if isinstance(payload, str) else payload
+    body = payload.encode() if isinstance(payload, str) else bytes(payload)
     return f"t={at},v1=" + hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
 
 
@@ -83,6 +103,8 @@ def event_of(**changes: Any) -> WebhookEvent:
 def camel(fields: dict[str, Any]) -> dict[str, Any]:
     return {to_camel(name): value for name, value in fields.items()}
 
+
+SIGNED = signed(PAYLOAD)
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,7 +377,7 @@ RUBBISH: dict[str, str | bytes] = {
     "commas": "," * 1_000_000,
     "signatures": f"t={NOW}" + f",v1={DIGITS}" * 150,
     "a long timestamp": "t=" + "9" * 400 + ",v1=" + DIGITS,
-    "a timestamp in milliseconds": f"t={NOW}000,v1={DIGITS}",
+    "a timestamp in microseconds": f"t={NOW}000000,v1={DIGITS}",
     "a negative timestamp": f"t=-1,v1={DIGITS}",
     "a fractional timestamp": f"t={NOW}.0,v1={DIGITS}",
     "a timestamp in words": f"t=now,v1={DIGITS}",
@@ -384,12 +406,28 @@ def test_a_body_of_50_mb_is_refused_like_any_other() -> None:
         construct_event(body, signed(body), SECRET)
 
 
-@pytest.mark.parametrize("field", ["tags", "metadata"])
-def test_of_many_wrong_values_one_is_told(field: str) -> None:
-    wrong = [1] * 1000 if field == "tags" else dict.fromkeys(map(str, range(1000)), 1)
-    payload = json.dumps({**ENVELOPE, "data": {"customer": {**FULL, field: wrong}}})
-    with pytest.raises(WebhookPayloadError, match=rf"\.{field}: Input should hold strings only$"):
-        construct_event(payload, signed(payload), SECRET)
+WRONG = {
+    "numbers in tags": ("tags", "[" + "1," * 200_000 + "1]"),
+    "lists in tags": ("tags", "[" + "[]," * 100_000 + "[]]"),
+    "numbers in metadata": ("metadata", "{" + ",".join(f'"{n}":1' for n in range(50_000)) + "}"),
+    "objects in metadata": ("metadata", "{" + ",".join(f'"{n}":{{}}' for n in range(50_000)) + "}"),
+    "a number of many digits": ("ticket_count", "1" * 3_000_000),
+    "a blank time": ("created_at", '"2026-01-01T00:00' + " " * 3_000_000 + 'x"'),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG.values(), ids=WRONG)
+def test_many_wrong_values_are_read_without_delay_and_gigabytes(field: str, value: str) -> None:
+    body = json.dumps({**ENVELOPE, "data": {"customer": {**FULL, field: "?"}}}).replace('"?"', value)
+    signature = signed(body)
+    tracemalloc.start()
+    try:
+        event = construct_event(body, signature, SECRET)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(event, CustomerCreatedEvent)
+    assert peak < 150 * len(body)
 
 
 def test_a_payload_that_cannot_have_been_sent_is_refused() -> None:
@@ -422,7 +460,664 @@ def test_signatures_are_compared_in_constant_time_and_whole(monkeypatch: pytest.
     assert compared == [(bytes.fromhex(signed(PAYLOAD)[-64:]),) * 2]
 
 
-# ── Signed, but not an event ─────────────────────────────────────────────────────────────────────────────────────────
+# ── The body, as frameworks have it ──────────────────────────────────────────────────────────────────────────────────
+
+
+def mapped(payload: bytes) -> mmap.mmap:
+    memory = mmap.mmap(-1, len(payload))
+    memory.write(payload)
+    return memory
+
+
+BUFFERS = {
+    "bytearray": bytearray,
+    "memoryview": memoryview,
+    "part of a memoryview": lambda payload: memoryview(b"--" + payload + b"--")[2:-2],
+    "memoryview that is not contiguous": lambda payload: memoryview(payload[::-1])[::-1],
+    "array": lambda payload: array.array("B", payload),
+    "mmap": mapped,
+    "getbuffer": lambda payload: io.BytesIO(payload).getbuffer(),
+}
+
+
+@pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
+def test_a_payload_may_be_any_bytes_like_object(buffer: Any) -> None:
+    assert construct_event(buffer(PAYLOAD), signed(PAYLOAD), SECRET).id == "evt_1"
+    assert sign(buffer(PAYLOAD), SECRET) == signed(PAYLOAD)
+    refused(signed(PAYLOAD, secret=OTHER), buffer(PAYLOAD))
+
+
+def test_a_buffer_of_the_caller_can_be_resized_afterwards() -> None:
+    payload = bytearray(PAYLOAD)
+    construct_event(payload, signed(PAYLOAD), SECRET)
+    payload.clear()
+
+
+def test_a_released_buffer_is_refused() -> None:
+    view = memoryview(PAYLOAD)
+    view.release()
+    with pytest.raises(InvalidParameterError, match="payload must be the request's body"):
+        construct_event(view, signed(PAYLOAD), SECRET)
+
+
+def test_what_is_verified_is_what_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = bytearray(PAYLOAD)
+    compare = hmac.compare_digest
+
+    def change_the_payload(ours: bytes, theirs: bytes) -> bool:
+        payload[:] = PAYLOAD.replace(b"evt_1", b"evt_2")
+        return compare(ours, theirs)
+
+    monkeypatch.setattr(hmac, "compare_digest", change_the_payload)
+    assert construct_event(payload, signed(PAYLOAD), SECRET).id == "evt_1"
+
+
+# ── The headers, as frameworks have them ─────────────────────────────────────────────────────────────────────────────
+
+
+def message(headers: list[tuple[str, str]], cls: type[email.message.Message] = email.message.Message) -> Any:
+    result = cls()
+    for name, value in headers:
+        result[name] = value
+    return result
+
+
+REQUEST_HEADERS = {
+    "dict": dict,
+    "dict in lower case": lambda headers: {name.lower(): value for name, value in headers},
+    "dict in upper case": lambda headers: {name.upper(): value for name, value in headers},
+    "dict of bytes": lambda headers: {name.lower().encode(): value.encode() for name, value in headers},
+    "dict of lists, as AWS Lambda has it": lambda headers: {name: [value] for name, value in headers},
+    "dict with a null": lambda headers: {"Accept": None, **dict(headers)},
+    "email": message,
+    "http.client": lambda headers: message(headers, http.client.HTTPMessage),
+    "httpx": httpx.Headers,
+    "aiohttp": lambda headers: CIMultiDictProxy(CIMultiDict(headers)),
+    "Starlette": lambda headers: StarletteHeaders(
+        raw=[(name.lower().encode(), value.encode()) for name, value in headers]
+    ),
+    "werkzeug": Headers,
+    "Flask": lambda headers: EnvironHeaders(
+        {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    ),
+    "Django": lambda headers: HttpHeaders({f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}),
+}
+
+
+@pytest.mark.parametrize("made", REQUEST_HEADERS.values(), ids=REQUEST_HEADERS)
+def test_the_signature_is_found_in_the_headers_of_a_request(made: Any) -> None:
+    headers = made([("Content-Type", "application/json"), ("X-Signature", signed(PAYLOAD))])
+    assert construct_event(PAYLOAD, headers, SECRET).id == "evt_1"
+    refused(headers, PAYLOAD + b" ")
+
+
+@pytest.mark.parametrize("made", REQUEST_HEADERS.values(), ids=REQUEST_HEADERS)
+def test_headers_without_a_signature_are_refused_as_none_is(made: Any) -> None:
+    headers = made([("Content-Type", "application/json"), ("X-Event-ID", "evt_1")])
+    assert refused(headers) == refused(None)
+
+
+@pytest.mark.parametrize("empty", [{}, {"X-Signature": ""}, {"X-Signature": None}, {"X-Signature": []}])
+def test_an_empty_header_is_refused_as_none_is(empty: Any) -> None:
+    assert refused(empty) == refused(None)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda one, two: {"X-Signature": [one, two]},
+        lambda one, two: {"X-Signature": one, "x-signature": two},
+        lambda one, two: httpx.Headers([("X-Signature", one), ("X-Signature", two)]),
+        lambda one, two: message([("X-Signature", one), ("X-Signature", two)]),
+        lambda one, two: CIMultiDict([("X-Signature", one), ("X-Signature", two)]),
+        lambda one, two: Headers([("X-Signature", one), ("X-Signature", two)]),
+    ],
+)
+def test_several_signature_headers_are_joined(made: Any) -> None:
+    assert construct_event(PAYLOAD, made(signed(PAYLOAD, secret=OTHER), signed(PAYLOAD)), SECRET).id == "evt_1"
+
+
+# ── Times in milliseconds ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_signed_time_may_be_in_milliseconds() -> None:
+    for age in (-300, 0, 300):
+        assert construct_event(PAYLOAD, signed(PAYLOAD, at=(NOW - age) * 1000 + 999), SECRET).id == "evt_1"
+
+
+def test_the_age_of_a_time_in_milliseconds_is_in_seconds() -> None:
+    assert "made 301 s ago" in refused(signed(PAYLOAD, at=(NOW - 301) * 1000 + 999))
+    assert "made 301 s ahead of" in refused(signed(PAYLOAD, at=(NOW + 301) * 1000))
+
+
+# ── The secret, and what an error reporter sends ─────────────────────────────────────────────────────────────────────
+
+
+def shown_by_a_reporter(error: BaseException) -> str:
+    """The local variables of all frames, as error reporters send them: with those of the errors in its context."""
+    shown: list[str] = []
+    errors, seen = [error], set()
+    while errors:
+        each = errors.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        shown += [repr(each), repr(vars(each)), *getattr(each, "__notes__", ())]
+        shown += [repr(value) for frame, _ in traceback.walk_tb(each.__traceback__) for value in locals_of(frame)]
+        errors += [next_ for next_ in (each.__cause__, each.__context__) if next_ is not None]
+    return "\n".join(shown)
+
+
+def locals_of(frame: FrameType) -> list[object]:
+    return [] if frame.f_code.co_filename == __file__ else list(frame.f_locals.values())
+
+
+def fail_with(error: BaseException) -> Any:
+    def fail(*args: object, **options: object) -> Any:
+        raise error
+
+    return fail
+
+
+SECRETS = {
+    "one": SECRET,
+    "list": [OTHER, SECRET],
+    "tuple": (SECRET, OTHER),
+    "newline": SECRET + "\n",
+    "surrogate": SECRET + "\ud800",
+    "bytes": SECRET.encode(),
+    "bytearray": bytearray(SECRET.encode()),
+    "set": {SECRET},
+    "dict": {"secret": SECRET},
+    "empty in a list": [SECRET, ""],
+    "newline in a list": [SECRET, SECRET + "\n"],
+    "bytes in a list": [SECRET, OTHER.encode()],
+    "surrogate in a list": [SECRET, SECRET + "\ud800"],
+}
+MISTAKES: dict[str, dict[str, Any]] = {
+    "wrong signature": {"signature": f"t={NOW},v1={'0' * 64}"},
+    "no signature": {"signature": None},
+    "signature of another form": {"signature": "let me in"},
+    "signature of another type": {"signature": 7},
+    "no signature in the headers": {"signature": {"X-Event-ID": "evt_1"}},
+    "old signature": {"tolerance": 0, "signature": signed(PAYLOAD, at=NOW - 9)},
+    "wrong tolerance": {"tolerance": "soon"},
+    "payload of another type": {"payload": {}},
+    "payload that is no text": {"payload": "\ud800"},
+    "no JSON": {"payload": b"<html>", "signature": signed(b"<html>")},
+    "no object": {"payload": b"[]", "signature": signed(b"[]")},
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_frame_of_an_error_shows_the_secret(secret: Any, mistake: dict[str, Any]) -> None:
+    arguments = {"payload": PAYLOAD, "signature": signed(PAYLOAD), "secret": secret, **mistake}
+    with pytest.raises(CstarError) as caught:
+        construct_event(**arguments)
+    shown = shown_by_a_reporter(caught.value)
+    assert SECRET not in shown
+    assert OTHER not in shown
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_frame_of_an_error_in_sign_shows_the_secret(secret: Any) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        sign(PAYLOAD, secret, timestamp=-1)
+    shown = shown_by_a_reporter(caught.value)
+    assert SECRET not in shown
+    assert OTHER not in shown
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(
+    "place", ["hmac.new", "hmac.HMAC.__init__", "hmac.HMAC.update", "hmac.compare_digest", "time.time"]
+)
+@pytest.mark.parametrize("secret", [SECRET, [OTHER, SECRET]], ids=["one", "several"])
+def test_no_frame_of_an_interrupt_shows_the_secret(
+    monkeypatch: pytest.MonkeyPatch, secret: Any, place: str, error: type[BaseException]
+) -> None:
+    monkeypatch.setattr(place, fail_with(error()))
+    calls = [lambda: construct_event(PAYLOAD, SIGNED, secret), lambda: sign(PAYLOAD, SECRET)]
+    for call in calls:
+        if place == "hmac.compare_digest" and call is not calls[0]:
+            continue
+        with pytest.raises(error) as caught:
+            call()
+        shown = shown_by_a_reporter(caught.value)
+        assert SECRET not in shown
+        assert OTHER not in shown
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # interrupted ends of generators
+def test_no_call_can_be_interrupted_so_that_a_frame_shows_the_secret() -> None:
+    """Signals are handled when a function is entered, and after each call."""
+
+    def interrupted_at(number: int, call: Callable[[], object]) -> BaseException | None:
+        count = 0
+
+        def profile(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal count
+            is_outside = frame.f_code.co_filename == __file__
+            if not is_outside and not (event == "call" and frame.f_code in (construct_event.__code__, sign.__code__)):
+                count += 1
+                if count == number:
+                    sys.setprofile(before)
+                    raise KeyboardInterrupt
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            call()
+        except KeyboardInterrupt as caught:
+            return caught
+        finally:
+            sys.setprofile(before)
+        return None
+
+    for call in (lambda: construct_event(PAYLOAD, SIGNED, [OTHER, SECRET]), lambda: sign(PAYLOAD, SECRET)):
+        number = 1
+        while (caught := interrupted_at(number, call)) is not None:
+            shown = shown_by_a_reporter(caught)
+            assert SECRET not in shown, number
+            assert OTHER not in shown, number
+            number += 1
+        assert number > 20
+
+
+def test_no_frame_shows_the_signature_that_would_be_right() -> None:
+    with pytest.raises(WebhookSignatureError) as caught:
+        construct_event(PAYLOAD, f"t={NOW},v1={'0' * 64}", SECRET)
+    shown = shown_by_a_reporter(caught.value)
+    assert signed(PAYLOAD)[-64:] not in shown
+    assert repr(bytes.fromhex(signed(PAYLOAD)[-64:])) not in shown
+
+
+def test_an_error_about_the_secret_keeps_the_error_being_handled() -> None:
+    def receive() -> None:
+        try:
+            {}["CSTAR_WEBHOOK_SECRET"]
+        except KeyError:
+            construct_event(PAYLOAD, SIGNED, "")
+
+    with pytest.raises(InvalidParameterError) as caught:
+        receive()
+    assert type(caught.value.__context__) is KeyError
+
+
+def test_secrets_show_nothing_and_do_not_pickle() -> None:
+    secrets = _Secrets([SECRET, OTHER])
+    assert SECRET not in f"{secrets!r} {secrets} {secrets!s:>9}"
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(secrets)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        copy.deepcopy(secrets)
+
+
+# ── Signed, but not as documented ────────────────────────────────────────────────────────────────────────────────────
+
+EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
+UTC = timezone.utc
+
+
+def signed_event(payload: str | bytes | dict[str, Any], **headers: str) -> WebhookEvent:
+    if isinstance(payload, dict):
+        payload = json.dumps(payload)
+    sent = {"X-Signature": signed(payload), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return construct_event(payload, sent, SECRET)
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: value for name, value in ENVELOPE.items() if name not in names}
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "cstar"]
+
+
+def check_stored(event: WebhookEvent) -> None:
+    """An event can be stored in every way, and is the same when it is read back."""
+    stored = event.model_dump_json()
+    stored.encode()
+    assert EVENTS.validate_json(stored) == event
+    assert type(EVENTS.validate_json(stored)) is type(event)
+    assert EVENTS.validate_json(EVENTS.dump_json(event)) == event
+    assert EVENTS.validate_python(event.model_dump(mode="json")) == event
+    assert EVENTS.validate_python(event.model_dump()) == event
+    assert EVENTS.validate_python(event) is event
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert copy.deepcopy(event) == event
+
+
+KEPT_IN_CUSTOMER: list[tuple[str, Any]] = [
+    ("name", ["Ann"]),
+    ("created_at", "soon"),
+    ("updated_at", {"seconds": 1}),
+    ("ticket_count", "many"),
+    ("ticket_count", 1.5),
+    ("tags", [["a"]]),
+    ("metadata", {"a": {"b": 1}}),
+    ("metadata", "x"),
+    ("custom_fields", "x"),
+    ("status", {"value": "active"}),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), KEPT_IN_CUSTOMER, ids=str)
+def test_an_odd_value_of_a_customer_is_kept_as_received(
+    caplog: pytest.LogCaptureFixture, field: str, value: Any
+) -> None:
+    event = signed_event({**ENVELOPE, "data": {"customer": {**FULL, field: value}}})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert getattr(event.data.customer, field) == value
+    assert event.data.customer.email == "jane@example.com"
+    check_stored(event)
+    assert warnings(caplog) == [f"Webhook event evt_1 is not as documented in: data.customer.{field}"]
+
+
+@pytest.mark.parametrize("data", [{"customer": FULL}, FULL], ids=["in the envelope", "bare"])
+@pytest.mark.parametrize("type_", ["customer.created", "customer.updated", "customer.deleted"])
+@pytest.mark.parametrize(("field", "value"), [("created_at", "soon"), ("created_at", {}), ("team_id", ["t"])])
+def test_an_odd_value_of_an_event_is_kept_as_received(
+    caplog: pytest.LogCaptureFixture, type_: str, data: Any, field: str, value: Any
+) -> None:
+    event = signed_event({**ENVELOPE, "type": type_, "data": data, field: value})
+    assert (event.type, getattr(event, field)) == (type_, value)
+    assert not isinstance(event, UnknownEvent)
+    assert event.data.customer == WebhookCustomer.model_validate(FULL)
+    check_stored(event)
+    assert warnings(caplog) == [f"Webhook event evt_1 is not as documented in: {field}"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("created_at", "soon"), ("created_at", []), ("team_id", {"id": 1})])
+def test_an_odd_value_of_an_unknown_event_is_kept_as_received(
+    caplog: pytest.LogCaptureFixture, field: str, value: Any
+) -> None:
+    event = signed_event({**ENVELOPE, "type": "ticket.created", field: value})
+    assert type(event) is UnknownEvent
+    assert (event.data, getattr(event, field)) == (ENVELOPE["data"], value)
+    check_stored(event)
+    assert warnings(caplog) == [f"Webhook event evt_1 is not as documented in: {field}"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("name", 7, "7"),
+        ("notes", False, "false"),
+        ("tags", "vip", ["vip"]),
+        ("tags", ["vip", 7, None, 1.5, True], ["vip", "7", "1.5", "true"]),
+        ("metadata", {"crm": 42, "gone": None, "x": "y"}, {"crm": "42", "x": "y"}),
+        ("metadata", [], {}),
+        ("custom_fields", [], {}),
+        ("ticket_count", "5", 5),
+        ("created_at", "2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("created_at", "2026-01-02 03:04:05+00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("updated_at", 1_767_323_045_000, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("updated_at", 1_767_323_045, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ],
+)
+def test_a_value_of_another_type_is_converted_where_its_meaning_is_clear(
+    caplog: pytest.LogCaptureFixture, field: str, value: Any, read: Any
+) -> None:
+    event = signed_event({**ENVELOPE, "data": {"customer": {**FULL, field: value}}})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert getattr(event.data.customer, field) == read
+    check_stored(event)
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("type_", ["customer.created", "ticket.created"])
+def test_the_time_of_an_event_always_has_a_zone(type_: str) -> None:
+    for written in ("2026-03-04T05:06:07", "2026-03-04 05:06:07Z", 1_772_600_767_000):
+        event = signed_event({**ENVELOPE, "type": type_, "created_at": written})
+        assert event.created_at == datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "envelope", [without("created_at", "team_id"), {**ENVELOPE, "created_at": None, "team_id": None}]
+)
+@pytest.mark.parametrize("type_", ["customer.created", "ticket.created"])
+def test_a_time_or_team_that_is_missing_or_null_is_none(
+    caplog: pytest.LogCaptureFixture, envelope: dict[str, Any], type_: str
+) -> None:
+    event = signed_event({**envelope, "type": type_})
+    assert (event.type, event.created_at, event.team_id) == (type_, None, None)
+    check_stored(event)
+    assert warnings(caplog) == []
+
+
+def test_every_field_of_a_customer_but_the_id_may_be_null(caplog: pytest.LogCaptureFixture) -> None:
+    event = signed_event({**ENVELOPE, "data": {"customer": {**dict.fromkeys(FULL), "id": "cus_1"}}})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer.object == "customer"
+    assert set(event.data.customer.model_dump(exclude={"id", "object"}).values()) == {None}
+    check_stored(event)
+    assert warnings(caplog) == []
+
+
+NO_CUSTOMER: list[Any] = [
+    None,
+    {},
+    [],
+    [FULL],
+    "cus_1",
+    7,
+    {"customer": None},
+    {"customer": "cus_1"},
+    {"customer": [FULL]},
+    {"customer": {}},
+    {"customer": {**FULL, "id": None}},
+    {"customer": {**FULL, "id": 7}},
+    {**FULL, "id": 7},
+]
+
+
+@pytest.mark.parametrize("data", NO_CUSTOMER, ids=str)
+@pytest.mark.parametrize("type_", ["customer.created", "customer.deleted"])
+def test_a_known_type_without_a_customer_is_an_unknown_event(
+    caplog: pytest.LogCaptureFixture, type_: str, data: Any
+) -> None:
+    event = signed_event({**ENVELOPE, "type": type_, "data": data})
+    assert type(event) is UnknownEvent
+    assert (event.id, event.type, event.team_id, event.data) == ("evt_1", type_, "team-1", data)
+    check_stored(event)
+    assert warnings(caplog) == ["Webhook event evt_1 is not as documented in: data"]
+
+
+def test_a_known_type_without_data_is_an_unknown_event(caplog: pytest.LogCaptureFixture) -> None:
+    event = signed_event(without("data"))
+    assert type(event) is UnknownEvent
+    assert (event.type, event.data) == ("customer.created", None)
+    check_stored(event)
+    assert warnings(caplog) == ["Webhook event evt_1 is not as documented in: data"]
+
+
+def test_a_customer_without_an_id_is_taken_from_the_data_around_it() -> None:
+    event = signed_event({**ENVELOPE, "data": {**FULL, "customer": {"name": "Jo"}}})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer.model_extra == {"customer": {"name": "Jo"}}
+    check_stored(event)
+
+
+def test_a_flat_payload_keeps_its_copies_as_extra_fields(caplog: pytest.LogCaptureFixture) -> None:
+    copies = {"customer": FULL, "customer_id": "cus_1", "email": "jane@example.com", "event": "customer.created"}
+    event = signed_event({**ENVELOPE, **copies})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.model_extra == copies
+    check_stored(event)
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("tags", [["vip"], None], ids=["as documented", "odd"])
+def test_changes_beside_a_customer_are_kept_as_an_extra_field(tags: Any) -> None:
+    changes = {"name": {"from": "Jo", "to": "Jane", "at": 1.50, "by": None}}
+    event = signed_event({**ENVELOPE, "created_at": tags and "soon", "data": {"customer": FULL, "changes": changes}})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.model_extra == {"changes": changes}
+    check_stored(event)
+
+
+def test_numbers_in_extra_fields_of_an_odd_customer_stay_numbers() -> None:
+    event = signed_event({**ENVELOPE, "data": {**FULL, "name": 7, "score": 4.5, "gone": None}})
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer.model_extra == {"score": 4.5, "gone": None}
+    check_stored(event)
+
+
+@pytest.mark.parametrize("type_", ["customer.created", "ticket.created"])
+@pytest.mark.parametrize("null", ["created_at", "createdAt", None])
+def test_a_field_in_both_spellings_is_read_once(type_: str, null: str | None) -> None:
+    both = {"created_at": "2026-03-04T05:06:07Z", "createdAt": "2026-03-04T05:06:07.000Z"}
+    event = signed_event({**ENVELOPE, **both, **({null: None} if null else {}), "type": type_})
+    assert event.created_at == datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    assert event.model_extra == {}
+    check_stored(event)
+
+
+def test_a_known_type_as_an_unknown_event_is_stored_as_one() -> None:
+    event = UnknownEvent(id="evt_1", type="customer.created", data=7)
+    check_stored(event)
+
+
+def test_an_odd_event_inside_another_model_is_read_back() -> None:
+    class Job(BaseModel):
+        event: WebhookEvent
+
+    job = Job(event=signed_event({**ENVELOPE, "created_at": "soon"}))
+    assert Job.model_validate_json(job.model_dump_json()) == job
+
+
+def test_reading_back_an_odd_event_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    stored = signed_event({**ENVELOPE, "created_at": "soon"}).model_dump_json()
+    caplog.clear()
+    EVENTS.validate_json(stored)
+    assert warnings(caplog) == []
+
+
+def test_one_warning_names_all_fields_and_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    customer = {**FULL, "tags": [["private"]], "metadata": {"private": {"private": 1}}, "updated_at": "private"}
+    signed_event({**ENVELOPE, "team_id": ["private"], "createdAt": {}, "data": {"customer": customer}})
+    fields = "data.customer.metadata, data.customer.tags, data.customer.updated_at, team_id"
+    assert warnings(caplog) == [f"Webhook event evt_1 is not as documented in: {fields}"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_delivery_as_documented_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    signed_event(ENVELOPE)
+    signed_event({**ENVELOPE, "type": "ticket.created"})
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "value", [[], "x", 7, [{"id": "evt_1"}], object(), {"type": "ticket.created"}, {"id": object()}]
+)
+def test_reading_back_what_is_no_event_is_an_error(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        EVENTS.validate_python(value)
+
+
+def test_an_event_can_be_read_back_without_its_type() -> None:
+    assert EVENTS.validate_python({"id": "evt_1"}) == UnknownEvent(id="evt_1", type="")
+
+
+# ── Events without an id or a type ───────────────────────────────────────────────────────────────────────────────────
+
+NO_ID = [without("id"), *({**ENVELOPE, "id": each} for each in (None, "", " ", 7, ["evt_1"]))]
+
+
+@pytest.mark.parametrize("envelope", NO_ID, ids=lambda envelope: repr(envelope.get("id", "missing")))
+@pytest.mark.parametrize("type_", ["customer.created", "ticket.created"])
+def test_an_event_without_an_id_has_that_of_the_headers(
+    caplog: pytest.LogCaptureFixture, envelope: dict[str, Any], type_: str
+) -> None:
+    event = signed_event({**envelope, "type": type_}, X_Event_ID="evt_header")
+    assert (event.id, event.type) == ("evt_header", type_)
+    check_stored(event)
+    assert warnings(caplog) == ["Webhook event evt_header is not as documented in: id"]
+
+
+@pytest.mark.parametrize("envelope", NO_ID, ids=lambda envelope: repr(envelope.get("id", "missing")))
+def test_an_event_without_any_id_has_a_digest_of_its_body(envelope: dict[str, Any]) -> None:
+    body = json.dumps(envelope).encode()
+    digest = "sha256:" + hashlib.sha256(body).hexdigest()
+    assert construct_event(body, signed(body), SECRET).id == digest
+    assert construct_event(body, {"X-Signature": signed(body)}, SECRET).id == digest
+    check_stored(construct_event(body, signed(body), SECRET))
+
+
+@pytest.mark.parametrize("header", ["", " ", "evt\n1", "evt_1, evt_2", "x" * 256, "\xe9"])
+def test_a_malformed_event_id_in_the_headers_is_not_used(header: str) -> None:
+    assert signed_event(without("id"), X_Event_ID=header).id.startswith("sha256:")
+
+
+def test_the_id_of_the_body_precedes_that_of_the_headers() -> None:
+    assert signed_event({**ENVELOPE, "created_at": "soon"}, X_Event_ID="evt_header").id == "evt_1"
+
+
+NO_TYPE = [without("type"), *({**ENVELOPE, "type": each} for each in (None, 7, ["customer.created"]))]
+
+
+@pytest.mark.parametrize("envelope", NO_TYPE, ids=lambda envelope: repr(envelope.get("type", "missing")))
+def test_an_event_without_a_type_has_that_of_the_headers(
+    caplog: pytest.LogCaptureFixture, envelope: dict[str, Any]
+) -> None:
+    event = signed_event(envelope, X_Event_Type="customer.deleted")
+    assert type(event) is CustomerDeletedEvent
+    assert event.data.customer.id == "cus_1"
+    check_stored(event)
+    assert warnings(caplog) == ["Webhook event evt_1 is not as documented in: type"]
+
+
+@pytest.mark.parametrize("envelope", NO_TYPE, ids=lambda envelope: repr(envelope.get("type", "missing")))
+def test_an_event_without_any_type_is_an_unknown_event(envelope: dict[str, Any]) -> None:
+    event = construct_event(json.dumps(envelope), signed(json.dumps(envelope)), SECRET)
+    assert type(event) is UnknownEvent
+    assert (event.id, event.type, event.data) == ("evt_1", "", ENVELOPE["data"])
+    check_stored(event)
+
+
+def test_the_type_of_the_body_precedes_that_of_the_headers() -> None:
+    event = signed_event({**ENVELOPE, "created_at": "soon"}, X_Event_Type="customer.deleted")
+    assert type(event) is CustomerCreatedEvent
+
+
+def test_an_empty_object_is_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    event = signed_event("{}")
+    assert event == UnknownEvent(id="sha256:" + hashlib.sha256(b"{}").hexdigest(), type="")
+    check_stored(event)
+    assert warnings(caplog) == [f"Webhook event {event.id} is not as documented in: id, type"]
+
+
+# ── Text that is not as documented ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("type_", ["customer.created", "ticket.created"])
+@pytest.mark.parametrize(
+    ("encode", "name"),
+    [
+        (lambda text: b"\xef\xbb\xbf" + text.encode(), "Zoë"),
+        (lambda text: text.encode("utf-16"), "Zoë"),
+        (lambda text: text.encode("latin-1"), "Zo\ufffd"),
+        (lambda text: text.replace("Zoë", "Zo\\ud800").encode(), "Zo\ufffd"),
+        (lambda text: text.replace("Zoë", "Zo\n").encode(), "Zo\n"),
+    ],
+    ids=["byte order mark", "UTF-16", "Latin-1", "lone surrogate", "line break"],
+)
+def test_text_that_is_not_as_documented_is_read(encode: Any, name: str, type_: str) -> None:
+    data = {"customer": {**FULL, "name": "Zoë"}}
+    body = encode(json.dumps({**ENVELOPE, "type": type_, "data": data}, ensure_ascii=False))
+    event = construct_event(body, signed(body), SECRET)
+    assert event.model_dump()["data"]["customer"]["name"] == name
+    check_stored(event)
+
+
+@pytest.mark.parametrize("number", ["1.10", "1e5", "100000000000000000000", "-0.0", "1" + "0" * 5000])
+def test_a_number_in_metadata_is_its_text_as_received(number: str) -> None:
+    body = json.dumps({**ENVELOPE, "data": {**FULL, "metadata": {"n": "?"}}}).replace('"?"', number)
+    event = construct_event(body, signed(body), SECRET)
+    assert isinstance(event, CustomerCreatedEvent)
+    assert event.data.customer.metadata == {"n": number}
 
 
 @pytest.mark.parametrize(
@@ -431,50 +1126,33 @@ def test_signatures_are_compared_in_constant_time_and_whole(monkeypatch: pytest.
         ("", "Invalid JSON"),
         ("<html>", "Invalid JSON"),
         ("[" * 100_000, "Invalid JSON: recursion limit"),
-        ('"\\ud800"', "Invalid JSON"),
-        ("[]", "event: Input should be"),
-        ("null", "event: Input should be"),
-        ("{}", "event.id: Field required"),
-        (json.dumps({**ENVELOPE, "type": None}), "event.type: Input should be a valid string"),
-        (json.dumps({**ENVELOPE, "type": ["customer.created"]}), "event.type: Input should be a valid string"),
-        (json.dumps({**ENVELOPE, "data": None}), "customer.created.data: Input should be"),
-        (json.dumps({**ENVELOPE, "data": {}}), "customer.created.data.customer: Field required"),
-        (json.dumps({**ENVELOPE, "data": {"customer": "private"}}), "customer.created.data.customer: Input should be"),
-        (json.dumps({**ENVELOPE, "created_at": "2026-03-04T05:06:07"}), "customer.created.created_at: Input should"),
+        ('{"data":' * 100_000, "Invalid JSON: recursion limit"),
+        ('"private\\ud800"', "Input should be an object"),
+        ("[]", "Input should be an object"),
+        ('["private"]', "Input should be an object"),
+        ("null", "Input should be an object"),
+        ("7", "Input should be an object"),
     ],
 )
-def test_what_is_signed_but_no_event_says_where_it_differs(payload: str, said: str) -> None:
+def test_what_is_signed_but_no_json_object_is_a_payload_error(payload: str, said: str) -> None:
     with pytest.raises(WebhookPayloadError) as caught:
         construct_event(payload, signed(payload), SECRET)
-    assert f"not an event as documented: {said}" in str(caught.value)
+    assert str(caught.value).startswith("The delivery is signed, but is not an event as documented: ")
+    assert said in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
     told = "".join(traceback.format_exception(caught.value))
     assert "private" not in told
     assert SECRET not in told
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"updated_at": "2026-01-01T00:00:00"},
-        {"created_at": "2026-01-01T00:00:00"},
-        {"metadata": {"a": 1}},
-        {"metadata": "a"},
-        {"ticket_count": "many"},
-        {"tags": [1]},
-        {"tags": "vip"},
-    ],
-    ids=str,
-)
-def test_what_has_another_type_is_told(change: dict[str, Any]) -> None:
-    with pytest.raises(WebhookPayloadError, match=f"data.customer.{next(iter(change))}"):
-        event_of(data={"customer": {**FULL, **change}})
-
-
-@pytest.mark.parametrize("missing", ["id", "created_at", "team_id", "data"])
-def test_an_event_about_a_customer_has_all_of_its_envelope(missing: str) -> None:
-    payload = json.dumps({name: value for name, value in ENVELOPE.items() if name != missing})
-    with pytest.raises(WebhookPayloadError, match=rf"customer\.created\.{missing}: Field required"):
-        construct_event(payload, signed(payload), SECRET)
+def test_an_object_nested_deeper_than_can_be_stored_is_a_payload_error() -> None:
+    for depth in range(190, 1200, 7):
+        body = json.dumps({**ENVELOPE, "type": "x", "data": "?"}).replace('"?"', "[" * depth + "]" * depth)
+        try:
+            event = construct_event(body, signed(body), SECRET)
+        except WebhookPayloadError:
+            continue
+        check_stored(event)
 
 
 def test_no_error_carries_along_what_it_must_not_tell() -> None:
@@ -521,7 +1199,7 @@ def test_a_secret_that_proves_nothing_is_refused(secret: Any, said: str) -> None
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("payload", [ENVELOPE, None, 7, bytearray(PAYLOAD)])
+@pytest.mark.parametrize("payload", [ENVELOPE, None, 7, [PAYLOAD], {"a"}, io.BytesIO(PAYLOAD), object()])
 def test_a_payload_that_is_not_the_raw_body_is_refused(payload: Any) -> None:
     with pytest.raises(InvalidParameterError, match="body as it arrived and before it was parsed, bytes") as caught:
         construct_event(payload, signed(PAYLOAD), SECRET)
@@ -537,7 +1215,7 @@ def test_a_tolerance_that_is_no_number_of_seconds_is_refused(tolerance: Any) -> 
 
 def test_a_signature_of_another_type_is_refused() -> None:
     for signature in ([signed(PAYLOAD)], [], 0, False):
-        with pytest.raises(InvalidParameterError, match="the X-Signature header, a string, not") as caught:
+        with pytest.raises(InvalidParameterError, match="X-Signature header or the request's headers, not") as caught:
             construct_event(PAYLOAD, signature, SECRET)  # type: ignore[arg-type]
         assert caught.value.param == "signature"
 
@@ -597,7 +1275,9 @@ HEADERS = st.one_of(
 )
 # Events and what is nearly one: a field of the envelope or of the customer replaced by anything.
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
+    ),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=8), values, max_size=3),
     max_leaves=8,
 )
@@ -622,10 +1302,20 @@ def test_nothing_but_the_typed_error_comes_of_a_delivery_that_is_not_signed(head
 
 
 @given(BODIES)
-def test_nothing_but_an_event_or_the_typed_error_comes_of_a_signed_delivery(body: bytes) -> None:
+def test_every_signed_json_object_is_an_event(body: bytes) -> None:
     try:
         event = construct_event(body, sign(body, SECRET), SECRET)
     except WebhookPayloadError:
+        assert not is_json_object(body)
         return
     assert isinstance(event, (CustomerCreatedEvent, CustomerUpdatedEvent, CustomerDeletedEvent, UnknownEvent))
-    assert event.id == json.loads(body)["id"]
+    assert isinstance(event.id, str)
+    assert isinstance(event.type, str)
+    check_stored(event)
+
+
+def is_json_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False

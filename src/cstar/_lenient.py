@@ -1,4 +1,4 @@
-"""Reads a response that deviates from the documentation, as a person would. Loaded only for such a response.
+"""Reads a response or webhook that deviates from the documentation, as a person would. Loaded only for such a one.
 
 The text: a byte order mark is skipped, lone surrogates and invalid bytes become U+FFFD.
 A field: missing or null is the default or `None`; a value of another type is converted where its meaning is clear; any
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined, from_json, to_json
@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # An ISO 8601 date, with a time and a zone where there are any.
 _TIME = re.compile(
     r"\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(?:(Z|UTC|GMT)|([+-]\d\d):?(\d\d)?)?)?\s*",
     re.IGNORECASE,
 )
+_MAX_CONVERTED = 10_000  # items of a list or object; conversion of millions takes half a minute
+_MAX_TIME_LENGTH = 64  # the pattern takes quadratic time for a text with many blanks
 
 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -42,6 +45,8 @@ _TIME = re.compile(
 
 class _Number(float):
     """A number that knows its text: 1.10 in metadata is "1.10"."""
+
+    __slots__ = ("text",)
 
     def __new__(cls, text: str) -> Self:
         number = super().__new__(cls, text)
@@ -66,7 +71,8 @@ def parse_json(content: bytes) -> Any:
     """
     try:
         text = content.decode(json.detect_encoding(content), "replace")
-        return _without_lone_surrogates(json.loads(text, strict=False, parse_float=_Number, parse_int=_integer))
+        value = json.loads(text, strict=False, parse_float=_Number, parse_int=_integer)
+        return _without_lone_surrogates(value) if _ESCAPED_SURROGATE.search(text) else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -101,12 +107,14 @@ def _array(value: Any) -> list[Any] | None:
 def _interpretations(value: Any) -> Iterator[Any]:
     """The value, and what else it may mean, most likely first."""
     yield value
+    if isinstance(value, (list, dict)) and len(cast("list[Any]", value)) > _MAX_CONVERTED:
+        return
     if (items := _array(value)) is not None:
         yield [_as_text(each) for each in items if each is not None] or {}
     elif (found := _object(value)) is not None:
         yield {name: _as_text(each) for name, each in found.items() if each is not None} or []
     else:
-        if isinstance(value, str) and (match := _TIME.fullmatch(value)):
+        if isinstance(value, str) and len(value) <= _MAX_TIME_LENGTH and (match := _TIME.fullmatch(value)):
             date, time, utc, hours, minutes = match.groups()
             zone = "Z" if utc or not hours else f"{hours}:{minutes or '00'}"
             yield f"{date}T{time or '00:00'}{zone}"
@@ -129,19 +137,22 @@ def _adapter(type_: Any) -> TypeAdapter[Any]:
 def _fields(model: type[Model]) -> list[tuple[str, FieldInfo, TypeAdapter[Any], list[str]]]:
     """The fields of a model: name, description, what validates it, and its names in JSON."""
     return [
-        (name, field, TypeAdapter(field.rebuild_annotation()), _names_in_json(name, field))
+        (name, field, TypeAdapter(field.rebuild_annotation()), _names_in_json(model, name, field))
         for name, field in model.model_fields.items()
     ]
 
 
-def _names_in_json(name: str, field: FieldInfo) -> list[str]:
+def _names_in_json(model: type[Model], name: str, field: FieldInfo) -> list[str]:
+    """The names that a field may have, the documented one first."""
     alias = field.validation_alias
     choices: list[Any] = getattr(alias, "choices", [alias])
-    return [each for each in (*choices, field.alias, name) if isinstance(each, str)]
+    aliases = [each for each in (*choices, field.alias) if isinstance(each, str)]
+    return [*aliases, name] if model.model_config.get("loc_by_alias", True) else [name, *aliases]
 
 
 def _model_of(type_: Any) -> type[Model] | None:
     type_ = _without_none(type_)
+    # On Python 3.10, list[str] is an instance of type.
     if get_origin(type_) is not None or not (isinstance(type_, type) and issubclass(type_, Model)):
         return None
     return type_ if type_.__module__.startswith("cstar.") else None  # a subclass is the caller's to validate
@@ -275,6 +286,14 @@ class Reader:
     def _read_model(self, model: type[Model], value: Any, place: str, name: str) -> Any:
         with suppress(ValidationError):
             return _adapter(model).validate_json(to_json(value))
+        return self.read_fields(model, value, place, name)
+
+    def read_fields(self, model: type[Model], value: Any, place: str = "data", name: str = "") -> Any:
+        """A value as a model, field by field: for a value that is known to deviate.
+
+        Raises:
+            ValueError: It is not an object, or has no id.
+        """
         rest = _object(value)
         if rest is None:
             raise ValueError(f"{place}: Input should be an object")
@@ -303,12 +322,15 @@ class Reader:
         return instance
 
     def _read_field(self, field: FieldInfo, adapter: TypeAdapter[Any], value: Any, name: str) -> Any:
-        for each in _interpretations(value):
-            with suppress(ValidationError):
-                return adapter.validate_json(to_json(each))
+        model = _model_of(field.annotation)
+        if model is None:
+            for each in _interpretations(value):
+                with suppress(ValidationError):
+                    return adapter.validate_json(to_json(each))
         with suppress(ValueError):
-            if _model_of(field.annotation) or _row_model_of(field.annotation):
-                items: Any = [value] if _row_model_of(field.annotation) and isinstance(value, dict) else value
-                return self.read(field.annotation, items, name=name)
+            if model is not None:
+                return self.read_fields(model, value, name=name)
+            if _row_model_of(field.annotation):
+                return self.read(field.annotation, [value] if isinstance(value, dict) else value, name=name)
         self._kept.append(name)
         return plain(value)

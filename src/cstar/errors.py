@@ -66,7 +66,7 @@ class WebhookSignatureError(CstarError):
 
 
 class WebhookPayloadError(CstarError):
-    """A webhook delivery comes from cStar, but is not an event as documented; the message says where it differs."""
+    """A webhook delivery comes from cStar, but is not a JSON object, or is nested too deeply."""
 
 
 class APIError(CstarError):

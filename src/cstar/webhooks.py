@@ -12,14 +12,14 @@ match event:
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import math
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeAlias, cast, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -27,20 +27,27 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     JsonValue,
+    StringConstraints,
     Tag,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json, to_json
+from typing_extensions import Buffer  # noqa: TC002 - for typing.get_type_hints; pydantic depends on it
 
 from cstar._check import refuse
+from cstar._logging import logger
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.models import CustomerSentiment, CustomerStatus
 from cstar.models._base import AnyString, Model, why_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from typing_extensions import Self
 
 __all__ = [
     "CustomerCreatedEvent",
@@ -54,10 +61,11 @@ __all__ = [
     "sign",
 ]
 
-# Servers refuse headers that are longer than some 8,000 to 64,000 bytes; a secret in rotation makes one of 150.
+# Web servers accept at most 8,000 to 64,000 bytes. A signature by two secrets has 150.
 _LONGEST_HEADER = 10_000
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
-_LAST_TIMESTAMP = 1e12 - 1
+_TIMESTAMP = re.compile(r"[0-9]{1,13}")
+_LAST_TIMESTAMP = 10**12 - 1  # in seconds; greater numbers are milliseconds
+_TOKEN = re.compile(r"[!-~]{1,255}")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -65,8 +73,15 @@ _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class _Payload(Model):
-    # Deliveries are snake_case, so that is what errors speak of.
+    # Deliveries are snake_case, and so are the names of fields in errors and warnings.
     model_config: ClassVar[ConfigDict] = ConfigDict(loc_by_alias=False)
+
+    @model_validator(mode="after")
+    def _reject_two_spellings(self) -> Self:
+        # pydantic would take one for the field, and the other for an extra field of the same name.
+        if self.model_extra and not type(self).model_fields.keys().isdisjoint(self.model_extra):
+            raise PydanticCustomError("two_spellings", "Input should have each field in one spelling")
+        return self
 
 
 def _refuse_at_the_first(value: JsonValue) -> JsonValue:
@@ -125,14 +140,26 @@ class CustomerEventData(_Payload):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_bare_resource(cls, data: JsonValue) -> JsonValue:
-        # Older deliveries have the customer itself here, which may have a field of that name one day.
-        is_bare = isinstance(data, dict) and "id" in data and not isinstance(data.get("customer"), dict)
-        return {"customer": data} if is_bare else data
+    def _accept_bare_resource(cls, data: JsonValue) -> JsonValue:
+        return _with_envelope(data)
+
+
+def _with_envelope(data: JsonValue) -> JsonValue:
+    # Older deliveries have the customer itself here. It may have a field of that name one day.
+    is_bare = isinstance(data, dict) and isinstance(data.get("id"), str) and not _is_customer(data.get("customer"))
+    return {"customer": data} if is_bare else data
+
+
+def _is_customer(value: JsonValue) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("id"), str)
+
+
+# Deliveries are recognized as repeats by their id.
+_EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S")]
 
 
 class _CustomerEvent(_Payload):
-    id: str
+    id: _EventId
     created_at: AwareDatetime
     team_id: str
     data: CustomerEventData
@@ -144,8 +171,8 @@ class CustomerCreatedEvent(_CustomerEvent):
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: Always `"customer.created"`.
-        created_at: When it happened, with its time zone.
-        team_id: The UUID of the customer's team.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
         data: `data.customer` is the customer.
     """
 
@@ -158,8 +185,8 @@ class CustomerUpdatedEvent(_CustomerEvent):
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: Always `"customer.updated"`.
-        created_at: When it happened, with its time zone.
-        team_id: The UUID of the customer's team.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
         data: `data.customer` is the customer as it is now.
     """
 
@@ -172,8 +199,8 @@ class CustomerDeletedEvent(_CustomerEvent):
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
         type: Always `"customer.deleted"`.
-        created_at: When it happened, with its time zone.
-        team_id: The UUID of the customer's team.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
         data: `data.customer` is the customer as it was.
     """
 
@@ -181,108 +208,202 @@ class CustomerDeletedEvent(_CustomerEvent):
 
 
 class UnknownEvent(_Payload):
-    """An event of a type that this version does not know, with all that it carries, whatever that is.
+    """An event of a type that this version does not know, or of a known type without a customer in its data.
 
     Attributes:
         id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
-        type: What happened, such as `"ticket.created"`.
-        created_at: When it happened, if it says so.
-        team_id: The team's UUID, if it says so.
-        data: The event's data, as it came.
+        type: What happened, such as `"ticket.created"`. Empty if the delivery lacks it.
+        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
+        team_id: The team's UUID. `None` if the delivery lacks it.
+        data: The event's data as received: any JSON.
     """
 
-    id: str
+    id: _EventId
     type: str
-    created_at: datetime | None = None
+    created_at: AwareDatetime | None = None
     team_id: str | None = None
     data: JsonValue = None
 
 
-def _kind(event: object) -> str:
-    named = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
-    return named if isinstance(named, str) and named in _KNOWN else "event"
-
-
-_KNOWN = frozenset(
-    get_args(each.model_fields["type"].annotation)[0]
+_KNOWN: dict[str, type[_CustomerEvent]] = {
+    get_args(each.model_fields["type"].annotation)[0]: each
     for each in (CustomerCreatedEvent, CustomerUpdatedEvent, CustomerDeletedEvent)
-)
+}
 
-WebhookEvent: TypeAlias = Annotated[
+
+def _event_tag(event: object) -> str:
+    type_ = cast("Mapping[str, object]", event).get("type") if isinstance(event, dict) else getattr(event, "type", None)
+    if isinstance(event, UnknownEvent) or not isinstance(type_, str) or type_ not in _KNOWN:
+        return "event"
+    return type_
+
+
+_DocumentedEvent: TypeAlias = Annotated[
     Annotated[CustomerCreatedEvent, Tag("customer.created")]
     | Annotated[CustomerUpdatedEvent, Tag("customer.updated")]
     | Annotated[CustomerDeletedEvent, Tag("customer.deleted")]
     | Annotated[UnknownEvent, Tag("event")],
-    Discriminator(_kind),
+    Discriminator(_event_tag),
 ]
+
+
+def _read_stored(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    # An odd event was received as one, so it can be read back, too.
+    try:
+        return validate(value)
+    except ValidationError:
+        try:
+            found: JsonValue = from_json(to_json(value))
+        except ValueError:
+            found = None
+        if not isinstance(value, dict) or not isinstance(found, dict) or not _is_id(found.get("id")):
+            raise
+        return _read_leniently(found)[0]
+
+
+WebhookEvent: TypeAlias = Annotated[_DocumentedEvent, WrapValidator(_read_stored)]
 """Any event. To read back one that was stored with `event.model_dump_json()`, use `TypeAdapter(WebhookEvent)`."""
 
-_EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
+_EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(_DocumentedEvent)
 
 
-def construct_event(
-    payload: str | bytes,
-    signature: str | bytes | None,
-    secret: str | Sequence[str],
-    *,
-    tolerance: float = 300,
-) -> WebhookEvent:
-    """Verify that a delivery comes from cStar and is no replay, and read its event (API page "Webhooks").
+def _is_id(value: JsonValue) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
-    Nothing of the payload is parsed before its signature has been found right, in constant time. A delivery can arrive
-    more than once: drop those whose `event.id` you have seen.
 
-    Args:
-        payload: The request's body exactly as it arrived. JSON that was parsed and written again has other bytes, and
-            so another signature.
-        signature: The request's `X-Signature` header, `t=<Unix seconds>,v1=<hex>`, with a `v1` for each secret that the
-            sender signs with. The older form `sha256=<hex>` is taken too; it has no time, so `tolerance` does not
-            apply to it. `None` where the request has none.
-        secret: The webhook's secret, `whsec_…`; or several while it is being replaced, any of which will do.
-        tolerance: How old the signature may be, in seconds, and how far ahead of this machine's clock. `math.inf` is
-            any age.
-
-    Returns:
-        The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent`, `CustomerDeletedEvent`, or `UnknownEvent` for every
-        other type.
-
-    Raises:
-        WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Answer it with a 401.
-        WebhookPayloadError: It does come from cStar, but is not an event as documented.
-        InvalidParameterError: The secret is empty, or an argument has the wrong type: a mistake in the receiver.
-
-    Example:
-        ```python
-        event = construct_event(request.body, request.headers.get("X-Signature"), secret)
-        if isinstance(event, CustomerDeletedEvent):
-            forget(event.data.customer.id)
-        ```
-    """
-    secrets = [_key(each) for each in ([secret] if isinstance(secret, str) else _several(secret))]
-    _check_seconds("tolerance", tolerance)
-    body = _body(payload)
-    claimed = _read(signature)
-    expected = [_digest(key, claimed.timestamp, body) for key in secrets]
-    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in claimed.digests):
-        raise WebhookSignatureError(
-            "The signature does not match the payload. Check that the secret is this webhook's (whsec_…), and that the "
-            "payload is the request's body as it arrived: JSON that was parsed and written again has other bytes."
-        )
-    if claimed.timestamp is not None:
-        _check_age(int(time.time()) - int(claimed.timestamp), tolerance)
+def _parse_event(body: bytes, signature: object) -> WebhookEvent | str:
+    """The event in a body, or the reason why there is none."""
     try:
         return _EVENTS.validate_json(body)
     except ValidationError as invalid:
         reason = why_invalid(invalid)
-    # Not while that is handled, or it would go along as this one's context, with what the payload holds.
-    raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {reason}")
+    from cstar._lenient import parse_json
+
+    try:
+        found: JsonValue = parse_json(body)
+        if not isinstance(found, dict):
+            return "Input should be an object"
+        missing: list[str] = []
+        if not _is_id(found.get("id")):
+            missing.append("id")
+            found["id"] = _header_token(signature, "x-event-id") or f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if not isinstance(found.get("type"), str):
+            missing.append("type")
+            found["type"] = _header_token(signature, "x-event-type")
+        event, odd = _read_leniently(found)
+    except (ValueError, RecursionError):  # nested too deeply
+        return reason
+    if fields := sorted({*odd, *missing}):
+        logger.warning("Webhook event %s is not as documented in: %s", event.id, ", ".join(fields))
+    return event
 
 
-def sign(payload: str | bytes, secret: str, *, timestamp: float | None = None) -> str:
+def _read_leniently(found: dict[str, JsonValue]) -> tuple[WebhookEvent, list[str]]:
+    """An event that deviates from the documentation, and the names of its odd fields.
+
+    Args:
+        found: The event. It has an id.
+
+    Raises:
+        ValueError: It is nested too deeply.
+    """
+    from cstar._lenient import Reader
+
+    reader = Reader()
+    type_ = found.get("type")
+    if not isinstance(type_, str):
+        found["type"] = type_ = ""
+    known = _KNOWN.get(type_)
+    data = _with_envelope(found.get("data"))
+    has_customer = isinstance(data, dict) and _is_customer(data.get("customer"))
+    event: WebhookEvent
+    if known is not None and has_customer:
+        event = reader.read_fields(known, {**found, "data": data})
+    else:
+        event = reader.read_fields(UnknownEvent, found)
+    lacks_customer = known is not None and not has_customer
+    return event, [*reader.deviations.fields, *(["data"] if lacks_customer else [])]
+
+
+class _Headers(Protocol):
+    """The headers of a request: a mapping, or the type of any web framework."""
+
+    def items(self) -> Iterable[tuple[object, object]]: ...
+
+
+def construct_event(
+    payload: str | Buffer,
+    signature: str | bytes | _Headers | None,
+    secret: str | Sequence[str],
+    *,
+    tolerance: float = 300,
+) -> WebhookEvent:
+    """Verify the signature of a delivery and return its event (API page "Webhooks").
+
+    The payload is not parsed before its signature is verified, in constant time. A delivery can arrive more than once:
+    drop those whose `event.id` you have seen.
+
+    No JSON object is refused. An odd value is converted where its meaning is clear, or kept as received, and one
+    warning on the logger `cstar` names the fields. An event without an `id` gets that of the `X-Event-ID` header, or
+    else `sha256:` and the digest of the payload. An event without a `type` gets that of `X-Event-Type`, or else `""`.
+    These two headers are not signed. They are read only if `signature` is the headers.
+
+    Args:
+        payload: The request's body exactly as it arrived: bytes, any bytes-like object, or a string. JSON that was
+            parsed and serialized again has other bytes, and so another signature.
+        signature: The request's headers, as your framework has them: any mapping, or any object with `items()`. Case
+            does not matter. Or the `X-Signature` header alone, `None` if the request has none. The header is
+            `t=<Unix seconds>,v1=<hex>`, with one `v1` for each secret that the sender signs with. The older form
+            `sha256=<hex>` is accepted, too. It has no time, so `tolerance` does not apply to it.
+        secret: The webhook's secret, `whsec_…`. While it is being replaced, a list of both: either is accepted.
+        tolerance: The maximum age of the signature in seconds, and how far it may be ahead of this machine's clock.
+            `math.inf` accepts any age.
+
+    Returns:
+        The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent`, `CustomerDeletedEvent`, or `UnknownEvent` for every
+        other type, and if `data` has no customer with an id.
+
+    Raises:
+        WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Answer it with a 401.
+        WebhookPayloadError: It does come from cStar, but is not a JSON object, or is nested more than about 200 levels
+            deep. Keep the payload, and answer with a 200: another attempt would bring the same.
+        InvalidParameterError: The secret is empty, or an argument has the wrong type: a mistake in the receiver.
+
+    Example:
+        ```python
+        event = construct_event(request.body, request.headers, SECRET)
+        if isinstance(event, CustomerDeletedEvent):
+            forget(event.data.customer.id)
+        ```
+    """
+    # Error reporters send the local variables of every frame, so no frame of an error keeps the secret.
+    try:
+        secrets = _Secrets([secret] if isinstance(secret, str) else _several(secret))
+    except BaseException as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the frames below
+    finally:
+        del secret
+    _check_seconds("tolerance", tolerance)
+    body = _body(payload)
+    claimed = _parse_signature(signature)
+    if not secrets.verify(claimed, body):
+        raise WebhookSignatureError(
+            "The signature does not match the payload. Check that the secret is this webhook's (whsec_…), and that the "
+            "payload is the request's body as it arrived: JSON that was parsed and written again has other bytes."
+        )
+    if claimed.seconds is not None:
+        _check_age(int(time.time()) - claimed.seconds, tolerance)
+    event = _parse_event(body, signature)
+    if isinstance(event, str):
+        raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {event}")
+    return event
+
+
+def sign(payload: str | Buffer, secret: str, *, timestamp: float | None = None) -> str:
     """Sign a payload as cStar does, to test a receiver (API page "Webhooks").
 
     Args:
-        payload: The body that will be sent, byte for byte.
+        payload: The body that will be sent, byte for byte: bytes, any bytes-like object, or a string.
         secret: The webhook's secret.
         timestamp: When it is sent, in Unix seconds; fractions are cut. By default now.
 
@@ -297,65 +418,119 @@ def sign(payload: str | bytes, secret: str, *, timestamp: float | None = None) -
         response = app.post("/webhooks", content=body, headers={"X-Signature": sign(body, secret)})
         ```
     """
-    key, body = _key(secret), _body(payload)
+    try:
+        secrets = _Secrets([secret])
+    except BaseException as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the frames below
+    finally:
+        del secret
+    body = _body(payload)
     if timestamp is None:
         timestamp = time.time()
     _check_seconds("timestamp", timestamp, maximum=_LAST_TIMESTAMP)
     at = str(int(timestamp))
-    return f"t={at},v1={_digest(key, at, body).hex()}"
+    return f"t={at},v1={secrets.sign(at, body)[0].hex()}"
 
 
 # ── Signatures ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Secrets:
+    """The secrets of a webhook, as keyed MACs: its repr shows no secret, and it does not pickle."""
+
+    __slots__ = ("_macs",)
+
+    def __init__(self, secrets: Sequence[object]) -> None:
+        # Not hmac.digest(), which refuses 2 GB, and for which the body would have to be copied.
+        self._macs = [hmac.new(_key(each), digestmod="sha256") for each in secrets]
+
+    def sign(self, timestamp: str | None, body: bytes) -> list[bytes]:
+        """The signatures of a body by each secret."""
+        signatures: list[bytes] = []
+        for keyed in self._macs:
+            mac = keyed.copy()
+            if timestamp is not None:
+                mac.update(f"{timestamp}.".encode())
+            mac.update(body)
+            signatures.append(mac.digest())
+        return signatures
+
+    def verify(self, signature: _Signature, body: bytes) -> bool:
+        """Whether one of the signatures is by one of the secrets."""
+        expected = self.sign(signature.timestamp, body)
+        return any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signature.digests)
+
+
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What a signature header claims.
+class _Signature:
+    """A parsed signature header, not yet verified.
 
     Attributes:
-        timestamp: When it was signed, as it was written; `None` in the older form, which does not sign the time.
-        digests: The signatures, any of which will do.
+        timestamp: The time of signing, as the header has it; `None` in the older form, which does not sign the time.
+        digests: The signatures. One that matches is enough.
     """
 
     timestamp: str | None
     digests: list[bytes]
 
+    @property
+    def seconds(self) -> int | None:
+        """The time of signing in Unix seconds. Some senders write milliseconds."""
+        if self.timestamp is None:
+            return None
+        number = int(self.timestamp)
+        return number if number <= _LAST_TIMESTAMP else number // 1000
 
-def _read(signature: object) -> _Claim:
-    if isinstance(signature, bytes):
-        signature = signature.decode("latin-1")
-    if signature is not None and not isinstance(signature, str):
-        refuse("signature", "the X-Signature header, a string", signature)
-    if not signature:
+
+def _parse_signature(signature: object) -> _Signature:
+    if callable(getattr(signature, "items", None)):
+        header = _header(cast("_Headers", signature), "x-signature")
+    elif signature is None or isinstance(signature, (str, bytes)):
+        header = _text(signature)
+    else:
+        refuse("signature", "the X-Signature header or the request's headers", signature)
+    if not header:
         raise WebhookSignatureError(
             "The delivery has no signature. Check that the X-Signature header reaches this program: a proxy may drop "
             "it. If it does, the delivery is not from cStar."
         )
-    if len(signature) <= _LONGEST_HEADER:
-        entries = [entry.strip().partition("=") for entry in signature.split(",")]
+    if len(header) <= _LONGEST_HEADER:
+        entries = [entry.strip().partition("=") for entry in header.split(",")]
         timestamp = next((value for name, _, value in entries if name == "t"), "")
         if digests := _digests(value for name, _, value in entries if name == "v1"):
             if _TIMESTAMP.fullmatch(timestamp):
-                return _Claim(timestamp, digests)
+                return _Signature(timestamp, digests)
         elif digests := _digests(value for name, _, value in entries if name == "sha256"):
-            return _Claim(None, digests)
+            return _Signature(None, digests)
     raise WebhookSignatureError(
         "The signature is not of the form t=<Unix seconds>,v1=<64 hexadecimal digits>. Check that what you pass is the "
         "X-Signature header, unchanged."
     )
 
 
+def _header(headers: _Headers, name: str) -> str:
+    """The value of a header; several are joined. Some gateways have a list of values for each name."""
+    found: list[str] = []
+    for each, value in headers.items():
+        if _text(each).lower() == name:
+            found += map(_text, cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else [value])
+    return ", ".join(filter(None, found))
+
+
+def _header_token(signature: object, name: str) -> str:
+    """The value of a header beside the signature, if the signature was given as headers. It is not signed."""
+    value = _header(cast("_Headers", signature), name) if callable(getattr(signature, "items", None)) else ""
+    return value if _TOKEN.fullmatch(value) else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
 def _digests(values: Iterable[str]) -> list[bytes]:
     return [bytes.fromhex(value) for value in values if _DIGEST.fullmatch(value)]
-
-
-def _digest(key: bytes, timestamp: str | None, body: bytes) -> bytes:
-    # Not hmac.digest(), which refuses 2 GB, and for which the body would have to be copied.
-    mac = hmac.new(key, digestmod="sha256")
-    if timestamp is not None:
-        mac.update(f"{timestamp}.".encode())
-    mac.update(body)
-    return mac.digest()
 
 
 def _check_age(age: int, tolerance: float) -> None:
@@ -376,14 +551,26 @@ def _check_seconds(param: str, value: object, maximum: float = math.inf) -> None
 def _body(payload: object) -> bytes:
     if isinstance(payload, bytes):
         return payload
-    if not isinstance(payload, str):
-        refuse("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
-    body = _utf8(payload)
+    if isinstance(payload, str):
+        body = _utf8(payload)
+        if body is None:
+            raise WebhookSignatureError(
+                "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
+            )
+        return body
+    body = _copied(payload)
     if body is None:
-        raise WebhookSignatureError(
-            "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
-        )
+        refuse("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
     return body
+
+
+def _copied(payload: object) -> bytes | None:
+    # A copy, for the caller's buffer may change between verification and parsing.
+    try:
+        with memoryview(cast("Buffer", payload)) as view:
+            return view.tobytes()
+    except (TypeError, ValueError):  # not bytes-like, or released
+        return None
 
 
 def _utf8(text: str) -> bytes | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from datetime import datetime
-from typing import Any, Literal
+from mmap import mmap
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import httpx
@@ -49,6 +51,14 @@ from cstar.webhooks import (
     construct_event,
     sign,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from email.message import Message
+
+    from django.http import HttpRequest
+    from flask import Request as FlaskRequest
+    from starlette.requests import Request as StarletteRequest
 
 
 class Ticket(BaseModel):
@@ -255,7 +265,30 @@ def webhooks(body: bytes, header: str | None) -> WebhookEvent:
         case _:
             assert_never(event)
     assert_type(sign(body, "whsec_a", timestamp=1.5), str)
+    for payload in (bytearray(body), memoryview(body), array("B", body), mmap(-1, 1)):
+        construct_event(payload, header, "whsec_a")
+        sign(payload, "whsec_a")
     return construct_event("{}", b"t=1,v1=0", ["whsec_a", "whsec_b"])
+
+
+def webhook_headers(
+    body: bytes,
+    django_request: HttpRequest,
+    flask_request: FlaskRequest,
+    starlette_request: StarletteRequest,
+    message: Message,
+    plain: dict[str, str],
+    lists: Mapping[str, list[str]],
+    raw: dict[bytes, bytes],
+) -> None:
+    construct_event(body, django_request.headers, "whsec_a")
+    construct_event(body, flask_request.headers, "whsec_a")
+    construct_event(body, starlette_request.headers, "whsec_a")
+    construct_event(body, message, "whsec_a")
+    construct_event(body, plain, "whsec_a")
+    construct_event(body, lists, "whsec_a")
+    construct_event(body, raw, "whsec_a")
+    construct_event(body, httpx.Headers(), "whsec_a")
 
 
 def sandbox() -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import io
+
 import cstar.models
 from cstar import APIError, AsyncCstar, Cstar
 from cstar.sandbox import Sandbox
@@ -74,6 +76,8 @@ def webhook_mistakes(body: bytes, known: CustomerCreatedEvent, unknown: UnknownE
     construct_event(body, "t=1,v1=0")  # type: ignore
     construct_event({"type": "customer.created"}, "t=1,v1=0", "whsec_a")  # type: ignore
     construct_event(body, "t=1,v1=0", "whsec_a", 60)  # type: ignore
+    construct_event(body, [("X-Signature", "t=1,v1=0")], "whsec_a")  # type: ignore
+    construct_event(io.BytesIO(body), "t=1,v1=0", "whsec_a")  # type: ignore
     construct_event(body, "t=1,v1=0", "whsec_a").data.customer  # type: ignore
     known.data.customer.email.lower()  # type: ignore
     known.data["customer"]  # type: ignore
