@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
 from cstar._decode import PageData
-from cstar._walk import MAX_SLICES_PAST_TOTAL, MAX_SLICES_WITHOUT_FRESH_ROWS, Walk
+from cstar._walk import MAX_SLICES_PAST_TOTAL, MAX_STALE_SLICES, Walk
 from support import CUSTOMERS, STOP, TEAM, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def test_a_server_that_ignores_the_page_number_is_read_once(wire: respx.Router, 
     route = wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
     rows = say.collect(lambda client: client.customers.list(TEAM, page_size=7))
     assert [row.id for row in rows] == IDS
-    assert route.call_count <= MAX_SLICES_WITHOUT_FRESH_ROWS + 1
+    assert route.call_count <= MAX_STALE_SLICES + 1
 
 
 def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, say: Speaker) -> None:
@@ -311,7 +311,7 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
         part = PageData([Row(n) for n in rows], total, None, size, has_more=True)
         given += [row.id for row in walk.take(walk.next, part)]
         pages += 1
-        assert pages <= 21 * (MAX_SLICES_WITHOUT_FRESH_ROWS + 1)
+        assert pages <= 21 * (MAX_STALE_SLICES + 1)
     assert len(given) == len(set(given))
 
 
