@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
 from cstar._decode import PageData
-from cstar._walk import MAX_SLICES_PAST_TOTAL, MAX_STALE_SLICES, Walk
+from cstar._ending import MAX_SLICES_PAST_TOTAL, MAX_STALE_SLICES
+from cstar._walk import Walk
 from support import CUSTOMERS, STOP, TEAM, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:

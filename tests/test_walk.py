@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cstar._decode import PageData
 from cstar._checkpoint import PageRequest
-from cstar._walk import MAX_SLICES_PAST_TOTAL, Walk
+from cstar._decode import PageData
+from cstar._ending import MAX_SLICES_PAST_TOTAL
+from cstar._walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
+from uuid import UUID
 
 from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, refuse
-from cstar.errors import CstarError, InvalidParameterError
+from cstar.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ _ALLOWED = "a checkpoint: the text that checkpoint() of an iterator returned"
 _VERSION = 1
 _MAX_LENGTH = 1_000_000  # characters
 _MAX_NUMBER = MAX_PAGE * MAX_PAGE_SIZE
+
+Id: TypeAlias = str | int | UUID
 
 
 class PageRequest(NamedTuple):
@@ -44,12 +47,12 @@ class ReadRow(NamedTuple):
 
     Attributes:
         id: Its id.
-        index: Its index in the list when it was read.
+        position: Its index in the list when it was read.
         stretch: How many holes the walk had met before it.
     """
 
-    id: str
-    index: int
+    id: Id
+    position: int
     stretch: int
 
 
@@ -71,11 +74,11 @@ class Hole:
     end: int
     total: int
     missing: int
-    before: tuple[str, ...]
-    behind: tuple[str, ...]
+    before: tuple[Id, ...]
+    behind: tuple[Id, ...]
     requests: tuple[PageRequest, ...]
 
-    def without(self, ids: set[str]) -> Hole:
+    def without(self, ids: set[Id]) -> Hole:
         """The hole if some rows behind it had not been read."""
         return replace(self, behind=tuple([id for id in self.behind if id not in ids]))
 
@@ -101,7 +104,7 @@ class Checkpoint:
     @property
     def end(self) -> int:
         """The index after the last row."""
-        return self.rows[-1].index + 1 if self.rows else self.origin
+        return self.rows[-1].position + 1 if self.rows else self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Progress:
             return replace(self.before, total=self.total, rows=thinned((*self.before.rows, *rows)), holes=holes)
         hole, *others = holes
         before = (*hole.before, *(row.id for row in rows))[-ROWS_BESIDE_A_HOLE:]
-        hole = replace(hole, before=before, end=rows[-1].index + 1, total=self.total)
+        hole = replace(hole, before=before, end=rows[-1].position + 1, total=self.total)
         return replace(self.before, holes=(hole, *others))
 
 
@@ -140,13 +143,13 @@ def thinned(rows: tuple[ReadRow, ...]) -> tuple[ReadRow, ...]:
     if len(rows) <= LAST_ROWS:
         return rows
     older, last = rows[:-LAST_ROWS], rows[-LAST_ROWS:]
-    here, near = last[-1].index, last[0].index
+    here, near = last[-1].position, last[0].position
     landmarks: list[ReadRow] = []
     for place in range(len(older) - 1, -1, -1):
         # Without this one, would the next one leave too wide a gap?
-        if place == 0 or here - older[place - 1].index > 2 * max(LAST_ROWS, here - near):
+        if place == 0 or here - older[place - 1].position > 2 * max(LAST_ROWS, here - near):
             landmarks.append(older[place])
-            near = older[place].index
+            near = older[place].position
             if len(landmarks) == MAX_LANDMARKS:
                 break
     return (*reversed(landmarks), *last)
@@ -158,23 +161,20 @@ def encode(checkpoint: Checkpoint, scope: str) -> str:
     Args:
         checkpoint: The checkpoint.
         scope: What the list is, as a digest.
-
-    Raises:
-        CstarError: An id is neither text nor a whole number.
     """
-    for row in checkpoint.rows:
-        if not isinstance(cast("object", row.id), (str, int)):
-            raise CstarError(f"a checkpoint takes ids that are text or whole numbers, not {type(row.id).__name__}")
     content = {
         "version": _VERSION,
         "list": scope,
         "origin": checkpoint.origin,
         "largest": checkpoint.largest,
         "total": checkpoint.total,
-        "ids": [row.id for row in checkpoint.rows],
+        "ids": [_plain(row.id) for row in checkpoint.rows],
         "places": _runs(checkpoint.rows),
         "holes": [
-            [hole.stretch, hole.end, hole.total, hole.missing, hole.before, hole.behind, hole.requests]
+            [
+                *(hole.stretch, hole.end, hole.total, hole.missing),
+                *(list(map(_plain, hole.before)), list(map(_plain, hole.behind)), hole.requests),
+            ]
             for hole in checkpoint.holes
         ],
     }
@@ -243,10 +243,10 @@ def _runs(rows: Sequence[ReadRow]) -> list[list[int]]:
     """The rows' places as runs of neighbours: the index of the first, the stretch, and how many."""
     runs: list[list[int]] = []
     for row in rows:
-        if runs and (row.index, row.stretch) == (runs[-1][0] + runs[-1][2], runs[-1][1]):
+        if runs and (row.position, row.stretch) == (runs[-1][0] + runs[-1][2], runs[-1][1]):
             runs[-1][2] += 1
         else:
-            runs.append([row.index, row.stretch, 1])
+            runs.append([row.position, row.stretch, 1])
     return runs
 
 
@@ -287,8 +287,15 @@ def _text(value: object) -> str:
     return value
 
 
-def _id(value: object) -> str:
-    # Ids that are numbers stay numbers: a type checker need not know.
+def _plain(id: Id) -> str | int | list[str]:
+    """An id as JSON: a UUID, as the only element of a list, can be told from a string."""
+    return [str(id)] if isinstance(id, UUID) else id
+
+
+def _id(value: object) -> Id:
+    if isinstance(value, list):
+        (text,) = _list(cast("object", value))
+        return UUID(_text(text))
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise TypeError("not an id")
-    return cast("str", value)
+    return value

@@ -1,21 +1,21 @@
-"""What a walk has read: the rows, the holes between them, and where to look for the last row after a break."""
+"""What a walk has read: the rows, and the holes between them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from cstar._checkpoint import LAST_ROWS, ROWS_BESIDE_A_HOLE, Checkpoint, Hole, PageRequest, Progress, ReadRow
+from cstar._checkpoint import LAST_ROWS, ROWS_BESIDE_A_HOLE, Checkpoint, Hole, Id, PageRequest, Progress, ReadRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 class HasId(Protocol):
     """A row that can be told from the others."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> Id: ...
 
 
 T = TypeVar("T", bound=HasId)
@@ -44,7 +44,7 @@ class Memory:
         self.holes = point.holes
         self.is_behind_hole = self.is_returning = False
         self.lost = 0
-        self._seen: dict[str, int] = {}  # the number of each row's stretch
+        self._seen: dict[Id, int] = {}  # the number of each row's stretch
         for hole in point.holes:
             self._seen |= dict.fromkeys(hole.before, hole.stretch - 1) | dict.fromkeys(hole.behind, hole.stretch)
         self._seen |= {row.id: row.stretch for row in point.rows[-LAST_ROWS:]}
@@ -68,21 +68,19 @@ class Memory:
         stretch = self.holes[0].stretch
         return next((place for place, row in enumerate(rows) if self._seen.get(row.id, 0) >= stretch), None)
 
-    def read(self, rows: Sequence[T], index: int, last: int, total: int, *, origin: int, largest: int) -> list[T]:
+    def read(self, rows: Sequence[T], index: int, last: int, point: Checkpoint) -> list[T]:
         """Take note of rows, and return the new ones.
 
         Args:
             rows: Rows of a slice.
             index: The index of the first of them.
             last: The index of the page's last row. A page that is longer than requested counts as one of its size.
-            total: The list's total.
-            origin: See `Checkpoint`.
-            largest: See `Checkpoint`.
+            point: The origin, the largest page and the total.
         """
         # Rows that follow a row of an earlier stretch, or the origin, belong to that stretch.
         stretch = self.holes[0].stretch - 1 if self.is_returning else self._stretch
         if rows:
-            stretch = 0 if index <= origin else self._seen.get(rows[0].id, stretch)
+            stretch = 0 if index <= point.origin else self._seen.get(rows[0].id, stretch)
         new_rows, read = list[T](), list[ReadRow]()
         for place, row in enumerate(rows, index):
             if row.id not in self._seen:
@@ -90,8 +88,9 @@ class Memory:
                 new_rows.append(row)
                 read.append(ReadRow(row.id, min(place, last), stretch))
         if new_rows:
-            before = replace(self.progress.checkpoint(), origin=origin, largest=largest, holes=self.holes)
-            self.progress = Progress(before, total, read, returns_to_hole=self.is_returning)
+            before = self.progress.checkpoint()
+            before = replace(before, origin=point.origin, largest=point.largest, holes=self.holes)
+            self.progress = Progress(before, point.total, read, returns_to_hole=self.is_returning)
             if self.is_returning:
                 self._replace_hole(0, missing=max(0, self.holes[0].missing - len(new_rows)))
         return new_rows
@@ -152,51 +151,3 @@ class Memory:
         holes = list(self.holes)
         holes[place] = replace(holes[place], **changes)  # type: ignore[arg-type]
         self.holes = tuple(holes)
-
-
-class Resumption:
-    """Where an earlier walk stood, until a slice is used. Few of the rows that it has read are known."""
-
-    def __init__(self, point: Checkpoint) -> None:
-        self._point = point
-        self._landmarks = {row.id: row.index for row in point.rows[:-LAST_ROWS]}
-        self._detour: list[int] = []
-        self._has_jumped = False
-
-    def landmark(self, rows: Sequence[HasId], index: int) -> int | None:
-        """The place of a landmark in a slice, unless the last rows may still be found."""
-        place = next((place for place, row in enumerate(rows) if row.id in self._landmarks), None)
-        if place is None or self._has_jumped:
-            return place
-        # What moved the landmark is likely to have moved the last row as far.
-        expected = self._point.end + index + place - self._landmarks[rows[place].id]
-        if expected <= index + len(rows):
-            return place
-        self._has_jumped, self._detour = True, [index + place + 1, expected]
-        return None
-
-    def places(self, end: int, grown: int, largest: int) -> Iterator[int]:
-        """Where to look for the last row, then for landmarks, and at last where the walk began.
-
-        Args:
-            end: The index after the last row, when it was read.
-            grown: How many rows the list has grown by since.
-            largest: The most rows per page.
-
-        Yields:
-            An index after one of them.
-        """
-        # What has gone or come stood in front of the last row, or is spread over the list.
-        spread = grown * end // max(1, self._point.total)
-        guesses = [end + grown] + ([end + spread] if abs(spread) > largest // 2 else [])
-        for index in reversed(self._landmarks.values()):
-            guesses += [index + 1, index + 1 + grown]
-        for guess in dict.fromkeys(guesses):
-            while self._detour:
-                yield self._detour.pop()
-            if guess > self._point.origin and guess != end:
-                yield guess
-        while self._detour:
-            yield self._detour.pop()
-        while True:
-            yield self._point.origin

@@ -388,9 +388,6 @@ class RowIterator(Generic[T]):
             A token to store, and to pass as `resume` to the same list later, in another process, too. It is text, and
             holds ids and numbers, but neither the key nor any other data of a row.
 
-        Raises:
-            CstarError: The ids of the rows are neither text nor whole numbers.
-
         Example:
             ```python
             rows = iter(client.customers.list(team_id))
@@ -445,9 +442,6 @@ class AsyncRowIterator(Generic[T]):
         Returns:
             A token to store, and to pass as `resume` to the same list later, in another process, too. It is text, and
             holds ids and numbers, but neither the key nor any other data of a row.
-
-        Raises:
-            CstarError: The ids of the rows are neither text nor whole numbers.
 
         Example:
             ```python

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from cstar._memory import HasId
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse, interpret, raise_for_status
 from cstar._transport import AsyncTransport, Transport
-from cstar._memory import HasId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
