@@ -185,29 +185,29 @@ def test_rows_that_come_in_front_while_as_many_go_are_noticed_though_answers_ove
     assert {f"row{number}" for number in range(360)} <= set(given)
 
 
-class NeverStepsBack(Walk[Row]):
-    def _is_usable(self, view: Any, total: int) -> bool:
-        super()._is_usable(view, total)
-        return True
+class UsesEverySlice(Walk[Row]):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._memory.first_known = lambda rows: 0 if rows else None  # type: ignore[method-assign]
 
 
 class RemembersNothing(Walk[Row]):
-    def take(self, ask: PageRequest, part: PageData[Row]) -> list[Row]:
-        super().take(ask, part)
-        return part.rows
+    def take(self, request: PageRequest, data: PageData[Row]) -> list[Row]:
+        super().take(request, data)
+        return data.rows
 
 
 class TakesNoNoticeOfTotals(Walk[Row]):
-    def _is_usable(self, view: Any, total: int) -> bool:
-        return super()._is_usable(view, total if self._total is None else self._total)
+    def _adapt(self, request: PageRequest, data: PageData[Row], size: int, *, has_moved: bool) -> None:
+        super()._adapt(request, data, size, has_moved=self._memory.first_known(data.rows) is not None)
 
 
 class TakesNoNoticeOfAnything(Walk[Row]):
-    def _is_usable(self, view: Any, total: int) -> bool:
-        return True
+    def _adapt(self, request: PageRequest, data: PageData[Row], size: int, *, has_moved: bool) -> None:
+        pass
 
 
-@pytest.mark.parametrize("mutant", [NeverStepsBack, RemembersNothing, TakesNoNoticeOfTotals, TakesNoNoticeOfAnything])
+@pytest.mark.parametrize("mutant", [UsesEverySlice, RemembersNothing, TakesNoNoticeOfTotals, TakesNoNoticeOfAnything])
 def test_without_any_part_of_the_rule_rows_are_lost_or_come_twice(mutant: type[Walk[Row]]) -> None:
     """The model would notice: it is not that nothing happens in it."""
     failures = 0
@@ -279,6 +279,42 @@ def test_a_walk_catches_up_with_a_list_that_grows_in_front_as_fast_as_it_is_read
     assert len(server.requests) < 200
 
 
+def test_one_import_of_500_rows_in_front_costs_a_fifth_more_requests_at_most() -> None:
+    total = 0
+    for after in range(2, 28):
+        server = Server.of(3000)
+
+        def meanwhile(server: Server = server, after: int = after) -> None:
+            if len(server.requests) == after:
+                for _ in range(500):
+                    server.insert_in_front()
+
+        assert len(read(Walk(1, page_size=100), server, meanwhile=meanwhile)) == 3000
+        total += len(server.requests)
+    assert total / 26 <= 1.2 * 30
+
+
+@pytest.mark.parametrize(
+    ("writers", "gapless"),
+    [(write_in_front_delete_anywhere, False), (write_anywhere, True)],
+    ids=["default", "gapless"],
+)
+def test_while_others_write_a_walk_costs_a_fifth_more_requests_at_most(
+    writers: Callable[[Server, random.Random], None], gapless: bool
+) -> None:
+    pages = requests = 0
+    for seed in range(20):
+        chance, server = random.Random(seed), Server.of(3000)
+        pages += 30
+        read(
+            Walk(1, page_size=100, gapless=gapless),
+            server,
+            meanwhile=lambda: writers(server, chance),  # noqa: B023
+        )
+        requests += len(server.requests)
+    assert requests <= 1.2 * pages
+
+
 def test_a_list_that_grows_at_its_end_as_fast_as_it_is_read_is_left_at_last(caplog: pytest.LogCaptureFixture) -> None:
     server = Server.of(150)
 
@@ -313,6 +349,88 @@ def test_such_a_server_too_is_read_without_loss() -> None:
             meanwhile=lambda: write_anywhere(server, chance),  # noqa: B023
         )
         assert start - server.removed <= set(given)
+
+
+# ── Holes: empty pages below the total ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Holey(Server):
+    """A server that answers some page numbers with nothing, a number of times."""
+
+    empty: dict[int, int] = field(default_factory=dict)
+    says_more: bool = True
+
+    def answer(self, request: PageRequest) -> PageData[Row]:
+        data = super().answer(request)
+        if self.empty.get(request.page, 0) > 0 and data.rows:
+            self.empty[request.page] -= 1
+            return PageData([], data.total, data.page, data.page_size, has_more=data.has_more and self.says_more)
+        return data
+
+
+def holey(count: int, empty: dict[int, int], *, says_more: bool = True) -> Holey:
+    server = Holey.of(count)
+    return Holey(server.rows, empty=empty, says_more=says_more)
+
+
+@pytest.mark.parametrize("ahead", [0, 4])
+@pytest.mark.parametrize("says_more", [True, False])
+@pytest.mark.parametrize("page", [1, 2, 3, 4])
+def test_an_empty_page_is_read_when_the_walk_returns_to_it(
+    page: int, says_more: bool, ahead: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = holey(350, {page: 1}, says_more=says_more)
+    given = read(Walk(1, page_size=100, ahead=ahead > 0), server, ahead=ahead)
+    assert sorted(given) == sorted(f"row{number}" for number in range(350))
+    assert len(server.requests) == 5
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("gapless", [False, True])
+@pytest.mark.parametrize("page", [1, 2, 3, 4])
+def test_a_page_that_stays_empty_costs_one_request_more_and_is_a_warning(
+    page: int, gapless: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = holey(350, {page: 99})
+    given = read(Walk(1, page_size=100, gapless=gapless), server)
+    assert 250 <= len(given) == len(set(given)) < 350
+    assert len(server.requests) <= 6
+    assert caplog.text.count("WARNING") == 1
+    assert f"a walk ended after {len(given)} of 350 rows" in caplog.text
+
+
+@pytest.mark.parametrize("total", [10**9, 500])
+def test_empty_pages_without_end_are_left_after_ten_and_asked_for_once_more(
+    total: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    walk, requests = Walk[Row](1, page_size=10), 0
+    while walk.next is not None:
+        rows = [Row(f"row{number}") for number in range(10)] if walk.next.page == 1 else []
+        walk.take(walk.next, PageData(rows, total, None, None, has_more=True))
+        requests += 1
+    assert requests == 12
+    assert f"a walk ended after 10 of {total} rows: pages are empty" in caplog.text
+
+
+def test_a_page_of_one_row_may_be_a_hole() -> None:
+    server = holey(9, {1: 1, 4: 1, 5: 1, 9: 1})
+    given = read(Walk(1, page_size=1), server)
+    assert sorted(given) == [f"row{number}" for number in range(9)]
+    assert len(server.requests) == 13
+
+
+def test_the_last_page_that_is_short_of_the_total_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    walk: Walk[Row] = Walk(1, page_size=2)
+    walk.take(PageRequest(1, 2), PageData([Row("a"), Row("b")], 5, 1, 2, has_more=False))
+    assert walk.next is None
+    assert "a walk ended after 2 of 5 rows: the server says that no page follows" in caplog.text
+
+
+def test_rows_that_came_in_front_are_no_reason_for_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server.of(350)
+    read(Walk(1, page_size=100), server, visit=lambda _: server.insert_in_front())
+    assert caplog.text == ""
 
 
 # ── Canned pages: what people mock a server with ─────────────────────────────────────────────────────────────────────
