@@ -214,7 +214,7 @@ def test_without_any_part_of_the_rule_rows_are_lost_or_come_twice(mutant: type[W
     for seed in range(200):
         given, stayed = churned(random.Random(seed), gapless=False, ahead=0, make=mutant)
         failures += len(given) > len(set(given)) or not stayed <= set(given)
-    assert failures > 10
+    assert failures > 2
 
 
 @pytest.mark.parametrize("total", [0, 1, 99, 100, 101, 1234])

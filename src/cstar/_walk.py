@@ -63,6 +63,7 @@ class Walk(Generic[T]):
         self._movement = Movement(is_ahead=ahead)
         self._resumption = Resumption(point) if point.rows else None  # until a slice is used
         self._search: Iterator[int] | None = None  # where to look, while slices do not overlap
+        self._asked_again: PageRequest | None = None  # an empty page, while returning to another one
         self._ending = Ending()
         is_quiet = not gapless and not (self._resumption and (ahead or point.holes))
         self._mode = _Mode.BY_NUMBER if is_quiet else _Mode.OVERLAPPING
@@ -179,7 +180,9 @@ class Walk(Generic[T]):
 
     def _pass_over(self, request: PageRequest, end: int, total: int) -> None:
         """Go on behind an empty page, and return to it at the end."""
-        if self._memory.is_returning:
+        if self._memory.is_returning and self._search is not None and request != self._asked_again:
+            self.next = self._asked_again = request  # it is another page that is empty for the first time
+        elif self._memory.is_returning:
             self.next = self._return(is_read=False)
         elif self._memory.note_empty_page(request, self._end, self._total or 0) and end < total:
             self.next = self._following(request, end + min(0, self._movement.drift))
@@ -200,6 +203,6 @@ class Walk(Generic[T]):
                 self._ending.warn_if_short(self._origin, memory.rows_read, missing)
                 return None
             hole = memory.enter_hole()
-            self._end, self._total, self._search = hole.end, hole.total, None
+            self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
             self._ending.begin_hole()
         return memory.holes[0].requests[0] if is_by_number else self._overlap(self._end)
