@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 from collections import deque
@@ -75,10 +76,10 @@ def read_some(
             answers.clear()
         for place, row in enumerate(rows):
             if len(given) == most:
-                return given, stored(walk.progress.checkpoint(pending=len(rows) - place))
+                return given, stored(walk.memory.progress.checkpoint(pending=len(rows) - place))
             given.append(row.id)
             visit(row)
-    return given, stored(walk.progress.checkpoint())
+    return given, stored(walk.memory.progress.checkpoint())
 
 
 def stored(checkpoint: Checkpoint) -> Checkpoint:
@@ -323,4 +324,4 @@ def test_a_token_stays_small_however_long_the_walk(count: int, step: int) -> Non
     )
     assert len(rows) <= LAST_ROWS + 12
     far = [count - row.position for row in rows[:-LAST_ROWS]]
-    assert all(each <= 4.5 * max(LAST_ROWS, near) + 2 * step for each, near in zip(far, far[1:], strict=False))
+    assert all(each <= 4.5 * max(LAST_ROWS, near) + 2 * step for each, near in itertools.pairwise(far))

@@ -188,7 +188,7 @@ def test_rows_that_come_in_front_while_as_many_go_are_noticed_though_answers_ove
 class UsesEverySlice(Walk[Row]):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._memory.first_known = lambda rows: 0 if rows else None  # type: ignore[method-assign]
+        self.memory.first_known = lambda rows: 0 if rows else None  # type: ignore[method-assign]
 
 
 class RemembersNothing(Walk[Row]):
@@ -199,7 +199,7 @@ class RemembersNothing(Walk[Row]):
 
 class TakesNoNoticeOfTotals(Walk[Row]):
     def _adapt(self, request: PageRequest, data: PageData[Row], size: int, *, has_moved: bool) -> None:
-        super()._adapt(request, data, size, has_moved=self._memory.first_known(data.rows) is not None)
+        super()._adapt(request, data, size, has_moved=self.memory.first_known(data.rows) is not None)
 
 
 class TakesNoNoticeOfAnything(Walk[Row]):

@@ -80,7 +80,7 @@ class Hole:
 
     def without(self, ids: set[Id]) -> Hole:
         """The hole if some rows behind it had not been read."""
-        return replace(self, behind=tuple([id for id in self.behind if id not in ids]))
+        return replace(self, behind=tuple([each for each in self.behind if each not in ids]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,6 @@ def decode(token: object, scope: str) -> Checkpoint:
         refuse("resume", _ALLOWED, token)
     try:
         content = _content(str.__str__(token))
-        if content["version"] != _VERSION:
-            raise ValueError("another version")
         checkpoint = _checkpoint(content)
         is_of_this_list = _text(content["list"]) == scope
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -224,6 +222,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _checkpoint(content: dict[str, Any]) -> Checkpoint:
+    if content["version"] != _VERSION:
+        raise ValueError("another version")
     ids = [_id(each) for each in _list(content["ids"])]
     runs = [tuple(map(_number, _list(run))) for run in _list(content["places"])]
     if sum(count for _, _, count in runs) != len(ids):
@@ -234,7 +234,7 @@ def _checkpoint(content: dict[str, Any]) -> Checkpoint:
         origin,
         _number(content["largest"], low=1, high=MAX_PAGE_SIZE),
         total,
-        tuple(ReadRow(id, *place) for id, place in zip(ids, places, strict=True)),
+        tuple(ReadRow(each, *place) for each, place in zip(ids, places, strict=True)),
         tuple(_hole(each) for each in _list(content["holes"])),
     )
 

@@ -122,11 +122,13 @@ def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - whatever the caller pa
         return all(map(_may_have_id, arguments))
     if origin is typing.Annotated:
         return _may_have_id(arguments[0])
-    cls = origin or cast_to
-    if not isinstance(cls, type) or (issubclass(cls, (dict, list, tuple, set)) and not hasattr(cls, "id")):
+    cls: Any = origin or cast_to
+    if not isinstance(cls, type):
         return False
     is_open = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
-    return is_open or hasattr(cls, "id") or any("id" in vars(each).get("__annotations__", {}) for each in cls.__mro__)
+    has_hint = any("id" in vars(each).get("__annotations__", {}) for each in cls.__mro__)
+    # A TypedDict has hints, but its instances are dicts.
+    return hasattr(cast("object", cls), "id") or is_open or (has_hint and not issubclass(cls, dict))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from cstar._logging import logger
 
 if TYPE_CHECKING:
     from cstar._decode import PageData
-    from cstar._memory import T
+    from cstar._memory import Memory, T
 
 # Every walk ends: after so many slices in a row without a new row, and one more for every ten rows read, because rows
 # that came in front have to be passed over; and after so many slices past the first total.
@@ -48,10 +48,10 @@ class Ending:
         """The walk returns to a hole, whose slices are counted anew."""
         self._stale = 0
 
-    def warn_if_short(self, origin: int, read: int, missing: int | None) -> None:
-        """Warn if rows are missing: so many, or those that were not read if nothing else is known."""
-        due = self._total - origin
+    def warn_if_short(self, origin: int, memory: Memory, *, are_indexes_true: bool) -> None:
+        """Warn if rows are missing: at known places, or, if the indexes of rows mean nothing, by their number."""
+        due, read = self._total - origin, memory.rows_read
         if self._past_total >= MAX_SLICES_PAST_TOTAL:
             logger.warning("a walk ended after %d rows, %s", read, self._reason)
-        elif (read := read if missing is None else due - missing) < due:
+        elif (read := due - memory.lost if are_indexes_true else read) < due:
             logger.warning("a walk ended after %d of %d rows: %s", read, due, self._reason)

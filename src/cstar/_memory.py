@@ -92,7 +92,7 @@ class Memory:
             before = replace(before, origin=point.origin, largest=point.largest, holes=self.holes)
             self.progress = Progress(before, point.total, read, returns_to_hole=self.is_returning)
             if self.is_returning:
-                self._replace_hole(0, missing=max(0, self.holes[0].missing - len(new_rows)))
+                self._set_hole(0, replace(self.holes[0], missing=max(0, self.holes[0].missing - len(new_rows))))
         return new_rows
 
     def note_empty_page(self, request: PageRequest, end: int, total: int) -> bool:
@@ -111,10 +111,10 @@ class Memory:
             before = tuple([row.id for row in self.progress.checkpoint().rows[-ROWS_BESIDE_A_HOLE:]])
             self.holes = (*self.holes, Hole(self._stretch, end, total, 0, before, (), ()))
         self.is_behind_hole = True
-        self._replace_hole(-1, requests=(*self.holes[-1].requests, request))
+        self._set_hole(-1, replace(self.holes[-1], requests=(*self.holes[-1].requests, request)))
         if len(self.holes[-1].requests) < MAX_EMPTY_PAGES:
             return True
-        self._replace_hole(-1, requests=self.holes[-1].requests[:1])
+        self._set_hole(-1, replace(self.holes[-1], requests=self.holes[-1].requests[:1]))
         return False
 
     def end_hole(self, index: int, rows: Sequence[HasId], *, is_filled: bool) -> None:
@@ -128,7 +128,10 @@ class Memory:
         if self.is_behind_hole:
             self.is_behind_hole = False
             missing = max(0, index - self.holes[-1].end)
-            self._replace_hole(-1, missing=missing, behind=tuple([row.id for row in rows[:ROWS_BESIDE_A_HOLE]]))
+            self._set_hole(
+                -1,
+                replace(self.holes[-1], missing=missing, behind=tuple([row.id for row in rows[:ROWS_BESIDE_A_HOLE]])),
+            )
             self.holes = self.holes[:-1] if is_filled else self.holes
 
     def enter_hole(self) -> Hole:
@@ -144,10 +147,10 @@ class Memory:
 
     def has_another_empty_page(self) -> bool:
         """Be done with an empty page of the first hole: is there another?"""
-        self._replace_hole(0, requests=self.holes[0].requests[1:])
+        self._set_hole(0, replace(self.holes[0], requests=self.holes[0].requests[1:]))
         return bool(self.holes[0].requests)
 
-    def _replace_hole(self, place: int, **changes: object) -> None:
+    def _set_hole(self, place: int, hole: Hole) -> None:
         holes = list(self.holes)
-        holes[place] = replace(holes[place], **changes)  # type: ignore[arg-type]
+        holes[place] = hole
         self.holes = tuple(holes)

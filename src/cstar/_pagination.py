@@ -10,6 +10,8 @@ from operator import length_hint
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, NoReturn, Protocol
 
+from typing_extensions import Self
+
 from cstar._check import check_whole_number
 from cstar._checkpoint import PageRequest, Progress
 from cstar._decode import PageData
@@ -18,9 +20,6 @@ from cstar._memory import T
 from cstar._transport import AsyncTransport, Transport
 from cstar._walk import Walk
 from cstar.errors import CstarError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _MAX_LIMIT = 2**63 - 1
 
@@ -392,7 +391,9 @@ class RowIterator(Generic[T]):
             ```python
             rows = iter(client.customers.list(team_id))
             first = next(rows)
-            others = client.customers.list(team_id, resume=rows.checkpoint()).to_list()
+            token = rows.checkpoint()
+            for customer in client.customers.list(team_id, resume=token):
+                print(customer.name)
             ```
         """
         rows, progress = self._batch
@@ -447,7 +448,9 @@ class AsyncRowIterator(Generic[T]):
             ```python
             rows = aiter(client.customers.list(team_id))
             first = await anext(rows)
-            others = await client.customers.list(team_id, resume=rows.checkpoint()).to_list()
+            token = rows.checkpoint()
+            async for customer in client.customers.list(team_id, resume=token):
+                print(customer.name)
             ```
         """
         rows, progress = self._batch
@@ -553,7 +556,7 @@ class _Pages(Generic[T]):
 
     @property
     def progress(self) -> Progress:
-        return self._walk.progress
+        return self._walk.memory.progress
 
     def __iter__(self) -> Self:
         return self
@@ -602,7 +605,7 @@ class _AsyncPages(Generic[T]):
 
     @property
     def progress(self) -> Progress:
-        return self._walk.progress
+        return self._walk.memory.progress
 
     def __aiter__(self) -> Self:
         return self

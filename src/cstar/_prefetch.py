@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds that a walk that is closed waits for its pending requests. A thread cannot be stopped from outside: most end at
-# once, and one whose server hangs ends with its attempt.
+# Seconds that closing a walk waits for its pending requests. A thread cannot be stopped from outside: most end at once,
+# and one whose server hangs ends with its attempt.
 CLOSE_TIMEOUT = 1.0
 # The most pages for which a walk stops prefetching after what it had prefetched was of no use.
 MAX_PAUSE = 8

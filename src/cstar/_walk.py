@@ -26,7 +26,6 @@ from cstar._movement import Movement, Resumption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cstar._checkpoint import Progress
     from cstar._decode import PageData
 
 
@@ -49,6 +48,7 @@ class Walk(Generic[T]):
     Attributes:
         next: The next request; `None` at the end.
         plan_changed: Whether the last response changed the plan, so that what was requested ahead is of no use.
+        memory: What it has read.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Walk(Generic[T]):
         self._origin, self._largest = point.origin, point.largest  # the largest page that the server gives
         # Of the last slice that was used: the list's total, and the index after its last row.
         self._total, self._end = point.total if point.rows else None, point.end
-        self._memory = Memory(point)
+        self.memory = Memory(point)
         self._movement = Movement(is_ahead=ahead)
         self._resumption = Resumption(point) if point.rows else None  # until a slice is used
         self._search: Iterator[int] | None = None  # where to look, while slices do not overlap
@@ -68,19 +68,14 @@ class Walk(Generic[T]):
         is_quiet = not gapless and not (self._resumption and (ahead or point.holes))
         self._mode = _Mode.BY_NUMBER if is_quiet else _Mode.OVERLAPPING
         self.plan_changed: bool = False
-        self.next: PageRequest | None = PageRequest(page, page_size)
-        if self._resumption:  # if nothing has moved, the conventional page holds the last row
-            self.next = self._page_of(self._end - 1) if is_quiet else self._overlap(self._end)
-
-    @property
-    def progress(self) -> Progress:
-        """The last new rows, and where the walk stood before them."""
-        return self._memory.progress
+        self.next: PageRequest | None = self._overlap(self._end) if self._resumption else PageRequest(page, page_size)
+        if self._resumption and is_quiet:  # if nothing has moved, the conventional page holds the last row
+            self.next = self._page_of(self._end - 1)
 
     def after(self, request: PageRequest) -> PageRequest | None:
         """What follows a request that is not answered yet, if nothing moves; `None` at the end or if unknown."""
         end = request.page * min(request.size, self._largest)
-        if self._total is None or end >= self._total or self._memory.is_returning:
+        if self._total is None or end >= self._total or self.memory.is_returning:
             return None
         return self._following(request, end + min(0, self._movement.drift))
 
@@ -92,44 +87,42 @@ class Walk(Generic[T]):
         if self._total is None:
             self._origin, self._end, self._total = start, start, data.total
         if not data.rows and start < data.total:
-            self._pass_over(request, start + size, data.total)
-            return []
+            return self._pass_over(request, start + size, data.total)
         index, grown = max(start, self._origin), data.total - self._total
         rows = data.rows[index - start :]
-        known = self._memory.first_known(rows)
+        known = self.memory.first_known(rows)
         if known is None and self._resumption:
             known = self._resumption.landmark(rows, index)
         overlaps = known is not None or start <= self._origin
         has_moved = bool(grown) or known is not None or self._movement.has_newer(data)
         self._adapt(request, data, size, has_moved=not overlaps if self._resumption else has_moved)
         self.plan_changed = self._mode is not mode
-        if not overlaps and not self._memory.is_behind_hole and _Mode.OVERLAPPING in (mode, self._mode):
-            self._look_elsewhere(grown)
-            return []
+        if not overlaps and not self.memory.is_behind_hole and _Mode.OVERLAPPING in (mode, self._mode):
+            return self._look_elsewhere(grown)
         # What stands before a row that was read was read as well, or came later.
         begin = known or 0 if self._mode is not _Mode.UNVERIFIED else 0
-        crossing = self._memory.crossing(rows) if self._mode is _Mode.OVERLAPPING else None
-        is_pushed = grown > 0 and self._memory.first_known(data.rows[max(0, self._end - start) :]) is not None
-        self._memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
+        crossing = self.memory.crossing(rows) if self._mode is _Mode.OVERLAPPING else None
+        is_pushed = grown > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
+        self.memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
         point = Checkpoint(self._origin, self._largest, data.total)
-        new_rows = self._memory.read(rows[begin:crossing], index + begin, start + size - 1, point)
+        new_rows = self.memory.read(rows[begin:crossing], index + begin, start + size - 1, point)
         is_pushed &= not new_rows or self._search is not None
         self._movement.predict(grown, self._largest, is_pushed=is_pushed)
         # Without a new row, the rows that came in front are passed over at once.
         frontier = max(end, self._end + grown) if is_pushed and not new_rows else end
         self._total, self._end, self._resumption, self._search = data.total, end, None, None
-        is_over = self._ending.is_due(start, data, self._memory.rows_read, has_new_rows=bool(new_rows))
+        is_over = self._ending.is_due(start, data, self.memory.rows_read, has_new_rows=bool(new_rows))
         is_by_number = self._mode is not _Mode.OVERLAPPING
-        if self._memory.is_returning and (is_over or is_by_number or crossing is not None):
+        if self.memory.is_returning and (is_over or is_by_number or crossing is not None):
             self.next = self._return(is_read=not is_by_number)
         elif is_over:
-            self._memory.lost += max(0, data.total - end)
+            self.memory.lost += max(0, data.total - end)
             self.next = self._return()
         else:
             self.next = self._following(request, frontier + self._movement.drift)
             if not self._movement.drift and self.next.page * self.next.size <= end:
                 self._distrust()  # tiny pages cannot be made to overlap at every index
-                self.next = self._page_of(end)
+                self.next, self.plan_changed = self._page_of(end), True
         return new_rows
 
     def _size(self, request: PageRequest, data: PageData[T]) -> int:
@@ -144,7 +137,7 @@ class Walk(Generic[T]):
         """Trust page numbers no longer if something has moved, and nothing if the page is not what was requested."""
         length, end = len(data.rows), (request.page - 1) * size + len(data.rows)
         is_as_requested = length == size and end < data.total if data.has_more else length <= size
-        # If the server gives one row per page, whatever is requested, slices cannot overlap.
+        # Slices of one row, as of a server that never gives more, cannot overlap.
         if not is_as_requested or data.page_size not in {None, request.size, size} or self._largest == 1:
             self._distrust()
         elif self._mode is _Mode.BY_NUMBER and has_moved:
@@ -155,15 +148,16 @@ class Walk(Generic[T]):
             logger.warning("gaps cannot be ruled out: the server's pages are not what was requested")
         self._mode = _Mode.UNVERIFIED
 
-    def _look_elsewhere(self, grown: int) -> None:
+    def _look_elsewhere(self, grown: int) -> list[T]:
         """Request a slice that overlaps."""
         self.plan_changed = True
         if self._mode is _Mode.UNVERIFIED:
             self.next = self._page_of(self._origin if self._resumption else self._end)
-            return
+            return []
         if self._search is None:
             self._search = (self._resumption or self._movement).places(self._end, grown, self._largest)
         self.next = self._overlap(next(self._search))
+        return []
 
     def _overlap(self, end: int) -> PageRequest:
         return PageRequest.overlapping(max(self._origin, end - 1), self._largest)
@@ -171,36 +165,34 @@ class Walk(Generic[T]):
     def _following(self, request: PageRequest, end: int) -> PageRequest:
         if self._mode is _Mode.OVERLAPPING:
             return self._overlap(end)
-        return (
-            PageRequest(request.page + 1, request.size) if request.size == self._page_size else self._page_of(self._end)
-        )
+        is_conventional = request.size == self._page_size
+        return PageRequest(request.page + 1, request.size) if is_conventional else self._page_of(self._end)
 
     def _page_of(self, index: int) -> PageRequest:
         return PageRequest(index // min(self._page_size, self._largest) + 1, self._page_size)
 
-    def _pass_over(self, request: PageRequest, end: int, total: int) -> None:
+    def _pass_over(self, request: PageRequest, end: int, total: int) -> list[T]:
         """Go on behind an empty page, and return to it at the end."""
-        if self._memory.is_returning and self._search is not None and request != self._asked_again:
+        if self.memory.is_returning and self._search is not None and request != self._asked_again:
             self.next = self._asked_again = request  # it is another page that is empty for the first time
-        elif self._memory.is_returning:
+        elif self.memory.is_returning:
             self.next = self._return(is_read=False)
-        elif self._memory.note_empty_page(request, self._end, self._total or 0) and end < total:
+        elif self.memory.note_empty_page(request, self._end, self._total or 0) and end < total:
             self.next = self._following(request, end + min(0, self._movement.drift))
         else:
-            self._memory.end_hole(total, (), is_filled=False)
+            self.memory.end_hole(total, (), is_filled=False)
             self._ending.come_to_empty_pages(total)
             self.next = self._return()
+        return []
 
     def _return(self, *, is_read: bool = False) -> PageRequest | None:
         """The next request for a hole; `None` if there is no other."""
-        self.plan_changed, memory, is_by_number = True, self._memory, self._mode is not _Mode.OVERLAPPING
+        self.plan_changed, memory, is_by_number = True, self.memory, self._mode is not _Mode.OVERLAPPING
         if memory.is_returning and not (is_by_number and memory.has_another_empty_page()):
             memory.leave_hole(is_read=is_read)
         if not memory.is_returning:
             if not memory.holes:
-                # If pages are not what was requested, the indexes of rows mean nothing.
-                missing = None if self._mode is _Mode.UNVERIFIED else memory.lost
-                self._ending.warn_if_short(self._origin, memory.rows_read, missing)
+                self._ending.warn_if_short(self._origin, memory, are_indexes_true=self._mode is not _Mode.UNVERIFIED)
                 return None
             hole = memory.enter_hole()
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
