@@ -18,12 +18,13 @@ class Movement:
     """The movement of a list during a walk.
 
     Attributes:
+        is_ahead: Whether responses may overtake each other.
         drift: By how many places the rows will have moved at the next response, as far as can be foreseen.
     """
 
     def __init__(self, *, is_ahead: bool) -> None:
         self.drift = 0
-        self._is_ahead = is_ahead
+        self.is_ahead = is_ahead
         self._newest: datetime | None = None  # when the first row of the first response was created
         self._total: int | None = None  # in the last response
         self._growth = 0  # of the total, from the response before it
@@ -40,7 +41,7 @@ class Movement:
     def has_newer(self, data: PageData[T]) -> bool:
         """Whether a page begins with a row newer than all there were: where responses overtake, it hides what moved."""
         created = _created(data.rows)
-        return self._is_ahead and created is not None and self._newest is not None and created > self._newest
+        return self.is_ahead and created is not None and self._newest is not None and created > self._newest
 
     def predict(self, grown: int, largest: int, *, is_pushed: bool) -> None:
         """Foresee the next movement, from what a slice shows.

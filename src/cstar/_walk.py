@@ -178,6 +178,8 @@ class Walk(Generic[T]):
         elif self.memory.is_returning:
             self.next = self._return(is_read=False)
         elif self.memory.note_empty_page(request, self._end, self._total or 0) and end < total:
+            if self._movement.is_ahead and self._mode is _Mode.BY_NUMBER:  # it takes all pages to see what has moved
+                self._mode, self.plan_changed = _Mode.OVERLAPPING, True
             self.next = self._following(request, end + min(0, self._movement.drift))
         else:
             self.memory.end_hole(total, (), is_filled=False)
@@ -187,14 +189,16 @@ class Walk(Generic[T]):
 
     def _return(self, *, is_read: bool = False) -> PageRequest | None:
         """The next request for a hole; `None` if there is no other."""
-        self.plan_changed, memory, is_by_number = True, self.memory, self._mode is not _Mode.OVERLAPPING
-        if memory.is_returning and not (is_by_number and memory.has_another_empty_page()):
+        self.plan_changed, memory = True, self.memory
+        if memory.is_returning and (self._mode is _Mode.OVERLAPPING or not memory.has_another_empty_page()):
             memory.leave_hole(is_read=is_read)
         if not memory.is_returning:
             if not memory.holes:
                 self._ending.warn_if_short(self._origin, memory, are_indexes_true=self._mode is not _Mode.UNVERIFIED)
                 return None
             hole = memory.enter_hole()
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # nor would it be seen if rows came in front
+                self._mode = _Mode.OVERLAPPING
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
             self._ending.begin_hole()
-        return memory.holes[0].requests[0] if is_by_number else self._overlap(self._end)
+        return self._overlap(self._end) if self._mode is _Mode.OVERLAPPING else memory.holes[0].requests[0]
