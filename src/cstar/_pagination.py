@@ -346,6 +346,9 @@ class AsyncPaginator(Generic[T]):
         def __iter__(self) -> NoReturn:
             raise _NotAwaitedError("iterate over the list with `async for`, or await it first and take its data")
 
+        def __contains__(self, row: object) -> NoReturn:
+            raise _NotAwaitedError("await the list first: the rows of its page are in data")
+
         def __getitem__(self, index: object) -> NoReturn:
             raise _NotAwaitedError("await the list first: the rows of its page are in data")
 
