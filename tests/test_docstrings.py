@@ -109,9 +109,11 @@ VALUES = [name for name, each in surface().values() if not inspect.isclass(each)
 NOT_MADE_BY_USERS = {
     "AsyncPage": "a list returns it",
     "AsyncPaginator": "a list returns it",
+    "AsyncRowIterator": "aiter() of a list returns it",
     "Faults": "a Sandbox has it",
     "Page": "a list returns it",
     "RawResponse": "a raw call returns it",
+    "RowIterator": "iter() of a list returns it",
 }
 NOT_CALLED_BY_USERS = {
     "Faults.strike": "the sandbox's server calls it for each request",
@@ -119,10 +121,14 @@ NOT_CALLED_BY_USERS = {
 RAISES_NOTHING = {
     "AsyncCstar.aclose": "closing twice is allowed",
     "AsyncCstar.close": "closing twice is allowed",
+    "AsyncRowIterator.aclose": "closing twice is allowed",
+    "AsyncRowIterator.checkpoint": "it may be called at any time",
     "Cstar.close": "closing twice is allowed",
     "Faults.clear": "there may be none",
     "Faults.remove": "the fault may be gone already",
     "Faults.strike": "it chooses among checked faults",
+    "RowIterator.checkpoint": "it may be called at any time",
+    "RowIterator.close": "closing twice is allowed",
     "Sandbox.stop": "stopping twice is allowed",
 }
 SAYS_NOTHING_OF_THE_API = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,7 @@ from cstar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support import Speaker
 
@@ -201,3 +205,35 @@ def test_writers_of_different_metadata_keys_lose_nothing(box: Sandbox) -> None:
         for _ in threads.map(lambda key: client.customers.update(box.team_id, ann.id, metadata={key: "1"}), keys):
             pass
         assert client.customers.get(box.team_id, ann.id).metadata == dict.fromkeys(keys, "1")
+
+
+JOB = """
+import os, sys
+from pathlib import Path
+from cstar import Cstar
+
+state, done, stop = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+client = Cstar()
+resume = state.read_text() if state.exists() else None
+rows = iter(client.customers.list(client.whoami().team_id, page_size=40, prefetch=int(sys.argv[4]), resume=resume))
+for count, customer in enumerate(rows, 1):
+    with done.open("a") as file:
+        file.write(customer.id + "\\n")
+    state.with_suffix(".new").write_text(rows.checkpoint())
+    state.with_suffix(".new").replace(state)
+    if count == stop:
+        os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+def test_a_job_that_is_killed_goes_on_in_another_process(full_box: Sandbox, tmp_path: Path, prefetch: int) -> None:
+    environment = {**os.environ, "CSTAR_API_KEY": full_box.api_key, "CSTAR_BASE_URL": full_box.url}
+    state, done = tmp_path / "state", tmp_path / "done"
+    codes = []
+    for stop in ("1", "57", "80", "0"):
+        command = [sys.executable, "-c", JOB, str(state), str(done), stop, str(prefetch)]
+        codes.append(subprocess.run(command, env=environment, check=False).returncode)
+    assert codes == [9, 9, 9, 0]
+    ids = done.read_text().split()
+    assert len(ids) == len(set(ids)) == 250

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,11 +16,24 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from typing_extensions import TypedDict
 
-from cstar import APIResponseValidationError, AsyncPage, CstarError, Customer, InternalServerError, Page
+from cstar import (
+    APIResponseValidationError,
+    AsyncCstar,
+    AsyncPage,
+    Cstar,
+    CstarError,
+    Customer,
+    InternalServerError,
+    InvalidParameterError,
+    Page,
+)
 from cstar._decode import PageData
-from cstar._walk import MAX_SLICES_PAST_TOTAL, MAX_SLICES_WITHOUT_FRESH_ROWS, Walk
-from support import CUSTOMERS, STOP, TEAM, Speaker, customer, error, ok, page_of
+from cstar._ending import MAX_SLICES_PAST_TOTAL, MAX_STALE_SLICES
+from cstar._walk import Walk
+from support import CUSTOMERS, KEY, STOP, TEAM, URL, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +249,7 @@ def test_a_server_that_ignores_the_page_number_is_read_once(wire: respx.Router, 
     route = wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
     rows = say.collect(lambda client: client.customers.list(TEAM, page_size=7))
     assert [row.id for row in rows] == IDS
-    assert route.call_count <= MAX_SLICES_WITHOUT_FRESH_ROWS + 1
+    assert route.call_count <= MAX_STALE_SLICES + 1
 
 
 def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, say: Speaker) -> None:
@@ -311,7 +327,7 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
         part = PageData([Row(n) for n in rows], total, None, size, has_more=True)
         given += [row.id for row in walk.take(walk.next, part)]
         pages += 1
-        assert pages <= 21 * (MAX_SLICES_WITHOUT_FRESH_ROWS + 1)
+        assert pages <= 21 * (MAX_STALE_SLICES + 1)
     assert len(given) == len(set(given))
 
 
@@ -501,3 +517,258 @@ def test_a_page_says_why_it_neither_pickles_nor_copies(wire: respx.Router, say: 
     with pytest.raises(TypeError, match="because it holds a client: take its data"):
         take(page)
     assert pickle.loads(pickle.dumps(page.data)) == page.data
+
+
+# ── Short cuts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(None, 3), (0, 1), (2, 1), (3, 1), (4, 2), (99, 3)])
+def test_to_list_reads_as_many_rows_as_are_wanted(
+    wire: respx.Router, say: Speaker, limit: int | None, requests: int
+) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    async def read_async(client: Any) -> Any:
+        return await (await client.customers.list(TEAM, page_size=3, prefetch=8)).to_list(limit)
+
+    def read(client: Any) -> Any:
+        return client.customers.list(TEAM, page_size=3, prefetch=8).to_list(limit)
+
+    rows = say(read if say.kind == "sync" else read_async)
+    assert [row.id for row in rows] == IDS[:limit]
+    assert route.call_count <= requests + (limit == 4)  # at most one page is fetched ahead
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, "3"])
+def test_a_limit_is_a_number_of_rows(wire: respx.Router, say: Speaker, limit: Any) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    with pytest.raises(InvalidParameterError, match="limit must be a whole number from 0"):
+        say(lambda client: client.customers.list(TEAM).to_list(limit))
+
+
+@pytest.mark.parametrize("rows", [ROWS, []])
+def test_first_is_the_first_row_or_none(wire: respx.Router, say: Speaker, rows: list[dict[str, Any]]) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(rows, current))
+    first = say(lambda client: client.customers.list(TEAM, page_size=3, prefetch=8).first())
+    assert (first and first.id) == (IDS[0] if rows else None)
+    assert route.call_count == 1
+
+
+def test_a_page_is_true_if_it_has_rows(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    assert say(lambda client: client.customers.list(TEAM))
+    assert not say(lambda client: client.customers.list(TEAM, page=9))
+
+
+USES: dict[str, Callable[[Any], object]] = {
+    "data": lambda paginator: paginator.data,
+    "total": lambda paginator: paginator.total,
+    "page": lambda paginator: paginator.page,
+    "page_size": lambda paginator: paginator.page_size,
+    "has_more": lambda paginator: paginator.has_more,
+    "get_next_page": lambda paginator: paginator.get_next_page(),
+    "bool": bool,
+    "len": len,
+    "for": list,
+    "in": lambda paginator: "x" in paginator,
+    "index": lambda paginator: paginator[0],
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_list_that_is_used_before_it_is_awaited_says_so(use: str) -> None:
+    with pytest.raises(CstarError, match="await"):
+        USES[use](AsyncCstar(KEY).customers.list(TEAM))
+
+
+def test_a_list_that_is_not_awaited_is_no_riddle_to_python() -> None:
+    paginator: Any = AsyncCstar(KEY).customers.list(TEAM)
+    assert not hasattr(paginator, "data")
+    assert not hasattr(paginator, "nothing_of_the_kind")
+    assert inspect.isawaitable(paginator)
+    assert "AsyncPaginator" in repr(paginator)
+    assert [name for name, _ in inspect.getmembers(paginator) if name == "to_list"] == ["to_list"]
+    for take in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="can be neither pickled nor copied"):
+            take(paginator)
+    with pytest.raises(AttributeError, match="object has no attribute 'next_page'"):
+        paginator.next_page()
+
+
+# ── Checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_and_note(say: Speaker, count: int, **options: Any) -> tuple[list[str], list[str]]:
+    """Read so many rows; the checkpoints before the first row and after each."""
+
+    def read(client: Any) -> tuple[list[str], list[str]]:
+        rows = iter(client.customers.list(TEAM, **options))
+        tokens, given = [rows.checkpoint()], []
+        for row in islice(rows, count):
+            given.append(row.id)
+            tokens.append(rows.checkpoint())
+        rows.close()
+        assert rows.checkpoint() == tokens[-1]
+        return given, tokens
+
+    async def read_async(client: Any) -> tuple[list[str], list[str]]:
+        rows = aiter(client.customers.list(TEAM, **options))
+        tokens, given = [rows.checkpoint()], []
+        while len(given) < count:
+            given.append((await anext(rows)).id)
+            tokens.append(rows.checkpoint())
+        await rows.aclose()
+        assert rows.checkpoint() == tokens[-1]
+        return given, tokens
+
+    given, tokens = say(read if say.kind == "sync" else read_async)
+    return given, tokens
+
+
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_a_list_goes_on_after_any_row_that_was_yielded(wire: respx.Router, say: Speaker, prefetch: int) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    given, tokens = read_and_note(say, 7, page_size=3, prefetch=prefetch)
+    assert given == IDS
+    for count, token in enumerate(tokens):
+        rows = say.collect(
+            lambda client: client.customers.list(TEAM, page_size=3, prefetch=prefetch, resume=token)  # noqa: B023
+        )
+        assert [row.id for row in rows] == IDS[count:]
+
+
+def test_a_token_holds_ids_and_neither_rows_nor_the_key(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    _, tokens = read_and_note(say, 7, page_size=3, search="jane")
+    text = base64.urlsafe_b64decode(tokens[-1] + "==").decode()
+    assert IDS[0] in text
+    for other in (KEY, "example.com", "Jane", "jane", TEAM, URL):
+        assert other not in text
+
+
+@pytest.mark.parametrize(
+    "other", [{"page": 2}, {"status": "active"}, {"search": "x"}, {"extra_query": {"sort": "name"}}, {"tag": "vip"}]
+)
+def test_a_checkpoint_of_another_list_is_refused(wire: respx.Router, say: Speaker, other: dict[str, Any]) -> None:
+    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    _, tokens = read_and_note(say, 4, page_size=3)
+    calls = route.call_count
+    with pytest.raises(InvalidParameterError, match="it belongs to another one") as caught:
+        say.collect(lambda client: client.customers.list(TEAM, resume=tokens[-1], **{"page_size": 3, **other}))
+    assert caught.value.param == "resume"
+    assert route.call_count == calls
+
+
+def test_a_resumed_page_shows_the_rows_that_the_server_sent(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    _, tokens = read_and_note(say, 4, page_size=3)
+    page = say(lambda client: client.customers.list(TEAM, page_size=3, resume=tokens[-1]))
+    assert (page.page, [row.id for row in page.data]) == (2, IDS[3:6])
+    first = say(lambda client: client.customers.list(TEAM, page_size=3, resume=tokens[-1]).first())
+    assert first.id == IDS[4]
+
+
+def test_a_checkpoint_after_an_error_is_after_the_last_row(wire: respx.Router, say: Speaker) -> None:
+    answers = serve(ROWS, current)
+    wire.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
+    wire.get(CUSTOMERS, params={"page": "1"}).mock(side_effect=answers)
+
+    def read(client: Any) -> str:
+        rows = iter(client.customers.list(TEAM, page_size=3))
+        with pytest.raises(InternalServerError):
+            list(rows)
+        return rows.checkpoint()
+
+    async def read_async(client: Any) -> str:
+        rows = aiter(client.customers.list(TEAM, page_size=3))
+        with pytest.raises(InternalServerError):
+            [row async for row in rows]
+        return rows.checkpoint()
+
+    token = say(read if say.kind == "sync" else read_async, max_retries=0)
+    wire.get(CUSTOMERS, params={"page": "2"}).mock(side_effect=answers)
+    wire.get(CUSTOMERS, params={"page": "3"}).mock(side_effect=answers)
+    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=3, resume=token))
+    assert [row.id for row in rows] == IDS[3:]
+
+
+def test_a_checkpoint_waits_for_no_page_that_is_on_its_way() -> None:
+    """A signal handler may ask for one while the main thread waits for a page."""
+    tokens: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.params["page"] == "2":
+            tokens.append(rows.checkpoint())
+        return serve(ROWS, current)(request)
+
+    with Cstar(KEY, base_url=URL, http_client=httpx.Client(transport=httpx.MockTransport(answer))) as client:
+        rows = iter(client.customers.list(TEAM, page_size=3))
+        assert len(list(rows)) == 7
+        resumed = client.customers.list(TEAM, page_size=3, resume=tokens[0])
+        assert [row.id for row in resumed] == IDS[3:]
+
+
+# ── Any list of the API ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Ticket(BaseModel):
+    id: int
+
+
+class WithoutId(BaseModel):
+    name: str
+
+
+class Mapped(TypedDict):
+    id: str
+
+
+@pytest.mark.parametrize("options", [{}, {"prefetch": 3}, {"gapless": True}], ids=str)
+def test_any_list_can_be_paginated(wire: respx.Router, say: Speaker, options: dict[str, Any]) -> None:
+    tickets = [{"id": number} for number in range(7)]
+    route = wire.get("/tickets").mock(side_effect=serve(tickets, current))
+    rows = say.collect(
+        lambda client: client.paginate("/tickets", cast_to=Ticket, params={"a": [1, 2]}, page_size=3, **options)
+    )
+    assert rows == [Ticket(id=number) for number in range(7)]
+    assert route.calls[0].request.url.params.multi_items() == [("page", "1"), ("pageSize", "3"), ("a", "1"), ("a", "2")]
+
+
+def test_a_paginated_list_can_be_resumed(wire: respx.Router, say: Speaker) -> None:
+    wire.get("/tickets").mock(side_effect=serve([{"id": number} for number in range(7)], current))
+
+    def read(client: Any) -> Any:
+        rows = iter(client.paginate("/tickets", cast_to=Ticket, page_size=3))
+        next(rows)
+        return rows.checkpoint()
+
+    async def read_async(client: Any) -> Any:
+        rows = aiter(client.paginate("/tickets", cast_to=Ticket, page_size=3))
+        await anext(rows)
+        return rows.checkpoint()
+
+    token = say(read if say.kind == "sync" else read_async)
+    rows = say.collect(lambda client: client.paginate("/tickets", cast_to=Ticket, page_size=3, resume=token))
+    assert [row.id for row in rows] == list(range(1, 7))
+
+
+@pytest.mark.parametrize("cast_to", [WithoutId, Mapped, dict, list[Ticket], int, Any, None, "Ticket", Ticket | int])
+def test_rows_that_can_have_no_id_are_refused_at_once(say: Speaker, cast_to: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="cast_to must be the type of one row, with an attribute id"):
+        say.collect(lambda client: client.paginate("/tickets", cast_to=cast_to))
+
+
+@pytest.mark.parametrize("name", ["page", "pageSize"])
+def test_the_page_is_no_parameter_of_a_query(say: Speaker, name: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"params must leave out '{name}'") as caught:
+        say.collect(lambda client: client.paginate("/tickets", cast_to=Ticket, params={name: 2}))
+    assert caught.value.param == "params"
+
+
+def test_a_row_without_an_id_is_not_taken_for_the_one_before(wire: respx.Router, say: Speaker) -> None:
+    class Loose(BaseModel):
+        id: str | None = None
+
+    wire.get("/tickets").mock(side_effect=serve([{"key": 1}, {"key": 2}], current))
+    with pytest.raises(APIResponseValidationError, match=r"data\.0\.id"):
+        say.collect(lambda client: client.paginate("/tickets", cast_to=Loose))

@@ -268,7 +268,7 @@ def test_a_closed_walk_that_fetches_nothing_ahead_is_over_too(say: Speaker) -> N
 def test_a_page_that_is_not_wanted_any_more_when_its_thread_begins_is_not_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cstar._prefetch.PARTING", 0.01)
+    monkeypatch.setattr("cstar._prefetch.CLOSE_TIMEOUT", 0.01)
     run, goes_on = threading.Thread.run, threading.Event()
 
     def late(thread: threading.Thread) -> None:
@@ -288,7 +288,7 @@ def test_a_page_that_is_not_wanted_any_more_when_its_thread_begins_is_not_asked_
 
 
 def test_leaving_does_not_wait_for_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar._prefetch.PARTING", 0.01)
+    monkeypatch.setattr("cstar._prefetch.CLOSE_TIMEOUT", 0.01)
     goes_on = threading.Event()
 
     def answer(number: int) -> httpx.Response:
@@ -439,7 +439,7 @@ def test_a_page_whose_task_somebody_else_cancelled_is_asked_for_again(backend: s
                 for task in asyncio.all_tasks() - {asyncio.current_task()}:
                     task.cancel()
             else:
-                for _, job in walk._pages._ahead._asked:  # type: ignore[attr-defined]
+                for _, job in walk._pages._source._pending:  # type: ignore[attr-defined]
                     job.cancel()
             given += [row.id async for row in walk]
             assert given == IDS
@@ -540,7 +540,7 @@ def test_a_walk_that_is_dropped_in_a_fork_waits_for_nothing_that_stayed_in_the_o
         next(walks[0])
         child = fork.Process(target=walks.clear)
         # As if a thread of the walk were just about to look: in the fork nobody will ever release this.
-        with walks[0]._pages._ahead._left._cond:
+        with walks[0]._pages._source._cancelled._cond:
             child.start()
         child.join(10)
         child.kill()

@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 import cstar
-from cstar import AsyncCstar, AsyncPage, Cstar, Page, webhooks
+from cstar import AsyncCstar, AsyncPage, AsyncRowIterator, Cstar, Page, RowIterator, webhooks
 from cstar.resources.customers import Customers
 from support import KEY
 
@@ -31,13 +31,20 @@ CLIENTS = Cstar(KEY), AsyncCstar(KEY)
 TWINS: list[tuple[type, type]] = [
     (Cstar, AsyncCstar),
     (Page, AsyncPage),
+    (RowIterator, AsyncRowIterator),
     (type(CLIENTS[0].with_raw_response), type(CLIENTS[1].with_raw_response)),
 ]
 for name, resource in resources(CLIENTS[0]).items():
     twin = resources(CLIENTS[1])[name]
     TWINS += [(type(resource), type(twin)), (type(resource.with_raw_response), type(twin.with_raw_response))]
 
-RENAMED = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
+RENAMED = {
+    "__enter__": "__aenter__",
+    "__exit__": "__aexit__",
+    "__iter__": "__aiter__",
+    "__next__": "__anext__",
+}
+RENAMED_IN = {RowIterator: {"close": "aclose"}}
 
 
 def public(cls: type) -> dict[str, Any]:
@@ -59,12 +66,14 @@ def parameters(method: Any) -> list[tuple[str, Any, Any, str]]:
 
 def without_async(text: str | None) -> str:
     words = re.sub(r"\(?\bawait ([^)\n]*\))\)?", r"\1", text or "")
+    words = re.sub(r"\ba(?=(?:iter|next|close)\()", "", words)
     return re.sub(r"\s+", " ", re.sub(r"\basync |Async", "", words))
 
 
 @pytest.mark.parametrize(("sync", "async_"), TWINS, ids=lambda cls: cls.__name__)
 def test_both_twins_have_the_same_methods(sync: type, async_: type) -> None:
-    assert {RENAMED.get(name, name) for name in public(sync)} == set(public(async_)) - {"aclose"}
+    renamed = RENAMED | RENAMED_IN.get(sync, {"aclose": "close"})
+    assert {renamed.get(name, name) for name in public(sync)} == {renamed.get(name, name) for name in public(async_)}
 
 
 @pytest.mark.parametrize(
@@ -73,11 +82,11 @@ def test_both_twins_have_the_same_methods(sync: type, async_: type) -> None:
         (sync, async_, name)
         for sync, async_ in TWINS
         for name in public(sync)
-        if not (sync is Page and name == "__init__")
+        if not (sync in {Page, RowIterator} and name == "__init__")
     ],
 )
 def test_both_twins_methods_agree_in_parameters_defaults_and_docstring(sync: type, async_: type, name: str) -> None:
-    ours, theirs = getattr(sync, name), getattr(async_, RENAMED.get(name, name))
+    ours, theirs = getattr(sync, name), getattr(async_, (RENAMED | RENAMED_IN.get(sync, {})).get(name, name))
     assert parameters(ours) == parameters(theirs)
     assert without_async(ours.__doc__) == without_async(theirs.__doc__)
 
@@ -109,7 +118,10 @@ def test_the_fixed_signatures_are_as_designed() -> None:
     )
     assert shown(Customers.list) == (
         "team_id, status=None, sentiment=None, search=None, tag=None, page=1, page_size=100, prefetch=0, "
-        "gapless=False, extra_query=None"
+        "gapless=False, resume=None, extra_query=None"
+    )
+    assert shown(Cstar.paginate) == (
+        "path, cast_to, params=None, page=1, page_size=100, prefetch=0, gapless=False, resume=None"
     )
     assert shown(Customers.create) == (
         "team_id, name, email, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
@@ -179,7 +191,8 @@ HOUSE = [
     "webhooks", "_decode", "_call", "_body", "_budget", "_response", "_call_state", "_retry", "_aiohttp", "_failures",
     "_route",
     "_exchange", "_event_loop", "_tls", "_network", "_connections", "_http_clients", "_request", "_transport",
-    "_walk", "_listing", "_prefetch", "_pagination", "resources", "_client", "sandbox",
+    "_checkpoint", "_memory", "_ending", "_movement", "_walk", "_listing", "_prefetch",
+    "_pagination", "resources", "_client", "sandbox",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cstar import models
 from cstar._client import AsyncCstar, Cstar
-from cstar._pagination import AsyncPage, AsyncPaginator, Page
+from cstar._pagination import AsyncPage, AsyncPaginator, AsyncRowIterator, Page, RowIterator
 from cstar._response import RawResponse
 from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
 from cstar._version import __version__
@@ -53,6 +53,7 @@ __all__ = [
     "AsyncCstar",
     "AsyncPage",
     "AsyncPaginator",
+    "AsyncRowIterator",
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
@@ -78,6 +79,7 @@ __all__ = [
     "RateLimitError",
     "RawResponse",
     "RecentTicket",
+    "RowIterator",
     "UnprocessableEntityError",
     "WebhookPayloadError",
     "WebhookSignatureError",

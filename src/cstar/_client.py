@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import inspect
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from uuid import UUID
 
 import httpx
+import pydantic
 from typing_extensions import Self
 
 from cstar import models
 from cstar._call import Call, encode, new_key
-from cstar._check import check_choice, check_json, check_path, check_query
-from cstar._decode import Parser, json_or_none, object_of
+from cstar._check import check_choice, check_json, check_path, check_query, refuse
+from cstar._decode import PageData, Parser, json_or_none, list_of, object_of
+from cstar._listing import Listing, listing
 from cstar._logging import configure_from_environment
+from cstar._memory import HasId
 from cstar._options import (
     API_VERSION,
     DEFAULT_MAX_RETRIES,
@@ -24,6 +30,7 @@ from cstar._options import (
     DEFAULT_TIMEOUT,
     Options,
 )
+from cstar._pagination import AsyncPaginator, Page
 from cstar._response import RawResponse
 from cstar._transport import AsyncTransport, Transport
 from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue, Timeout
@@ -33,7 +40,12 @@ from cstar.models.rate_limit import RateLimit
 from cstar.resources._resource import AsyncResource, Resource, async_raw_form, raw_form
 from cstar.resources.customers import AsyncCustomers, Customers
 
+if TYPE_CHECKING:
+    from cstar._lenient import Deviations
+
 T = TypeVar("T")
+ParsedT = TypeVar("ParsedT")
+RowT = TypeVar("RowT", bound=HasId)
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -62,7 +74,7 @@ def _request_call(
     else:
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
-        return Call(method, path, _parser_of(cast_to), query, body, idempotency_key)
+        return Call(method, path, _as_parameter(object_of, cast_to), query, body, idempotency_key)
     deleted_value = _none if method == "DELETE" else None
     return Call(method, path, json_or_none, query, body, idempotency_key, deleted_value=deleted_value)
 
@@ -71,9 +83,79 @@ def _none() -> None:
     return None
 
 
-def _parser_of(cast_to: type[T]) -> Parser[T]:
+def _paginate_listing(
+    path: str,
+    cast_to: type[RowT],
+    params: Mapping[str, QueryValue] | None,
+    *,
+    page: int,
+    page_size: int,
+    prefetch: int,
+    gapless: bool,
+    resume: str | None,
+) -> Listing[RowT]:
+    path = check_path("path", path)
+    names = {name for name, _ in check_query("params", {} if params is None else params)}
+    if repeated := sorted(names & {"page", "pageSize"}):
+        raise InvalidParameterError(
+            f"params must leave out {' and '.join(map(repr, repeated))}: there are the arguments page and page_size",
+            param="params",
+        )
+    if not _may_have_id(cast_to):
+        refuse("cast_to", "the type of one row, with an attribute id, by which rows are told from each other", cast_to)
+    return listing(
+        path,
+        _RowParser(_as_parameter(list_of, cast_to)),
+        {},
+        page=page,
+        page_size=page_size,
+        prefetch=prefetch,
+        gapless=gapless,
+        resume=resume,
+        extra_query=params,
+    )
+
+
+def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - whatever the caller passes
+    """Whether instances of a type can have an attribute `id`."""
+    origin, arguments = typing.get_origin(cast_to), typing.get_args(cast_to)
+    if origin in {typing.Union, types.UnionType}:
+        return all(map(_may_have_id, arguments))
+    if origin is typing.Annotated:
+        return _may_have_id(arguments[0])
+    cls: Any = origin or cast_to
+    if not isinstance(cls, type):
+        return False
+    is_open = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
+    has_hint = any("id" in vars(each).get("__annotations__", {}) for each in cls.__mro__)
+    # A TypedDict has hints, but its instances are dicts.
+    return hasattr(cast("object", cls), "id") or is_open or (has_hint and not issubclass(cls, dict))
+
+
+@dataclass(frozen=True)
+class _RowParser(Generic[RowT]):
+    """A parser of a list whose rows must have ids, by which rows are told from each other."""
+
+    parse: Parser[PageData[RowT]]
+
+    def __call__(self, content: bytes) -> PageData[RowT]:
+        return _check_ids(self.parse(content))
+
+    def leniently(self, content: bytes) -> tuple[PageData[RowT], Deviations]:
+        data, deviations = self.parse.leniently(content)
+        return _check_ids(data), deviations
+
+
+def _check_ids(data: PageData[RowT]) -> PageData[RowT]:
+    for place, row in enumerate(data.rows):
+        if not isinstance(getattr(row, "id", None), (str, int, UUID)):
+            raise ValueError(f"data.{place}.id: Input should be a string, a whole number or a UUID")  # noqa: TRY004
+    return data
+
+
+def _as_parameter(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type[T]) -> Parser[ParsedT]:
     try:
-        return object_of(cast_to)
+        return parser_of(cast_to)
     except Exception as error:  # whatever pydantic and the type itself come up with
         reason = str(error).partition("\n")[0]
         raise InvalidParameterError(
@@ -322,6 +404,60 @@ class Cstar(_Client[Transport], Resource):
         call: Call[T] = _request_call(method, path, params, json, cast_to, idempotency_key)
         return self._send(call)
 
+    def paginate(
+        self,
+        path: str,
+        *,
+        cast_to: type[RowT],
+        params: Mapping[str, QueryValue] | None = None,
+        page: int = 1,
+        page_size: int = 100,
+        prefetch: int = 0,
+        gapless: bool = False,
+        resume: str | None = None,
+    ) -> Page[RowT]:
+        """List any collection of the API, in pages, as `customers.list` does (API pages "Pagination" and "Errors").
+
+        Args:
+            path: The path of the list below the base URL, such as `f"/teams/{team_id}/tickets"`.
+            cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, because rows
+                are told from each other by it.
+            params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+            page: The number of the page to begin at; the first is 1.
+            page_size: Rows per page, 1 to 100.
+            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row; see `customers.list`.
+            resume: A checkpoint of an earlier iteration over the same list; see `customers.list`.
+
+        Returns:
+            The page, with `data`, `total` and `has_more`. Iterating it yields every row from there to the end, and
+            fetches each page when it is needed.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            APIResponseValidationError: The response is not a list, or a row is not a `cast_to` or has no id.
+            APIStatusError: The server answered with an error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            for ticket in client.paginate(f"/teams/{team_id}/tickets", cast_to=Ticket):
+                print(ticket.id)
+            ```
+        """
+        return self._list(
+            _paginate_listing(
+                path,
+                cast_to,
+                params,
+                page=page,
+                page_size=page_size,
+                prefetch=prefetch,
+                gapless=gapless,
+                resume=resume,
+            )
+        )
+
     def whoami(self) -> models.Identity:
         """Ask whose key this is (API page "Authentication").
 
@@ -550,6 +686,60 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         """
         call: Call[T] = _request_call(method, path, params, json, cast_to, idempotency_key)
         return await self._send(call)
+
+    def paginate(
+        self,
+        path: str,
+        *,
+        cast_to: type[RowT],
+        params: Mapping[str, QueryValue] | None = None,
+        page: int = 1,
+        page_size: int = 100,
+        prefetch: int = 0,
+        gapless: bool = False,
+        resume: str | None = None,
+    ) -> AsyncPaginator[RowT]:
+        """List any collection of the API, in pages, as `customers.list` does (API pages "Pagination" and "Errors").
+
+        Args:
+            path: The path of the list below the base URL, such as `f"/teams/{team_id}/tickets"`.
+            cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, because rows
+                are told from each other by it.
+            params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+            page: The number of the page to begin at; the first is 1.
+            page_size: Rows per page, 1 to 100.
+            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row; see `customers.list`.
+            resume: A checkpoint of an earlier iteration over the same list; see `customers.list`.
+
+        Returns:
+            The page, with `data`, `total` and `has_more`. Iterating it yields every row from there to the end, and
+            fetches each page when it is needed.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            APIResponseValidationError: The response is not a list, or a row is not a `cast_to` or has no id.
+            APIStatusError: The server answered with an error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            async for ticket in client.paginate(f"/teams/{team_id}/tickets", cast_to=Ticket):
+                print(ticket.id)
+            ```
+        """
+        return self._list(
+            _paginate_listing(
+                path,
+                cast_to,
+                params,
+                page=page,
+                page_size=page_size,
+                prefetch=prefetch,
+                gapless=gapless,
+                resume=resume,
+            )
+        )
 
     async def whoami(self) -> models.Identity:
         """Ask whose key this is (API page "Authentication").

@@ -1,59 +1,86 @@
-"""A list before any of it is read: what it asks for, how it is to be walked, and how a page of it is fetched."""
+"""A list before any of it is read: what it requests, how it is iterated, and how a page of it is fetched."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
+from hashlib import sha256
+from typing import TYPE_CHECKING, Generic, TypedDict
 
 from cstar._call import Call, merge_query
 from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_flag, check_whole_number
-from cstar._walk import Ask, HasId, Walk
+from cstar._checkpoint import Checkpoint, PageRequest, decode, encode
+from cstar._memory import T
+from cstar._walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Unpack
 
+    from cstar._checkpoint import Progress
     from cstar._decode import PageData, Parser
     from cstar._types import QueryValue
-
-T = TypeVar("T", bound=HasId)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A list, and how to ask for any page of it.
+    """A list, and how to request any page of it.
 
     Attributes:
-        call: The call for the page to begin at.
-        first: That page.
-        prefetch: How many pages to fetch ahead while walking.
-        gapless: Whether every slice of a walk must be connected with what was read before.
+        call: The call for the first page.
+        begin: The page that the caller begins at.
+        prefetch: How many pages to fetch ahead while iterating.
+        gapless: Whether every slice of a walk must overlap with what was read before.
+        resume: Where an earlier walk stood, to go on from there.
     """
 
     call: Call[PageData[T]]
-    first: Ask
+    begin: PageRequest
     prefetch: int
     gapless: bool
+    resume: Checkpoint | None = None
 
-    def page(self, ask: Ask) -> Call[PageData[T]]:
+    @property
+    def first(self) -> PageRequest:
+        """The first request."""
+        return (self.resume and self.walk().next) or self.begin
+
+    def page(self, request: PageRequest) -> Call[PageData[T]]:
         """The call for one page."""
-        asked = {"page": str(ask.page), "pageSize": str(ask.size)}
-        return replace(self.call, query=tuple((name, asked.get(name, value)) for name, value in self.call.query))
+        numbers = {"page": str(request.page), "pageSize": str(request.size)}
+        return replace(self.call, query=tuple((name, numbers.get(name, value)) for name, value in self.call.query))
 
-    def walk_from(self, ask: Ask) -> Walk[T]:
-        """A walk that begins at a page."""
-        return Walk(ask.page, page_size=ask.size, gapless=self.gapless, ahead=self.prefetch > 0)
+    def at(self, request: PageRequest) -> Listing[T]:
+        """The list from another page on."""
+        return replace(self, call=self.page(request), begin=request, resume=None)
+
+    def walk(self) -> Walk[T]:
+        """A walk from the first page on."""
+        page, size = self.begin
+        return Walk(page, page_size=size, gapless=self.gapless, ahead=self.prefetch > 0, resume=self.resume)
+
+    def token(self, progress: Progress, pending: int) -> str:
+        """The checkpoint of a walk as text, if so many of its last new rows have not been yielded yet."""
+        return encode(progress.checkpoint(pending=pending), _scope(self.call, self.begin))
+
+
+def _scope(call: Call[PageData[T]], begin: PageRequest) -> str:
+    """A digest of what a list holds: its path, its filters, and where it begins."""
+    filters = sorted((name, value) for name, value in call.query if name not in {"page", "pageSize"})
+    what = json.dumps([call.path, filters, (begin.page - 1) * begin.size])
+    return sha256(what.encode()).hexdigest()[:16]
 
 
 class ListOptions(TypedDict):
-    """What the list of any resource takes.
+    """The options of any list.
 
     Attributes:
         page: The number of the page to begin at.
-        page_size: Rows a page.
-        prefetch: How many pages to fetch ahead while walking.
+        page_size: Rows per page.
+        prefetch: How many pages to fetch ahead while iterating.
         gapless: Whether to prove that no row is skipped.
+        resume: The checkpoint of an earlier walk, to go on from there.
         extra_query: Further query parameters.
     """
 
@@ -61,6 +88,7 @@ class ListOptions(TypedDict):
     page_size: int
     prefetch: int
     gapless: bool
+    resume: str | None
     extra_query: Mapping[str, QueryValue] | None
 
 
@@ -74,14 +102,19 @@ def listing(
 
     Args:
         path: The list's path below the base URL.
-        parse: Makes a slice of an answer, such as `list_of(Customer)`.
+        parse: Parses a response, such as `list_of(Customer)`.
         filters: The resource's own query parameters, checked; those that are `None` are left out.
-        options: What the caller passed.
+        options: The options that the caller passed.
     """
-    first = Ask(
+    begin = PageRequest(
         check_whole_number("page", options["page"], low=1, high=MAX_PAGE),
         check_whole_number("page_size", options["page_size"], low=1, high=MAX_PAGE_SIZE),
     )
-    ahead = check_whole_number("prefetch", options["prefetch"], low=0, high=MAX_PREFETCH)
-    query = merge_query({"page": str(first.page), "pageSize": str(first.size), **filters}, options["extra_query"])
-    return Listing(Call("GET", path, parse, query), first, ahead, check_flag("gapless", options["gapless"]))
+    prefetch = check_whole_number("prefetch", options["prefetch"], low=0, high=MAX_PREFETCH)
+    gapless = check_flag("gapless", options["gapless"])
+    query = merge_query({"page": str(begin.page), "pageSize": str(begin.size), **filters}, options["extra_query"])
+    call = Call("GET", path, parse, query)
+    if options["resume"] is None:
+        return Listing(call, begin, prefetch, gapless)
+    resumed = Listing(call, begin, prefetch, gapless, decode(options["resume"], _scope(call, begin)))
+    return replace(resumed, call=resumed.page(resumed.first))

@@ -1,47 +1,53 @@
-"""Lists that page by themselves: `Page` and `AsyncPage` drive a `Walk`, and differ only in that one of them awaits."""
+"""Lists that page by themselves: `Page` and `AsyncPage` drive a `Walk` over one source of responses."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing, closing
 from dataclasses import replace
+from itertools import islice
+from operator import length_hint
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol
 
+from typing_extensions import Self
+
+from cstar._check import check_whole_number
+from cstar._checkpoint import PageRequest, Progress
 from cstar._decode import PageData
 from cstar._listing import Listing
+from cstar._memory import T
 from cstar._transport import AsyncTransport, Transport
-from cstar._walk import Ask, HasId
+from cstar._walk import Walk
 from cstar.errors import CstarError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from cstar._prefetch import Ahead, AsyncAhead
-
-T = TypeVar("T", bound=HasId)
+_MAX_LIMIT = 2**63 - 1
 
 
 class _Page(Generic[T]):
     """What `Page` and `AsyncPage` have in common."""
 
-    def __init__(self, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
-        self.data: list[T] = part.rows
-        self.total: int = part.total
-        self.page: int = ask.page if part.page is None else part.page
-        self.page_size: int = ask.size if part.page_size is None else part.page_size
-        self.has_more: bool = part.has_more
-        # The server may not repeat the number it was asked for, or repeat a wrong one: walks go by what they asked.
+    def __init__(self, listing: Listing[T], data: PageData[T]) -> None:
+        # The server may not repeat the number that was requested, or repeat a wrong one: walks go by the request.
         self._listing = listing
-        self._ask = ask
-        self._part = part
+        self._request = request = listing.first
+        self._data = data
+        self.data: list[T] = data.rows
+        self.total: int = data.total
+        self.page: int = request.page if data.page is None else data.page
+        self.page_size: int = request.size if data.page_size is None else data.page_size
+        self.has_more: bool = data.has_more
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a page can be neither pickled nor copied, because it holds a client: take its data")
 
-    def _next_ask(self) -> Ask:
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def _next_request(self) -> PageRequest:
         if not self.has_more:
             raise CstarError(f"page {self.page} is the last one: ask has_more first, or iterate over the page")
-        return Ask(self._ask.page + 1, self._ask.size)
+        return PageRequest(self._request.page + 1, self._request.size)
 
     def __repr__(self) -> str:
         return (
@@ -51,18 +57,20 @@ class _Page(Generic[T]):
 
 
 class Page(_Page[T]):
-    """One page of a list. Iterating it walks every row from this page to the end of the list, each row once.
+    """One page of a list. Iterating it yields every row from this page to the end of the list, each row once.
+
+    A page is true if it has rows.
 
     Attributes:
-        data: The rows of this page.
+        data: The rows of this page, as the server sent them. With `resume`, some of them may have been yielded before.
         total: Rows in the whole list, as the server counted them for this page.
         page: The page's number; the first is 1.
-        page_size: Rows a page.
+        page_size: Rows per page.
         has_more: Whether the server says that another page follows.
     """
 
-    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
-        super().__init__(listing, ask, part)
+    def __init__(self, transport: Transport, listing: Listing[T], data: PageData[T]) -> None:
+        super().__init__(listing, data)
         self._transport = transport
 
     def get_next_page(self) -> Page[T]:
@@ -82,14 +90,14 @@ class Page(_Page[T]):
                 page = page.get_next_page()
             ```
         """
-        ask = self._next_ask()
-        return Page(self._transport, self._listing, ask, self._transport.fetch(self._listing.page(ask)))
+        listing = self._listing.at(self._next_request())
+        return Page(self._transport, listing, self._transport.fetch(listing.call))
 
     def iter_pages(self) -> Iterator[Page[T]]:
-        """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
+        """Iterate over the pages from this one to the end; a later page holds only rows that no earlier one held.
 
         Returns:
-            An iterator that fetches each page when it is asked for.
+            An iterator that fetches each page when it is needed.
 
         Raises:
             APIError: A call failed.
@@ -101,25 +109,64 @@ class Page(_Page[T]):
                 print(each.page, len(each.data))
             ```
         """
-        return _Pages(self._transport, self._listing, self._ask, self._part)
+        return _Pages(self._transport, self._listing, (self._request, self._data))
 
-    def __iter__(self) -> Iterator[T]:
-        return _Rows(_Pages(self._transport, self._listing, self._ask, self._part))
+    def to_list(self, limit: int | None = None) -> list[T]:
+        """Read the rows from this page to the end of the list, or as many as are wanted.
+
+        Args:
+            limit: The most rows to return. By default all.
+
+        Returns:
+            The rows.
+
+        Raises:
+            InvalidParameterError: The limit is not a whole number of 0 or more.
+            APIError: A call failed.
+
+        Example:
+            ```python
+            newest = client.customers.list(team_id).to_list(limit=500)
+            ```
+        """
+        with closing(_rows(self._transport, _limited(self._listing, limit), (self._request, self._data))) as rows:
+            return list(islice(rows, limit))
+
+    def first(self) -> T | None:
+        """Read the first row.
+
+        Returns:
+            The first row that iterating yields; `None` if there is none.
+
+        Raises:
+            APIError: A call failed.
+
+        Example:
+            ```python
+            newest = client.customers.list(team_id, page_size=1).first()
+            ```
+        """
+        return next(iter(self.to_list(limit=1)), None)
+
+    def __iter__(self) -> RowIterator[T]:
+        return _rows(self._transport, self._listing, (self._request, self._data))
 
 
 class AsyncPage(_Page[T]):
-    """One page of a list. `async for` walks every row from this page to the end of the list, each row once.
+    """One page of a list. `async for` yields every row from this page to the end of the list, each row once.
+
+    A page is true if it has rows.
 
     Attributes:
-        data: The rows of this page.
+        data: The rows of this page, as the server sent them. With `resume`, some of them may have been yielded before.
         total: Rows in the whole list, as the server counted them for this page.
         page: The page's number; the first is 1.
-        page_size: Rows a page.
+        page_size: Rows per page.
         has_more: Whether the server says that another page follows.
     """
 
-    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
-        super().__init__(listing, ask, part)
+    def __init__(self, transport: AsyncTransport, listing: Listing[T], data: PageData[T]) -> None:
+        super().__init__(listing, data)
         self._transport = transport
 
     async def get_next_page(self) -> AsyncPage[T]:
@@ -139,15 +186,14 @@ class AsyncPage(_Page[T]):
                 page = await page.get_next_page()
             ```
         """
-        ask = self._next_ask()
-        part = await self._transport.fetch(self._listing.page(ask))
-        return AsyncPage(self._transport, self._listing, ask, part)
+        listing = self._listing.at(self._next_request())
+        return AsyncPage(self._transport, listing, await self._transport.fetch(listing.call))
 
     def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
-        """Walk the pages from this one to the end; a later page holds only rows that no earlier one held.
+        """Iterate over the pages from this one to the end; a later page holds only rows that no earlier one held.
 
         Returns:
-            An iterator that fetches each page when it is asked for.
+            An iterator that fetches each page when it is needed.
 
         Raises:
             APIError: A call failed.
@@ -159,36 +205,76 @@ class AsyncPage(_Page[T]):
                 print(each.page, len(each.data))
             ```
         """
-        return _AsyncPages(self._transport, self._listing, self._ask, self._part)
+        return _AsyncPages(self._transport, self._listing, (self._request, self._data))
 
-    def __aiter__(self) -> AsyncIterator[T]:
-        return _AsyncRows(_AsyncPages(self._transport, self._listing, self._ask, self._part))
+    async def to_list(self, limit: int | None = None) -> list[T]:
+        """Read the rows from this page to the end of the list, or as many as are wanted.
+
+        Args:
+            limit: The most rows to return. By default all.
+
+        Returns:
+            The rows.
+
+        Raises:
+            InvalidParameterError: The limit is not a whole number of 0 or more.
+            APIError: A call failed.
+
+        Example:
+            ```python
+            newest = await client.customers.list(team_id).to_list(limit=500)
+            ```
+        """
+        return await _to_list(self._transport, self._listing, (self._request, self._data), limit)
+
+    async def first(self) -> T | None:
+        """Read the first row.
+
+        Returns:
+            The first row that iterating yields; `None` if there is none.
+
+        Raises:
+            APIError: A call failed.
+
+        Example:
+            ```python
+            newest = await client.customers.list(team_id, page_size=1).first()
+            ```
+        """
+        return next(iter(await self.to_list(limit=1)), None)
+
+    def __aiter__(self) -> AsyncRowIterator[T]:
+        return _async_rows(self._transport, self._listing, (self._request, self._data))
+
+
+class _NotAwaitedError(CstarError, AttributeError, TypeError):
+    """A list of `AsyncCstar` is used as if it were its first page. All that Python expects there, for `hasattr`."""
 
 
 class AsyncPaginator(Generic[T]):
-    """What `AsyncCstar`'s lists return: `await` it for the first page, or walk it with `async for`.
+    """What `AsyncCstar`'s lists return: `await` it for the first page, or iterate over all rows with `async for`.
 
     Nothing is sent until one of the two happens.
     """
 
     def __init__(
         self,
-        first: Callable[[], Awaitable[AsyncPage[T]]],
+        first_page: Callable[[], Awaitable[AsyncPage[T]]],
         transport: AsyncTransport,
         listing: Listing[T],
     ) -> None:
-        self._first = first
+        self._first_page = first_page
         self._transport = transport
         self._listing = listing
 
     def __await__(self) -> Generator[object, object, AsyncPage[T]]:
-        return self._first().__await__()
+        return self._first_page().__await__()
 
     def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
-        """Walk the pages from the first one asked for; a later page holds only rows that no earlier one held.
+        """Iterate over the pages from the first one on; a later page holds only rows that no earlier one held.
 
         Returns:
-            An iterator that fetches each page when it is asked for.
+            An iterator that fetches each page when it is needed.
 
         Raises:
             APIError: A call failed.
@@ -200,155 +286,146 @@ class AsyncPaginator(Generic[T]):
                 print(page.page, len(page.data))
             ```
         """
-        return _AsyncPages(self._transport, self._listing, self._listing.first, None)
+        return _AsyncPages(self._transport, self._listing, None)
 
-    def __aiter__(self) -> AsyncIterator[T]:
-        return _AsyncRows(_AsyncPages(self._transport, self._listing, self._listing.first, None))
+    async def to_list(self, limit: int | None = None) -> list[T]:
+        """Read the rows of the list, or as many as are wanted.
+
+        Args:
+            limit: The most rows to return. By default all.
+
+        Returns:
+            The rows.
+
+        Raises:
+            InvalidParameterError: The limit is not a whole number of 0 or more.
+            APIError: A call failed.
+
+        Example:
+            ```python
+            newest = await client.customers.list(team_id).to_list(limit=500)
+            ```
+        """
+        return await _to_list(self._transport, self._listing, None, limit)
+
+    async def first(self) -> T | None:
+        """Read the first row.
+
+        Returns:
+            The first row that iterating yields; `None` if there is none.
+
+        Raises:
+            APIError: A call failed.
+
+        Example:
+            ```python
+            newest = await client.customers.list(team_id, page_size=1).first()
+            ```
+        """
+        return next(iter(await self.to_list(limit=1)), None)
+
+    def __aiter__(self) -> AsyncRowIterator[T]:
+        return _async_rows(self._transport, self._listing, None)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a list can be neither pickled nor copied, because it holds a client: take its rows")
+
+    if not TYPE_CHECKING:  # to type checkers, these would be uses that are allowed
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in {"data", "total", "page", "page_size", "has_more", "get_next_page"}:
+                raise _NotAwaitedError(f"await the list first: (await client.….list(…)).{name}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def __bool__(self) -> NoReturn:
+            raise _NotAwaitedError("await the list first: its page is true if it has rows")
+
+        def __len__(self) -> NoReturn:
+            raise _NotAwaitedError("await the list first: its page has the attributes total and data")
+
+        def __iter__(self) -> NoReturn:
+            raise _NotAwaitedError("iterate over the list with `async for`, or await it first and take its data")
+
+        def __contains__(self, row: object) -> NoReturn:
+            raise _NotAwaitedError("await the list first: the rows of its page are in data")
+
+        def __getitem__(self, index: object) -> NoReturn:
+            raise _NotAwaitedError("await the list first: the rows of its page are in data")
 
 
-# Classes, not generators: a generator is finished by the first error, and would then look like a list that was read
-# to its end; and an async one that is left before its end must be closed by somebody, which a `break` does not do.
-class _Pages(Generic[T]):
-    """The pages of a walk, from one that is there already."""
+class RowIterator(Generic[T]):
+    """The rows of a list, from one page to its end, each row once. Threads may share it.
 
-    def __init__(self, transport: Transport, listing: Listing[T], ask: Ask, part: PageData[T]) -> None:
-        self._transport = transport
-        self._listing = listing
-        self._walk = listing.walk_from(ask)
-        self._part: PageData[T] | None = part
-        self._is_first = True
-        self._is_closed = False
-        self._ahead: Ahead[T] | None = None
-        self._lock = Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Page[T]:
-        # Threads may take their work from one iterator.
-        with self._lock:
-            while self._walk.next is not None and not self._is_closed:
-                ask, part = self._answer(self._walk.next)
-                fresh = self._walk.take(ask, part)
-                # From here on nothing may fail: these rows will not be given again.
-                if self._ahead is not None and not self._is_closed:
-                    self._ahead.follow(self._walk, was_fruitful=bool(fresh))
-                is_first, self._is_first = self._is_first, False
-                if fresh or is_first:
-                    return Page(self._transport, self._listing, ask, replace(part, rows=fresh))
-            if self._ahead is not None:
-                self._ahead.close()
-        raise StopIteration
-
-    def _answer(self, ask: Ask) -> tuple[Ask, PageData[T]]:
-        if (part := self._part) is not None:
-            self._part = None
-            if self._listing.prefetch:
-                from cstar._prefetch import Ahead
-
-                self._ahead = Ahead(self._transport, self._listing)
-            return ask, part
-        if self._ahead is not None:
-            return self._ahead.answer(self._walk)
-        self._transport.wait_for_budget()
-        return ask, self._transport.fetch(self._listing.page(ask))
-
-    def close(self) -> None:
-        """End the walk here; what was fetched ahead is thrown away."""
-        self._is_closed = True
-        if self._ahead is not None:
-            self._ahead.close()
-
-
-class _Rows(Generic[T]):
-    """The rows of pages."""
+    It may be read on after an error.
+    """
 
     def __init__(self, pages: _Pages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
+        # In one value, so that `checkpoint` needs no lock: a signal handler may call it.
+        self._batch = self._rows, pages.progress
         self._lock = Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
-        # Threads that share a list's iterator get each row once; only for the next page do they wait for each other.
+        # Threads that share an iterator get each row once; only for the next page do they wait for each other.
         for row in self._rows:
             return row
         with self._lock:
             while True:
                 for row in self._rows:
                     return row
-                self._rows = iter(next(self._pages).data)
+                rows = iter(self._pages.take()[1].rows)
+                self._batch = rows, self._pages.progress
+                self._rows = rows
+
+    def checkpoint(self) -> str:
+        """Note where the iterator stands: after the last row that it has yielded.
+
+        It sends nothing, and may be called at any time, also after an error or at the end.
+
+        Returns:
+            A token to store, and to pass as `resume` to the same list later, in another process, too. It is text, and
+            holds ids and numbers, but neither the key nor any other data of a row.
+
+        Example:
+            ```python
+            rows = iter(client.customers.list(team_id))
+            first = next(rows)
+            token = rows.checkpoint()
+            for customer in client.customers.list(team_id, resume=token):
+                print(customer.name)
+            ```
+        """
+        rows, progress = self._batch
+        return self._pages.listing.token(progress, length_hint(rows))
 
     def close(self) -> None:
-        """End the walk here; what was fetched ahead is thrown away."""
-        self._rows = iter(())
+        """End the iteration here; pages that were fetched ahead are discarded.
+
+        Example:
+            ```python
+            rows = iter(client.customers.list(team_id, prefetch=4))
+            first = next(rows)
+            rows.close()
+            ```
+        """
+        self._rows, self._batch = _stopped(*self._batch)
         self._pages.close()
 
 
-class _AsyncPages(Generic[T]):
-    """The pages of a walk, from one that is there already or is still to be fetched."""
+class AsyncRowIterator(Generic[T]):
+    """The rows of a list, from one page to its end, each row once. One task at a time may read it.
 
-    def __init__(self, transport: AsyncTransport, listing: Listing[T], ask: Ask, part: PageData[T] | None) -> None:
-        self._transport = transport
-        self._listing = listing
-        self._walk = listing.walk_from(ask)
-        self._part = part
-        self._is_first = True
-        self._is_closed = False
-        self._ahead: AsyncAhead[T] | None = None
-        self._is_busy = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> AsyncPage[T]:
-        if self._is_busy:
-            raise CstarError("a walk serves one task at a time: give each task pages of its own, or share a queue")
-        self._is_busy = True
-        try:
-            while self._walk.next is not None and not self._is_closed:
-                ask, part = await self._answer(self._walk.next)
-                fresh = self._walk.take(ask, part)
-                # From here on nothing may fail or wait: these rows will not be given again.
-                if self._ahead is not None:
-                    self._ahead.follow(self._walk, was_fruitful=bool(fresh))
-                is_first, self._is_first = self._is_first, False
-                if fresh or is_first:
-                    return AsyncPage(self._transport, self._listing, ask, replace(part, rows=fresh))
-            if self._ahead is not None:
-                await self._ahead.close()
-        finally:
-            self._is_busy = False
-        raise StopAsyncIteration
-
-    async def _answer(self, ask: Ask) -> tuple[Ask, PageData[T]]:
-        if self._ahead is None and self._listing.prefetch:
-            from cstar._prefetch import AsyncAhead
-
-            self._ahead = AsyncAhead(self._transport, self._listing)
-        if (part := self._part) is not None:
-            self._part = None
-            return ask, part
-        if self._ahead is not None:
-            return await self._ahead.answer(self._walk)
-        await self._transport.wait_for_budget()
-        return ask, await self._transport.fetch(self._listing.page(ask))
-
-    async def aclose(self) -> None:
-        """End the walk here; what was fetched ahead is thrown away."""
-        self._is_closed = True
-        if self._ahead is not None:
-            await self._ahead.close()
-
-
-class _AsyncRows(Generic[T]):
-    """The rows of pages."""
+    It may be read on after an error.
+    """
 
     def __init__(self, pages: _AsyncPages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
+        self._batch = self._rows, pages.progress
 
     def __aiter__(self) -> Self:
         return self
@@ -357,9 +434,259 @@ class _AsyncRows(Generic[T]):
         while True:
             for row in self._rows:
                 return row
-            self._rows = iter((await anext(self._pages)).data)
+            rows = iter((await self._pages.take())[1].rows)
+            self._batch = rows, self._pages.progress
+            self._rows = rows
+
+    def checkpoint(self) -> str:
+        """Note where the iterator stands: after the last row that it has yielded.
+
+        It sends nothing, and may be called at any time, also after an error or at the end.
+
+        Returns:
+            A token to store, and to pass as `resume` to the same list later, in another process, too. It is text, and
+            holds ids and numbers, but neither the key nor any other data of a row.
+
+        Example:
+            ```python
+            rows = aiter(client.customers.list(team_id))
+            first = await anext(rows)
+            token = rows.checkpoint()
+            async for customer in client.customers.list(team_id, resume=token):
+                print(customer.name)
+            ```
+        """
+        rows, progress = self._batch
+        return self._pages.listing.token(progress, length_hint(rows))
 
     async def aclose(self) -> None:
-        """End the walk here; what was fetched ahead is thrown away."""
-        self._rows = iter(())
+        """End the iteration here; pages that were fetched ahead are discarded.
+
+        Example:
+            ```python
+            rows = aiter(client.customers.list(team_id, prefetch=4))
+            first = await anext(rows)
+            await rows.aclose()
+            ```
+        """
+        self._rows, self._batch = _stopped(*self._batch)
         await self._pages.aclose()
+
+
+def _stopped(rows: Iterator[T], progress: Progress) -> tuple[Iterator[T], tuple[Iterator[T], Progress]]:
+    """A batch in which nothing is pending, at the same place."""
+    point = progress.checkpoint(pending=length_hint(rows))
+    none: Iterator[T] = iter(())
+    return none, (none, Progress(point, point.total))
+
+
+class _Source(Protocol[T]):
+    """The responses of a walk, in its order: one by one, or fetched ahead."""
+
+    def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
+        """The next response, and its request."""
+        ...
+
+    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+        """The walk has taken a response. Never fails."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _OneByOne(Generic[T]):
+    """Each page is fetched when it is needed."""
+
+    def __init__(self, transport: Transport, listing: Listing[T]) -> None:
+        self._transport = transport
+        self._listing = listing
+
+    def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
+        assert walk.next is not None
+        self._transport.wait_for_budget()
+        return walk.next, self._transport.fetch(self._listing.page(walk.next))
+
+    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _AsyncSource(Protocol[T]):
+    """The responses of a walk; see `_Source`."""
+
+    async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]: ...
+
+    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class _AsyncOneByOne(Generic[T]):
+    """Each page is fetched when it is needed."""
+
+    def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
+        self._transport = transport
+        self._listing = listing
+
+    async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
+        assert walk.next is not None
+        await self._transport.wait_for_budget()
+        return walk.next, await self._transport.fetch(self._listing.page(walk.next))
+
+    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+# Classes, not generators: a generator is finished by the first error, and would then look like a list that was read
+# to its end; and an async one that is left before its end must be closed by somebody, which a `break` does not do.
+class _Pages(Generic[T]):
+    """The pages of a walk, from one that is there already."""
+
+    def __init__(self, transport: Transport, listing: Listing[T], first: tuple[PageRequest, PageData[T]]) -> None:
+        self.listing = listing
+        self._transport = transport
+        self._walk = listing.walk()
+        self._first: tuple[PageRequest, PageData[T]] | None = first
+        self._is_first = True
+        self._is_closed = False
+        self._source = _source(transport, listing)
+        self._lock = Lock()
+
+    @property
+    def progress(self) -> Progress:
+        return self._walk.memory.progress
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Page[T]:
+        request, data = self.take()
+        return Page(self._transport, self.listing.at(request), data)
+
+    def take(self) -> tuple[PageRequest, PageData[T]]:
+        """The next page with new rows, and these only."""
+        # Threads may take their work from one iterator.
+        with self._lock:
+            while self._walk.next is not None and not self._is_closed:
+                request, data = self._first or self._source.next_page(self._walk)
+                self._first = None
+                rows = self._walk.take(request, data)
+                # From here on nothing may fail: these rows will not be given again.
+                if not self._is_closed:
+                    self._source.on_taken(self._walk, was_useful=bool(rows) or not data.rows)
+                is_first, self._is_first = self._is_first, False
+                if rows or is_first:
+                    return request, replace(data, rows=rows)
+            self._source.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the walk here; what was fetched ahead is discarded."""
+        self._is_closed = True
+        self._source.close()
+
+
+class _AsyncPages(Generic[T]):
+    """The pages of a walk, from one that is there already or is still to be fetched."""
+
+    def __init__(
+        self, transport: AsyncTransport, listing: Listing[T], first: tuple[PageRequest, PageData[T]] | None
+    ) -> None:
+        self.listing = listing
+        self._transport = transport
+        self._walk = listing.walk()
+        self._first = first
+        self._is_first = True
+        self._is_closed = False
+        self._source = _async_source(transport, listing)
+        self._is_busy = False
+
+    @property
+    def progress(self) -> Progress:
+        return self._walk.memory.progress
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AsyncPage[T]:
+        request, data = await self.take()
+        return AsyncPage(self._transport, self.listing.at(request), data)
+
+    async def take(self) -> tuple[PageRequest, PageData[T]]:
+        """The next page with new rows, and these only."""
+        if self._is_busy:
+            raise CstarError("a walk serves one task at a time: give each task pages of its own, or share a queue")
+        self._is_busy = True
+        try:
+            while self._walk.next is not None and not self._is_closed:
+                request, data = self._first or await self._source.next_page(self._walk)
+                self._first = None
+                rows = self._walk.take(request, data)
+                # From here on nothing may fail or wait: these rows will not be given again.
+                self._source.on_taken(self._walk, was_useful=bool(rows) or not data.rows)
+                is_first, self._is_first = self._is_first, False
+                if rows or is_first:
+                    return request, replace(data, rows=rows)
+            await self._source.close()
+        finally:
+            self._is_busy = False
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the walk here; what was fetched ahead is discarded."""
+        self._is_closed = True
+        await self._source.close()
+
+
+def _source(transport: Transport, listing: Listing[T]) -> _Source[T]:
+    if not listing.prefetch:
+        return _OneByOne(transport, listing)
+    from cstar._prefetch import Prefetcher
+
+    return Prefetcher(transport, listing)
+
+
+def _async_source(transport: AsyncTransport, listing: Listing[T]) -> _AsyncSource[T]:
+    if not listing.prefetch:
+        return _AsyncOneByOne(transport, listing)
+    from cstar._prefetch import AsyncPrefetcher
+
+    return AsyncPrefetcher(transport, listing)
+
+
+def _rows(transport: Transport, listing: Listing[T], first: tuple[PageRequest, PageData[T]]) -> RowIterator[T]:
+    return RowIterator(_Pages(transport, listing, first))
+
+
+def _async_rows(
+    transport: AsyncTransport, listing: Listing[T], first: tuple[PageRequest, PageData[T]] | None
+) -> AsyncRowIterator[T]:
+    return AsyncRowIterator(_AsyncPages(transport, listing, first))
+
+
+async def _to_list(
+    transport: AsyncTransport, listing: Listing[T], first: tuple[PageRequest, PageData[T]] | None, limit: int | None
+) -> list[T]:
+    rows: list[T] = []
+    listing = _limited(listing, limit)
+    if limit == 0:
+        return rows
+    async with aclosing(_async_rows(transport, listing, first)) as iterator:
+        async for row in iterator:
+            rows.append(row)
+            if len(rows) == limit:
+                break
+    return rows
+
+
+def _limited(listing: Listing[T], limit: int | None) -> Listing[T]:
+    """The list with no more pages fetched ahead than some rows take."""
+    if limit is None:
+        return listing
+    pages = -(-check_whole_number("limit", limit, low=0, high=_MAX_LIMIT) // listing.begin.size)
+    return replace(listing, prefetch=min(listing.prefetch, max(0, pages - 1)))

@@ -1,4 +1,4 @@
-"""Fetching pages ahead of a walk, in threads or in tasks. Imported only by walks that ask for it."""
+"""Prefetch pages for a walk, in threads or in tasks. Imported only if a list is given `prefetch`."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 
-from cstar._walk import HasId
+from cstar._memory import T
 from cstar.errors import CstarError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from cstar._checkpoint import PageRequest
     from cstar._decode import PageData
     from cstar._listing import Listing
     from cstar._transport import AsyncTransport, Transport
-    from cstar._walk import Ask, Walk
+    from cstar._walk import Walk
 
 R = TypeVar("R")
-T = TypeVar("T", bound=HasId)
 
-# How long a walk that is left waits for its requests under way, in seconds. A thread cannot be stopped from outside:
-# most are done at once, and one whose server hangs is left to itself, to end with its attempt.
-PARTING = 1.0
-# The most pages for which a walk stops fetching ahead, when what it had fetched was of no use.
-LONGEST_PAUSE = 8
+# Seconds that closing a walk waits for its pending requests. A thread cannot be stopped from outside: most end at once,
+# and one whose server hangs ends with its attempt.
+CLOSE_TIMEOUT = 1.0
+# The most pages for which a walk stops prefetching after what it had prefetched was of no use.
+MAX_PAUSE = 8
 
 
-class _Depth:
-    """How many pages to have on their way: fewer while what is fetched ahead turns out to be of no use.
+class _Window:
+    """How many requests may be pending: fewer while prefetched pages turn out to be of no use.
 
-    A loop that takes out the rows that it is given moves all that was fetched before it did.
+    A loop that removes the rows that it is given moves all rows that were fetched before it did.
     """
 
     def __init__(self, most: int) -> None:
@@ -50,12 +50,12 @@ class _Depth:
 
     @property
     def is_paused(self) -> bool:
-        """Whether only what is needed next is to be asked for, when it is."""
+        """Whether to request only the page that is needed next."""
         return self._pages_to_pause > 0
 
     def learn(self, *, was_useful: bool) -> None:
         if not was_useful:
-            self._pause = min(LONGEST_PAUSE, self._pause * 2 or 1)
+            self._pause = min(MAX_PAUSE, self._pause * 2 or 1)
             self._pages_to_pause, self.now = self._pause, 1
         elif self._pages_to_pause:
             self._pages_to_pause -= 1
@@ -63,43 +63,43 @@ class _Depth:
             self.now = min(self._most, self.now * 2)
 
 
-class Ahead(Generic[T]):
-    """What a sync walk has asked for ahead, in the order of the walk, each request in a thread of its own."""
+class Prefetcher(Generic[T]):
+    """The pending requests of a sync walk, in the order of the walk, each in a thread of its own."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
         self._transport = transport
         self._listing = listing
-        self._depth = _Depth(listing.prefetch)
+        self._window = _Window(listing.prefetch)
         self._reset()
 
-    def answer(self, walk: Walk[T]) -> tuple[Ask, PageData[T]]:
-        """The answer that the walk needs next, and to what."""
+    def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
+        """The next response, and its request."""
         if self._process != os.getpid():
             self._reset()  # the threads have stayed in the process that this one is a fork of
-        if not self._asked and walk.next is not None:
+        if not self._pending and walk.next is not None:
             self._transport.wait_for_budget()
-            self._ask(walk.next, needed=True)
+            self._request(walk.next, needed=True)
         self._fill(walk)
-        ask, future = self._asked.popleft()
+        request, future = self._pending.popleft()
         try:
-            return ask, future.result()
+            return request, future.result()
         except BaseException:
             # After an error the walk may be read on, from here.
             self._discard()
             raise
 
-    def follow(self, walk: Walk[T], *, was_fruitful: bool) -> None:
-        """Go on asking after the walk has taken an answer. Never fails: what cannot be asked for now is later."""
-        self._depth.learn(was_useful=was_fruitful and not walk.was_upset)
-        if walk.was_upset or walk.next is None:
+    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+        """The walk has taken a response. Never fails: what cannot be requested now is requested later."""
+        self._window.learn(was_useful=was_useful and not walk.plan_changed)
+        if walk.plan_changed or walk.next is None:
             self._discard()
-        if not self._depth.is_paused:
+        if not self._window.is_paused:
             self._fill(walk)
 
     def close(self) -> None:
-        """Throw everything away, and see the threads off."""
+        """Discard everything, and join the threads."""
         self._discard()
-        deadline = time.monotonic() + PARTING
+        deadline = time.monotonic() + CLOSE_TIMEOUT
         for thread in list(self._threads):
             if thread is not threading.current_thread():  # which can be one of ours when garbage is collected there
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -112,24 +112,24 @@ class Ahead(Generic[T]):
         self._process = os.getpid()
         self._slots = threading.Semaphore(self._listing.prefetch)
         self._threads: set[threading.Thread] = set()
-        self._asked: deque[tuple[Ask, Future[PageData[T]]]] = deque()
-        self._left = threading.Event()
-        self._leavable = self._transport.until(self._left)
+        self._pending: deque[tuple[PageRequest, Future[PageData[T]]]] = deque()
+        self._cancelled = threading.Event()
+        self._cancellable = self._transport.until(self._cancelled)
 
     def _fill(self, walk: Walk[T]) -> None:
         with contextlib.suppress(RuntimeError):  # no further thread to be had
-            while len(self._asked) < self._depth.now:
-                ask = walk.after(self._asked[-1][0]) if self._asked else walk.next
-                if ask is None or not self._ask(ask):
+            while len(self._pending) < self._window.now:
+                request = walk.after(self._pending[-1][0]) if self._pending else walk.next
+                if request is None or not self._request(request):
                     return
 
-    def _ask(self, ask: Ask, *, needed: bool = False) -> bool:
+    def _request(self, request: PageRequest, *, needed: bool = False) -> bool:
         if not self._transport.budget.reserve_page(needed=needed):
             return False
         future: Future[PageData[T]] = Future()
         # The thread must not hold on to us, or a walk that is dropped would never be collected.
-        transport, call = self._leavable, self._listing.page(ask)
-        slots, left, threads = self._slots, self._left, self._threads
+        transport, call = self._cancellable, self._listing.page(request)
+        slots, cancelled, threads = self._slots, self._cancelled, self._threads
         # Once, even if a signal handler interrupts the start of a thread that has started.
         releases = deque([transport.budget.release_page])
 
@@ -141,8 +141,8 @@ class Ahead(Generic[T]):
 
         def run() -> None:
             try:
-                with slots:  # those that were thrown away count for as long as they are on their way
-                    if left.is_set():
+                with slots:  # discarded requests count for as long as they are pending
+                    if cancelled.is_set():
                         future.set_exception(CstarError("the walk was closed"))
                     else:
                         future.set_result(context.run(transport.fetch, call))
@@ -161,90 +161,90 @@ class Ahead(Generic[T]):
                 threads.discard(thread)
             release()
             raise
-        self._asked.append((ask, future))
+        self._pending.append((request, future))
         return True
 
     def _discard(self) -> None:
-        self._asked.clear()
-        self._left.set()
-        self._left = threading.Event()
-        self._leavable = self._transport.until(self._left)
+        self._pending.clear()
+        self._cancelled.set()
+        self._cancelled = threading.Event()
+        self._cancellable = self._transport.until(self._cancelled)
 
 
-class AsyncAhead(Generic[T]):
-    """What an async walk has asked for ahead, in the order of the walk, each request in a task of its own."""
+class AsyncPrefetcher(Generic[T]):
+    """The pending requests of an async walk, in the order of the walk, each in a task of its own."""
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
         self._transport = transport
         self._listing = listing
-        self._depth = _Depth(listing.prefetch)
-        self._asked: deque[tuple[Ask, _Job[PageData[T]]]] = deque()
-        self._leaving: list[_Job[PageData[T]]] = []
+        self._window = _Window(listing.prefetch)
+        self._pending: deque[tuple[PageRequest, _Job[PageData[T]]]] = deque()
+        self._cancelled_jobs: list[_Job[PageData[T]]] = []
 
-    async def answer(self, walk: Walk[T]) -> tuple[Ask, PageData[T]]:
-        """The answer that the walk needs next, and to what."""
+    async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
+        """The next response, and its request."""
         while True:
-            if not self._asked and walk.next is not None:
-                await self._see_off()
+            if not self._pending and walk.next is not None:
+                await self._join_cancelled()
                 await self._transport.wait_for_budget()
-                self._ask(walk.next, needed=True)
+                self._request(walk.next, needed=True)
             self._fill(walk)
-            ask, job = self._asked[0]
+            request, job = self._pending[0]
             try:
                 await job.ended()
                 if not job.was_cancelled:
-                    self._asked.popleft()
-                    return ask, job.result()
+                    self._pending.popleft()
+                    return request, job.result()
             except BaseException:
                 # After an error the walk may be read on, from here.
                 self._discard()
                 raise
-            self._discard()  # somebody else cancelled the task, or its event loop has gone: ask again
+            self._discard()  # somebody else cancelled the task, or its event loop has gone: request it again
 
-    def follow(self, walk: Walk[T], *, was_fruitful: bool) -> None:
-        """Go on asking after the walk has taken an answer. Never fails, and waits for nothing."""
-        self._depth.learn(was_useful=was_fruitful and not walk.was_upset)
-        if walk.was_upset or walk.next is None:
+    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+        """The walk has taken a response. Never fails, and waits for nothing."""
+        self._window.learn(was_useful=was_useful and not walk.plan_changed)
+        if walk.plan_changed or walk.next is None:
             self._discard()
-        if not self._depth.is_paused:
+        if not self._window.is_paused:
             self._fill(walk)
 
     async def close(self) -> None:
-        """Throw everything away, and see the tasks off."""
+        """Discard everything, and join the tasks."""
         self._discard()
-        await self._see_off()
+        await self._join_cancelled()
 
     def __del__(self) -> None:
         self._discard()
 
-    async def _see_off(self) -> None:
-        for job in self._leaving:
+    async def _join_cancelled(self) -> None:
+        for job in self._cancelled_jobs:
             await job.ended()
-        self._leaving.clear()
+        self._cancelled_jobs.clear()
 
     def _fill(self, walk: Walk[T]) -> None:
-        self._leaving = [job for job in self._leaving if not job.has_ended]
-        while len(self._asked) + len(self._leaving) < self._depth.now:
-            ask = walk.after(self._asked[-1][0]) if self._asked else walk.next
-            if ask is None or not self._ask(ask):
+        self._cancelled_jobs = [job for job in self._cancelled_jobs if not job.has_ended]
+        while len(self._pending) + len(self._cancelled_jobs) < self._window.now:
+            request = walk.after(self._pending[-1][0]) if self._pending else walk.next
+            if request is None or not self._request(request):
                 return
 
-    def _ask(self, ask: Ask, *, needed: bool = False) -> bool:
+    def _request(self, request: PageRequest, *, needed: bool = False) -> bool:
         if not self._transport.budget.reserve_page(needed=needed):
             return False
-        transport, call = self._transport, self._listing.page(ask)
-        self._asked.append((ask, _Job(lambda: transport.fetch(call), transport.budget.release_page)))
+        transport, call = self._transport, self._listing.page(request)
+        self._pending.append((request, _Job(lambda: transport.fetch(call), transport.budget.release_page)))
         return True
 
     def _discard(self) -> None:
-        for _, job in self._asked:
+        for _, job in self._pending:
             job.cancel()
-            self._leaving.append(job)
-        self._asked.clear()
+            self._cancelled_jobs.append(job)
+        self._pending.clear()
 
 
 class _Job(Generic[R]):
-    """Work in a task of its own, whose error waits for whoever asks for the result.
+    """Work in a task of its own. Its error is raised when its result is taken.
 
     Args:
         work: What it does.
@@ -289,7 +289,7 @@ class _Job(Generic[R]):
 
 
 def _spawn(work: Callable[[], Awaitable[None]], end: Callable[[], None]) -> Callable[[], object]:
-    """Start a task that outlives the function that asked for it, and give what cancels it."""
+    """Start a task that outlives the function that starts it, and return what cancels it."""
     if "trio" in sys.modules:
         import trio
 

@@ -1,96 +1,38 @@
-"""Where a walk stands and what it asks for next: a pure state machine, told what came, saying what to give and to ask.
+"""Which page a walk requests next: a pure state machine. It takes responses, and says which of their rows are new.
 
-Pages shift when rows come and go while a list is read. `docs/paging.md` has the rule that makes up for it, and why it
-holds. In short: a slice is *connected* if it starts where the walk started or holds a row that was read before; if
-every slice that is used is connected, no row that stayed throughout was skipped.
+The API numbers pages from the top of the list, so rows that come and go meanwhile move all rows behind them to other
+pages. A response holds a slice: rows that stood next to each other in the list at one moment.
+
+The rule: a slice *overlaps* if it holds a row that was read before, or starts where the walk started. If every slice
+that is used overlaps, no row that stayed was skipped, because all rows above a row that was read have been read.
+
+While nothing moves, pages 1, 2, 3, … need not overlap: as long as the total stays the same, rows that come in front can
+push others down, to be read again, but never up. An empty page below the total is a hole: a new stretch of the walk
+begins behind it with any slice, and the walk returns to the hole at its end. `docs/paging-proof.md` has the proofs.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import count
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from cstar._check import MAX_PAGE_SIZE
+from cstar._checkpoint import Checkpoint, PageRequest
+from cstar._ending import Ending
 from cstar._logging import logger
+from cstar._memory import Memory, T
+from cstar._movement import Movement, Resumption
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterator
 
     from cstar._decode import PageData
 
 
-class HasId(Protocol):
-    """A row that can be told from the others."""
-
-    @property
-    def id(self) -> str: ...
-
-
-T = TypeVar("T", bound=HasId)
-
-# Slices that hold nothing new do not end a walk: it may have stepped back, or others may insert as fast as it reads.
-# But so many in a row do, and one more for so many rows that were read, or a server that answers everything with the
-# same rows would be read for ever.
-MAX_SLICES_WITHOUT_FRESH_ROWS = 10
-KNOWN_ROWS_FOR_ANOTHER_SLICE = 10
-# Once as many rows were read as there were at first, more may still follow: new ones, or those beyond a total that the
-# server caps. But not for ever.
-MAX_SLICES_PAST_TOTAL = 1_000
-# Of each id a hash is kept, because a million ids would take half as much memory again; and 60 bits of it, because more
-# would, too. Two ids of a million share them in one of two million walks. The 32 bits that some machines have would be
-# shared in nearly every walk: there, it is the ids.
-_KEY_BITS = 2**60 - 1 if sys.hash_info.width >= 64 else None
-
-# How far to step back when the totals do not tell, as a part of a page, and how much further each time that it was not
-# enough.
-FIRST_STEP_BACK = 1 / 4
-STEP_BACK_FACTOR = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request of a walk: a page number, and the rows a page by which it counts."""
-
-    page: int
-    size: int
-
-
-class _Trust(Enum):
-    """What it takes for a slice to be used."""
-
-    # Nothing looks moved: a page simply follows the one before.
-    WHILE_QUIET = auto()
-    # Something has moved, or no chances are to be taken: the slice must be connected.
-    IF_CONNECTED = auto()
-    # The server's pages are not what was asked for, so nothing can be told from them but that one follows the other.
-    BLINDLY = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _View(Generic[T]):
-    """A slice as the walk sees it.
-
-    Attributes:
-        rows: Its rows, without those before the page at which the walk began.
-        keys: Their keys.
-        first_known: The place of the first of them that was read before, if any was.
-        start: The index of the first of them in the whole list.
-        is_connected: Whether it starts where the walk started or holds a row that was read before.
-        is_exact: Whether it is of the size that was asked for, and `hasMore` not stuck on true.
-        adds_up: Whether, besides, its length and `hasMore` are what its total says.
-    """
-
-    rows: list[T]
-    keys: list[object]
-    first_known: int | None
-    start: int
-    is_connected: bool
-    is_exact: bool
-    adds_up: bool
+class _Mode(Enum):
+    BY_NUMBER = auto()  # nothing has moved yet: pages 1, 2, 3, …
+    OVERLAPPING = auto()  # something has moved, or gaps must be ruled out: only slices that overlap are used
+    UNVERIFIED = auto()  # the server's pages are not what was requested, as those of mocks: by number, without proof
 
 
 class Walk(Generic[T]):
@@ -98,228 +40,160 @@ class Walk(Generic[T]):
 
     Args:
         page: The number of the page it begins at.
-        page_size: Rows a page that are asked for while nothing moves.
-        gapless: Whether every slice must be connected from the start.
-        ahead: Whether requests are answered while earlier ones are not, so in any order.
+        page_size: Rows per page that are requested while nothing moves.
+        gapless: Whether every slice must overlap from the start.
+        ahead: Whether responses may overtake each other.
+        resume: Where an earlier walk of the list stood, to go on from there.
 
     Attributes:
-        next: What to ask for next; `None` at the end.
-        was_upset: Whether the answer just taken came out other than planned, so that what was asked for ahead is of no
-            use.
+        next: The next request; `None` at the end.
+        plan_changed: Whether the last response changed the plan, so that what was requested ahead is of no use.
+        memory: What it has read.
     """
 
-    def __init__(self, page: int, *, page_size: int, gapless: bool = False, ahead: bool = False) -> None:
-        self.next: Ask | None = Ask(page, page_size)
-        self.was_upset: bool = False
-        self._page_size = page_size
-        self._largest = MAX_PAGE_SIZE  # rows a page that the server gives at most
-        self._trust = _Trust.IF_CONNECTED if gapless else _Trust.WHILE_QUIET
-        self._is_gapless = gapless
-        self._seen: set[object] = set()
-        self._is_ahead = ahead
-        self._first_total = 0
-        self._newest: datetime | None = None
-        self._slices_without_fresh_rows = 0
-        self._slices_past_total = 0
-        # The last slice that was used: its total, the index of its first row, the rows' keys, and the index after them.
-        self._total: int | None = None
-        self._origin = self._end = (page - 1) * page_size
-        self._start = self._origin
-        self._keys: list[object] = []
-        # By how many places the rows had moved from the slice before it, how many requests missed them meanwhile, and
-        # whether any had before.
-        self._drift = 0
-        self._misses = 0
-        self._was_lost = False
-        # How far the last request stepped back because the one before was not connected; 0 if that one was.
-        self._step = 0
+    def __init__(
+        self, page: int, *, page_size: int, gapless: bool = False, ahead: bool = False, resume: Checkpoint | None = None
+    ) -> None:
+        point = resume if resume and resume.rows else Checkpoint((page - 1) * page_size, MAX_PAGE_SIZE, 0)
+        self._page_size, self._is_gapless = page_size, gapless
+        self._origin, self._largest = point.origin, point.largest  # the largest page that the server gives
+        self._total, self._end = point.total if point.rows else None, point.end  # of the last slice that was used
+        self.memory = Memory(point)
+        self._movement = Movement(is_ahead=ahead)
+        self._resumption = Resumption(point) if point.rows else None  # until a slice is used
+        self._search: Iterator[int] | None = None  # where to look, while slices do not overlap
+        self._ending = Ending()
+        self._asked_again: PageRequest | None = None  # an empty page, while returning to another one
+        is_quiet = not gapless and not (self._resumption and (ahead or point.holes))
+        self._mode = _Mode.BY_NUMBER if is_quiet else _Mode.OVERLAPPING
+        self.plan_changed: bool = False
+        self.next: PageRequest | None = self._overlap(self._end) if self._resumption else PageRequest(page, page_size)
+        if self._resumption and is_quiet:  # if nothing has moved, the conventional page holds the last row
+            self.next = self._page_of(self._end - 1)
 
-    def after(self, ask: Ask) -> Ask | None:
+    def after(self, request: PageRequest) -> PageRequest | None:
         """What follows a request that is not answered yet, if nothing moves; `None` at the end or if unknown."""
-        end = ask.page * min(ask.size, self._largest)
-        if self._total is None or end >= self._total:
-            return None
-        if self._trust is _Trust.IF_CONNECTED:
-            return self._reach(end - 1 + min(0, self._drift))
-        return Ask(ask.page + 1, ask.size)
+        end = request.page * min(request.size, self._largest)
+        is_known = self._total is not None and end < self._total and not self.memory.is_returning
+        return self._following(request, end + min(0, self._movement.drift)) if is_known else None
 
-    def take(self, ask: Ask, part: PageData[T]) -> list[T]:
-        """The rows of an answer that were not given before; none if it cannot be used, and `next` makes up for it."""
-        self.was_upset = False
-        was_quiet = self._trust is _Trust.WHILE_QUIET
-        view = self._view(ask, part)
-        if self._is_usable(view, part.total):
-            return self._use(ask, part, view)
-        self.was_upset = True
-        if self._trust is _Trust.BLINDLY:
-            self.next = self._page_at_end()
+    def take(self, request: PageRequest, data: PageData[T]) -> list[T]:
+        """The new rows of a response; none if it cannot be used, and `next` makes up for it."""
+        size, mode, self.plan_changed = self._size(request, data), self._mode, False
+        start, end = (request.page - 1) * size, (request.page - 1) * size + len(data.rows)
+        self._movement.note(data)
+        if self._total is None:
+            self._origin, self._end, self._total = start, start, data.total
+        if not data.rows and start < data.total:
+            return self._pass_over(request, start + size, data.total)
+        index, grown = max(start, self._origin), data.total - self._total
+        rows = data.rows[index - start :]
+        known = self.memory.first_known(rows)
+        known = self._resumption.landmark(rows, index) if known is None and self._resumption else known
+        overlaps = known is not None or start <= self._origin
+        has_moved = bool(grown) or known is not None or self._movement.has_newer(data)
+        self._adapt(request, data, size, has_moved=not overlaps if self._resumption else has_moved)
+        self.plan_changed = self._mode is not mode
+        must_overlap = self._resumption or _Mode.OVERLAPPING in (mode, self._mode)
+        if must_overlap and not overlaps and not self.memory.is_behind_hole:
+            return self._look_elsewhere(grown)
+        # What stands before a row that was read was read as well, or came later.
+        begin = known or 0 if self._mode is not _Mode.UNVERIFIED else 0
+        crossing = self.memory.crossing(rows) if self._mode is _Mode.OVERLAPPING else None
+        is_pushed = grown > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
+        self.memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
+        point = Checkpoint(self._origin, self._largest, data.total)
+        new_rows = self.memory.read(rows[begin:crossing], index + begin, start + size - 1, point)
+        self._movement.predict(grown, self._largest, is_pushed=is_pushed and bool(self._search or not new_rows))
+        # Without a new row, the rows that came in front are passed over at once.
+        frontier = max(end, self._end + grown) if is_pushed and not new_rows else end
+        self._total, self._end, self._resumption, self._search = data.total, end, None, None
+        is_over = self._ending.is_due(start, data, self.memory.rows_read, has_new_rows=bool(new_rows))
+        is_by_number = self._mode is not _Mode.OVERLAPPING
+        if self.memory.is_returning and (is_over or is_by_number or crossing is not None):
+            self.next = self._return(is_read=not is_by_number)
+        elif is_over:
+            self.memory.lost += max(0, data.total - end)
+            self.next = self._return()
         else:
-            self._look_elsewhere(part.total, was_quiet=was_quiet)
-        return []
+            self.next = self._following(request, frontier + self._movement.drift)
+            if not self._movement.drift and self.next.page * self.next.size <= end:
+                self._distrust()  # tiny pages cannot be made to overlap at every index
+                self.next, self.plan_changed = self._page_of(end), True
+        return new_rows
 
-    def _view(self, ask: Ask, part: PageData[T]) -> _View[T]:
-        told = part.page_size or ask.size
-        is_first = self._total is None
-        # Fewer rows than were asked for are the most that the server gives, unless it gives the same whatever is asked.
-        is_capped = told < ask.size and (is_first or told == self._largest or told > self._page_size)
-        if is_capped:
-            self._largest = min(self._largest, told)
-        size = min(ask.size, self._largest)
-        start, length = (ask.page - 1) * size, len(part.rows)
-        if is_first:
-            self._origin = start
-        skipped = max(0, self._origin - start)
-        rows = part.rows[skipped:]
-        keys: list[object] = [row.id if _KEY_BITS is None else hash(row.id) & _KEY_BITS for row in rows]
-        # In most slices there is none, which is told at once.
-        is_new = self._seen.isdisjoint(keys)
-        first_known = None if is_new else next(place for place, key in enumerate(keys) if key in self._seen)
-        is_of_that_size = (told == ask.size or is_capped) and (length == size if part.has_more else length <= size)
-        is_exact = is_of_that_size and not (part.has_more and start + length >= part.total)
-        return _View(
-            rows,
-            keys,
-            first_known,
-            start + skipped,
-            is_connected=start <= self._origin or not is_new,
-            is_exact=is_exact,
-            adds_up=is_exact
-            and length == min(size, max(0, part.total - start))
-            and part.has_more == (start + length < part.total),
-        )
+    def _size(self, request: PageRequest, data: PageData[T]) -> int:
+        """The rows per page by which the server counted."""
+        size = data.page_size or request.size
+        # Fewer than requested are the most that the server gives, unless it gives the same whatever is requested.
+        if size < request.size and (self._total is None or self._resumption or size > self._page_size):
+            self._largest = min(self._largest, size)
+        return min(request.size, self._largest)
 
-    def _is_usable(self, view: _View[T], total: int) -> bool:
-        """Whether a slice can be used; what it shows may be a reason to trust the next ones less."""
-        if self._trust is _Trust.WHILE_QUIET:
-            # A server's answer always adds up; a mock's need not, and then its totals are no evidence of anything.
-            if not view.adds_up:
-                self._trust = _Trust.BLINDLY
-                return True
-            if self._total is None or (total == self._total and view.first_known is None and not self._is_newer(view)):
-                return True
-            self._trust = _Trust.IF_CONNECTED
-            self.was_upset = True
-        elif self._trust is _Trust.IF_CONNECTED and not view.is_exact:
+    def _adapt(self, request: PageRequest, data: PageData[T], size: int, *, has_moved: bool) -> None:
+        """Trust page numbers no longer if something has moved, and nothing if the page is not what was requested."""
+        length, end = len(data.rows), (request.page - 1) * size + len(data.rows)
+        is_as_requested = length == size and end < data.total if data.has_more else length <= size
+        is_as_requested &= self._largest > 1 and data.page_size in {None, request.size, size}
+        if not is_as_requested:
             self._distrust()
-        elif self._trust is _Trust.BLINDLY:
-            return True
-        return view.is_connected
-
-    def _is_newer(self, view: _View[T]) -> bool:
-        """Whether a slice begins with a row that is newer than all there were at first.
-
-        Where answers overtake each other, a page of nothing but such rows can hide that the others have moved.
-        """
-        created = _created(view)
-        return self._is_ahead and created is not None and self._newest is not None and created > self._newest
+        elif self._mode is _Mode.BY_NUMBER and has_moved:
+            self._mode = _Mode.OVERLAPPING
 
     def _distrust(self) -> None:
-        self._trust = _Trust.BLINDLY
-        self.was_upset = True
-        if self._is_gapless:
-            logger.warning(
-                "gaps cannot be ruled out: the server's pages are not of the size that was asked for; the walk goes on "
-                "page by page"
-            )
+        if self._is_gapless and self._mode is not _Mode.UNVERIFIED:
+            logger.warning("gaps cannot be ruled out: the server's pages are not what was requested")
+        self._mode = _Mode.UNVERIFIED
 
-    def _use(self, ask: Ask, part: PageData[T], view: _View[T]) -> list[T]:
-        # What stands before a row that was read was read as well, or came later and is nobody's loss.
-        begin = view.first_known or 0 if self._trust is _Trust.IF_CONNECTED else 0
-        fresh: list[T] = view.rows
-        if view.first_known is None and len(set(view.keys)) == len(view.keys):
-            self._seen.update(view.keys)
+    def _look_elsewhere(self, grown: int) -> list[T]:
+        """Request a slice that overlaps."""
+        self.plan_changed = True
+        if self._mode is _Mode.UNVERIFIED:
+            self.next = self._page_of(self._origin if self._resumption else self._end)
         else:
-            fresh = []
-            for row, key in zip(view.rows[begin:], view.keys[begin:], strict=True):
-                if key not in self._seen:
-                    self._seen.add(key)
-                    fresh.append(row)
-        if self._total is None:
-            self._first_total, self._newest = part.total, _created(view)
-        drift = self._drift_to(view, part.total)
-        # Rows that a loop takes out go once for each slice that it is given; those that come in front, at any time.
-        self._drift = drift if drift < 0 else drift // (1 + self._misses)
-        self._was_lost, self._misses = self._misses > 0, 0
-        self._start, self._keys = view.start, view.keys
-        self._total, self._end, self._step = part.total, view.start + len(view.rows), 0
-        self.next = None if self._is_end(part, view, fresh) else self._following(ask, fresh)
-        return fresh
+            self._search = self._search or (self._resumption or self._movement).places(self._end, grown, self._largest)
+            self.next = self._overlap(next(self._search))
+        return []
 
-    def _drift_to(self, view: _View[T], total: int) -> int:
-        """By how many places rows have moved since the slice before; a guess where none of its rows is left."""
-        if self._trust is not _Trust.IF_CONNECTED or self._total is None:
-            return 0
-        before = dict(zip(self._keys, count(self._start)))
-        shared = [place for place, key in enumerate(view.keys) if key in before]
-        return view.start + shared[-1] - before[view.keys[shared[-1]]] if shared else total - self._total
+    def _overlap(self, end: int) -> PageRequest:
+        return PageRequest.overlapping(max(self._origin, end - 1), self._largest)
 
-    def _is_end(self, part: PageData[T], view: _View[T], fresh: list[T]) -> bool:
-        if not part.has_more or not part.rows:
-            return True
-        # From here on hasMore says true, and may be stuck on it.
-        self._slices_without_fresh_rows = 0 if fresh else self._slices_without_fresh_rows + 1
-        if len(self._seen) >= self._first_total:
-            self._slices_past_total += 1
-        if self._slices_past_total >= MAX_SLICES_PAST_TOTAL:
-            logger.warning(
-                "a walk ended after %d rows, %d pages past the total of %d: the server still says hasMore",
-                len(self._seen),
-                self._slices_past_total,
-                self._first_total,
-            )
-            return True
-        patience = MAX_SLICES_WITHOUT_FRESH_ROWS + min(
-            len(self._seen) // KNOWN_ROWS_FOR_ANOTHER_SLICE, MAX_SLICES_PAST_TOTAL
-        )
-        if not fresh and (view.start >= part.total or self._slices_without_fresh_rows >= patience):
-            if len(self._seen) < part.total:
-                logger.warning(
-                    "a walk ended after %d of %d rows: the server repeats rows and still says hasMore",
-                    len(self._seen),
-                    part.total,
-                )
-            return True
-        return False
+    def _following(self, request: PageRequest, end: int) -> PageRequest:
+        if self._mode is _Mode.OVERLAPPING:
+            return self._overlap(end)
+        return self._page_of(self._end) if request.size != self._page_size else request._replace(page=request.page + 1)
 
-    def _following(self, ask: Ask, fresh: list[T]) -> Ask:
-        if self._trust is _Trust.IF_CONNECTED:
-            # Rows that leave as they are read will go on leaving. That others come matters only where so many come that
-            # the walk gets nowhere; a quarter of a page allows for a few less.
-            drift = min(0, self._drift)
-            if self._drift > 0 and (self._was_lost or not fresh):
-                drift = max(0, self._drift - self._largest // 4)
-            return self._reach(self._end - 1 + drift) or self._page_at_end()
-        return Ask(ask.page + 1, self._page_size) if ask.size == self._page_size else self._page_at_end()
+    def _page_of(self, index: int) -> PageRequest:
+        return PageRequest(index // min(self._page_size, self._largest) + 1, self._page_size)
 
-    def _look_elsewhere(self, total: int, *, was_quiet: bool) -> None:
-        """Ask for a slice with rows that were read: at last for one at the origin, where every slice is connected."""
-        assert self._total is not None  # the first slice is always used
-        self._misses += 1
-        grown = total - self._total
-        if grown > 0 and self._misses == 1:
-            # Rows came in front, and as many will have come by the next answer. Half a page allows for a few less.
-            target = self._end - 1 + 2 * grown - self._largest // 2
+    def _pass_over(self, request: PageRequest, end: int, total: int) -> list[T]:
+        """Go on behind an empty page, and return to it at the end."""
+        if self.memory.is_returning and self._search is not None and request != self._asked_again:
+            self.next = self._asked_again = request  # it is another page that is empty for the first time
+        elif self.memory.is_returning:
+            self.next = self._return(is_read=False)
+        elif self.memory.note_empty_page(request, self._end, self._total or 0) and end < total:
+            if self._movement.is_ahead and self._mode is _Mode.BY_NUMBER:  # it takes all pages to see what has moved
+                self._mode, self.plan_changed = _Mode.OVERLAPPING, True
+            self.next = self._following(request, end + min(0, self._movement.drift))
         else:
-            # A page that only followed the one before is stepped back from by overlapping with that one.
-            least = self._step * STEP_BACK_FACTOR or math.ceil(self._largest * FIRST_STEP_BACK)
-            self._step = max(-grown, 0 if was_quiet else least)
-            target = self._end - 1 - self._step
-        self.next = self._reach(target) or self._page_at_end()
+            self.memory.end_hole(total, (), is_filled=False)
+            self._ending.come_to_empty_pages(total)
+            self.next = self._return()
+        return []
 
-    def _reach(self, index: int) -> Ask | None:
-        """The request for a slice that begins at or before an index and reaches furthest beyond it."""
-        index = max(self._origin, index)
-        asks = [Ask(index // size + 1, size) for size in range(self._largest, 0, -1)]
-        best = max(asks, key=lambda ask: ask.page * ask.size)
-        return best if best.page * best.size > index + 1 else None
-
-    def _page_at_end(self) -> Ask:
-        """The conventional page after the last slice: all that is left where slices cannot be made to overlap."""
-        if self._trust is _Trust.IF_CONNECTED:
-            self._distrust()
-        return Ask(self._end // min(self._page_size, self._largest) + 1, self._page_size)
-
-
-def _created(view: _View[T]) -> datetime | None:
-    """When the first row of a slice was created, if rows of this kind tell."""
-    return getattr(view.rows[0], "created_at", None) if view.rows else None
+    def _return(self, *, is_read: bool = False) -> PageRequest | None:
+        """The next request for a hole; `None` if there is no other."""
+        self.plan_changed, memory = True, self.memory
+        if memory.is_returning and (self._mode is _Mode.OVERLAPPING or not memory.has_another_empty_page()):
+            memory.leave_hole(is_read=is_read)
+        if not memory.is_returning:
+            if not memory.holes:
+                self._ending.warn_if_short(self._origin, memory, are_indexes_true=self._mode is not _Mode.UNVERIFIED)
+                return None
+            hole = memory.enter_hole()
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # nor would it be seen if rows came in front
+                self._mode = _Mode.OVERLAPPING
+            self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
+            self._ending.begin_hole()
+        return self._overlap(self._end) if self._mode is _Mode.OVERLAPPING else memory.holes[0].requests[0]

@@ -21,6 +21,7 @@ from cstar import (
     AsyncCstar,
     AsyncPage,
     AsyncPaginator,
+    AsyncRowIterator,
     ConflictError,
     Cstar,
     CstarError,
@@ -39,6 +40,7 @@ from cstar import (
     RateLimitError,
     RawResponse,
     RecentTicket,
+    RowIterator,
 )
 from cstar.sandbox import Delivery, DeliveryAttempt, Fault, ReceivedRequest, Sandbox
 from cstar.webhooks import (
@@ -118,6 +120,21 @@ def paging(client: Cstar, team: str) -> None:
         assert_type(customer, Customer)
     assert_type(next(iter(page)), Customer)
     assert_type(list(page), list[Customer])
+    assert_type(page.to_list(), list[Customer])
+    assert_type(page.to_list(limit=5), list[Customer])
+    assert_type(page.first(), Customer | None)
+    rows = iter(page)
+    assert_type(rows, RowIterator[Customer])
+    assert_type(rows.checkpoint(), str)
+    rows.close()
+    assert_type(client.customers.list(team, resume=rows.checkpoint()), Page[Customer])
+    assert_type(client.customers.list(team, resume=None), Page[Customer])
+    if page:
+        tickets = client.paginate(
+            "/tickets", cast_to=Ticket, params={"a": 1}, page=2, page_size=5, prefetch=2, gapless=True
+        )
+        assert_type(tickets, Page[Ticket])
+        assert_type(next(iter(tickets)), Ticket)
 
 
 async def async_paging(client: AsyncCstar, team: str) -> None:
@@ -140,6 +157,19 @@ async def async_paging(client: AsyncCstar, team: str) -> None:
     async for customer in client.customers.list(team, tag="vip"):
         assert_type(customer, Customer)
     assert_type([each async for each in paginator], list[Customer])
+    assert_type(await paginator.to_list(), list[Customer])
+    assert_type(await page.to_list(limit=5), list[Customer])
+    assert_type(await paginator.first(), Customer | None)
+    rows = aiter(paginator)
+    assert_type(rows, AsyncRowIterator[Customer])
+    assert_type(aiter(page), AsyncRowIterator[Customer])
+    assert_type(rows.checkpoint(), str)
+    await rows.aclose()
+    assert_type(client.customers.list(team, resume=rows.checkpoint()), AsyncPaginator[Customer])
+    tickets = client.paginate("/tickets", cast_to=Ticket)
+    assert_type(tickets, AsyncPaginator[Ticket])
+    assert_type(await tickets, AsyncPage[Ticket])
+    assert_type([each async for each in tickets], list[Ticket])
 
 
 def customers(client: Cstar, team: str) -> None:

@@ -34,6 +34,12 @@ def sync_mistakes(client: Cstar, team: str) -> None:
     client.customers.delete(team, customer="cus_1")  # type: ignore
     len(client.customers.list(team))  # type: ignore
     client.customers.list(team).next_page()  # type: ignore
+    client.customers.list(team, resume=7)  # type: ignore
+    client.customers.list(team).to_list("5")  # type: ignore
+    client.customers.list(team).first().name  # type: ignore
+    client.customers.list(team).checkpoint()  # type: ignore
+    client.paginate("/x")  # type: ignore
+    client.paginate("/x", cast_to=int)  # type: ignore
     client.customers.with_raw_response.get(team)  # type: ignore
     client.customers.with_raw_response.get(team, "cus_1").name  # type: ignore
     client.customers.with_raw_response.list(team, status="archived")  # type: ignore
@@ -53,6 +59,9 @@ def sync_mistakes(client: Cstar, team: str) -> None:
 
 async def async_mistakes(client: AsyncCstar, team: str) -> None:
     client.customers.list(team).data  # type: ignore
+    len(client.customers.list(team))  # type: ignore
+    client.customers.list(team)[0]  # type: ignore
+    client.customers.list(team).to_list()[0]  # type: ignore
     client.customers.get(team, "cus_1").name  # type: ignore
     for _ in client.customers.list(team):  # type: ignore
         pass

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from cstar._memory import HasId
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse, interpret, raise_for_status
 from cstar._transport import AsyncTransport, Transport
-from cstar._walk import HasId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,11 +63,11 @@ class AsyncResource:
 
 
 def _first_page(transport: Transport, listing: Listing[RowT], response: ReceivedResponse) -> Page[RowT]:
-    return Page(transport, listing, listing.first, interpret(listing.call, response))
+    return Page(transport, listing, interpret(listing.call, response))
 
 
 def _first_async_page(transport: AsyncTransport, listing: Listing[RowT], response: ReceivedResponse) -> AsyncPage[RowT]:
-    return AsyncPage(transport, listing, listing.first, interpret(listing.call, response))
+    return AsyncPage(transport, listing, interpret(listing.call, response))
 
 
 def _finish(call: Call[Any], response: ReceivedResponse, parse: Callable[[ReceivedResponse], T], *, raw: bool) -> T:

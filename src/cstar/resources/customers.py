@@ -191,6 +191,7 @@ class Customers(Resource):
         page_size: int = 100,
         prefetch: int = 0,
         gapless: bool = False,
+        resume: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
     ) -> Page[models.Customer]:
         """List a team's customers, newest first (API page "Customers", List Customers).
@@ -202,16 +203,18 @@ class Customers(Resource):
             search: Only customers whose name or email contains this.
             tag: Only customers with exactly this tag.
             page: The number of the page to begin at; the first is 1.
-            page_size: Rows a page, 1 to 100. A walk costs one request a page, so larger pages spare the rate limit.
-            prefetch: How many pages a walk fetches ahead of need, 0 to 100.
-            gapless: Whether a walk is to prove, whatever others write meanwhile, that it skips no row; it then sends
-                about 15% more requests, of up to 100 rows each. Without it, rows that are deleted or inserted in front
-                while it reads are made up for, and so is what the loop itself does to the rows it was given.
+            page_size: Rows per page, 1 to 100. Each page is a request, so larger pages spare the rate limit.
+            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row, whatever others write meanwhile. It then sends about
+                15% more requests, of up to 100 rows each. Without it, iterating makes up for rows that are deleted or
+                inserted in front meanwhile, and for what the loop itself does to the rows that it was given.
+            resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it
+                yielded. The `checkpoint()` of the iterator returns it. `None` begins anew.
             extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
 
         Returns:
-            The page, with `data`, `total` and `has_more`. Iterating it walks every customer from there to the end,
-            fetching a page when it is needed.
+            The page, with `data`, `total` and `has_more`. Iterating it yields every customer from there to the end,
+            and fetches each page when it is needed.
 
         Raises:
             InvalidParameterError: A parameter was refused; nothing was sent.
@@ -235,6 +238,7 @@ class Customers(Resource):
                 page_size=page_size,
                 prefetch=prefetch,
                 gapless=gapless,
+                resume=resume,
                 extra_query=extra_query,
             )
         )
@@ -515,6 +519,7 @@ class AsyncCustomers(AsyncResource):
         page_size: int = 100,
         prefetch: int = 0,
         gapless: bool = False,
+        resume: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
     ) -> AsyncPaginator[models.Customer]:
         """List a team's customers, newest first (API page "Customers", List Customers).
@@ -526,16 +531,18 @@ class AsyncCustomers(AsyncResource):
             search: Only customers whose name or email contains this.
             tag: Only customers with exactly this tag.
             page: The number of the page to begin at; the first is 1.
-            page_size: Rows a page, 1 to 100. A walk costs one request a page, so larger pages spare the rate limit.
-            prefetch: How many pages a walk fetches ahead of need, 0 to 100.
-            gapless: Whether a walk is to prove, whatever others write meanwhile, that it skips no row; it then sends
-                about 15% more requests, of up to 100 rows each. Without it, rows that are deleted or inserted in front
-                while it reads are made up for, and so is what the loop itself does to the rows it was given.
+            page_size: Rows per page, 1 to 100. Each page is a request, so larger pages spare the rate limit.
+            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row, whatever others write meanwhile. It then sends about
+                15% more requests, of up to 100 rows each. Without it, iterating makes up for rows that are deleted or
+                inserted in front meanwhile, and for what the loop itself does to the rows that it was given.
+            resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it
+                yielded. The `checkpoint()` of the iterator returns it. `None` begins anew.
             extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
 
         Returns:
-            The page, with `data`, `total` and `has_more`. Iterating it walks every customer from there to the end,
-            fetching a page when it is needed.
+            The page, with `data`, `total` and `has_more`. Iterating it yields every customer from there to the end,
+            and fetches each page when it is needed.
 
         Raises:
             InvalidParameterError: A parameter was refused; nothing was sent.
@@ -559,6 +566,7 @@ class AsyncCustomers(AsyncResource):
                 page_size=page_size,
                 prefetch=prefetch,
                 gapless=gapless,
+                resume=resume,
                 extra_query=extra_query,
             )
         )
