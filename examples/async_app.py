@@ -55,6 +55,8 @@ async def find_customers(request: Request) -> Response:
 
 
 async def not_found(request: Request, error: Exception) -> Response:
+    if isinstance(error, NotFoundError) and error.code != "resource_missing":
+        return await unavailable(request, error)  # it is not a customer that is missing: base_url may be wrong
     return JSONResponse({"error": "There is no such customer."}, status_code=404)
 
 

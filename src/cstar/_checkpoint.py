@@ -187,12 +187,12 @@ def decode(token: object, scope: str) -> Checkpoint:
     if not isinstance(token, str):
         refuse("resume", _ALLOWED, token)
     try:
-        content = _content(str.__str__(token))
+        content = _content(str.__str__(token).strip())  # a file ends with a line break
         checkpoint = _checkpoint(content)
         is_of_this_list = _text(content["list"]) == scope
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InvalidParameterError(
-            f"resume must be {_ALLOWED}; this text of {len(token)} characters is none", param="resume"
+            f"resume must be {_ALLOWED}; this text of {len(token)} characters is not one", param="resume"
         ) from None
     if not is_of_this_list:
         raise InvalidParameterError(

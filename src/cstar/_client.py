@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from cstar import models
 from cstar._call import Call, encode, new_key
-from cstar._check import check_choice, check_json, check_path, check_query, refuse
+from cstar._check import check_choice, check_json, check_path, check_query
 from cstar._decode import PageData, Parser, json_or_none, list_of, object_of
 from cstar._listing import Listing, listing
 from cstar._logging import configure_from_environment
@@ -102,7 +102,12 @@ def _paginate_listing(
             param="params",
         )
     if not _may_have_id(cast_to):
-        refuse("cast_to", "the type of one row, with an attribute id, by which rows are told from each other", cast_to)
+        shown = getattr(cast_to, "__name__", None) or repr(cast_to)
+        raise InvalidParameterError(
+            f"cast_to must be the type of one row with an attribute id, by which rows are told from each other, not {shown} "
+            "(for any JSON: `class Row(BaseModel, extra='allow'): id: str`)",
+            param="cast_to",
+        )
     return listing(
         path,
         _RowParser(_as_parameter(list_of, cast_to)),

@@ -334,23 +334,28 @@ class AsyncPaginator(Generic[T]):
 
         def __getattr__(self, name: str) -> NoReturn:
             if name in {"data", "total", "page", "page_size", "has_more", "get_next_page"}:
-                raise _NotAwaitedError(f"await the list first: (await client.….list(…)).{name}")
+                raise _NotAwaitedError(
+                    f"this list has no page yet: await it first, as in (await client.….list(…)).{name}"
+                )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def __bool__(self) -> NoReturn:
-            raise _NotAwaitedError("await the list first: its page is true if it has rows")
+            raise _NotAwaitedError("this list has no page yet: await it first; the page is true if it has rows")
 
         def __len__(self) -> NoReturn:
-            raise _NotAwaitedError("await the list first: its page has the attributes total and data")
+            raise _NotAwaitedError("this list has no page yet: await it first; the page has total, and len(page.data)")
 
         def __iter__(self) -> NoReturn:
-            raise _NotAwaitedError("iterate over the list with `async for`, or await it first and take its data")
+            raise _NotAwaitedError(
+                "a list of AsyncCstar is iterated with `async for`, or read with `await ….to_list()`. "
+                "For one page, await it first and take its data"
+            )
 
         def __contains__(self, row: object) -> NoReturn:
-            raise _NotAwaitedError("await the list first: the rows of its page are in data")
+            raise _NotAwaitedError("this list has no page yet: await it first; the rows of the page are in data")
 
         def __getitem__(self, index: object) -> NoReturn:
-            raise _NotAwaitedError("await the list first: the rows of its page are in data")
+            raise _NotAwaitedError("this list has no page yet: await it first; the rows of the page are in data")
 
 
 class RowIterator(Generic[T]):

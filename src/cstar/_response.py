@@ -249,7 +249,8 @@ def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> 
         if response.content.lstrip()[:1] in {b"{", b"["}:
             return f"the body is not JSON: {broken}"
         source = f" ({_perhaps(response)})" if response.proxy else ""
-        return f"the body is not JSON but begins with {_excerpt(str(response.body))!r}{source}"
+        text = f"the body is not JSON but begins with {_excerpt(str(response.body))!r}{source}"
+        return f"{text}. Is base_url={response.base_url!r} right?"
     if isinstance(body, dict) and body.get("error"):
         fields = error_fields(body)
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
@@ -283,7 +284,8 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     sentences = [f"{call} failed with {_status(code)}: {message}"]
     if code == 409 and response.after_lost_response:
         sentences.append("An earlier attempt got no answer: the conflict may be with what it did.")
-    if code == 404 and "code" not in fields:  # not one of the API's own
+    names_resource = call.subject is not None and call.subject.id is not None
+    if code == 404 and not ("code" in fields and names_resource):  # not that of a resource
         sentences.append(
             f"There is nothing at {response.base_url}{call.path}. Is base_url={response.base_url!r} right?"
         )

@@ -21,6 +21,7 @@ from cstar._check import (
     check_metadata,
     check_tags,
     check_text,
+    refuse,
 )
 from cstar._decode import list_of, object_of
 from cstar._listing import listing
@@ -86,6 +87,13 @@ def _customers_of(team_id: Id) -> str:
 
 def _customer(team_id: Id, customer_id: str) -> str:
     return f"{_customers_of(team_id)}/{customer_id}"
+
+
+def _check_email(email: str) -> str:
+    text = check_filled_text("email", email).strip()
+    if "@" not in text:
+        refuse("email", "a whole email address", text)
+    return text
 
 
 def _matches(customer: models.Customer, email: str) -> bool:
@@ -433,7 +441,7 @@ class Customers(Resource):
             jane = client.customers.find(team_id, "jane@example.com")
             ```
         """
-        email = check_filled_text("email", email).strip()
+        email = _check_email(email)
         for customer in self.list(team_id, search=email):
             if _matches(customer, email):
                 return customer
@@ -761,7 +769,7 @@ class AsyncCustomers(AsyncResource):
             jane = await client.customers.find(team_id, "jane@example.com")
             ```
         """
-        email = check_filled_text("email", email).strip()
+        email = _check_email(email)
         async for customer in self.list(team_id, search=email):
             if _matches(customer, email):
                 return customer
