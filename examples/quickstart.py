@@ -41,7 +41,7 @@ def main() -> None:
         walked = sum(1 for _ in page)
         print(f"list     {page.total} active customers; walking all pages gave {walked}")
         for customer in page.data[:3]:
-            print(f"         {customer.name:24} {customer.email}")
+            print(f"         {customer.name or '':24} {customer.email}")
 
         receipt = client.customers.delete(team_id, jane.id)
         print(f"delete   {receipt.id}: {'gone' if receipt.deleted else 'still there'}")

@@ -59,7 +59,7 @@ def sync(client: Cstar, team_id: str, rows: Iterable[Row]) -> Counter[str]:
     Returns:
         How many customers were `created`, `updated`, `unchanged` and `refused`.
     """
-    there = {customer.email.casefold(): customer for customer in client.customers.list(team_id)}
+    there = {(customer.email or "").casefold(): customer for customer in client.customers.list(team_id)}
     counts: Counter[str] = Counter()
     for row in rows:
         try:

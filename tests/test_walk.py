@@ -422,6 +422,34 @@ def test_empty_pages_without_end_are_left_after_ten_and_asked_for_once_more(
     assert f"a walk ended after 10 of {total} rows: pages are empty" in caplog.text
 
 
+@pytest.mark.parametrize("size", [-5, -100, 0])
+def test_a_page_size_that_makes_no_sense_costs_no_row(size: int) -> None:
+    class Odd(Server):
+        def answer(self, ask: PageRequest) -> PageData[Row]:
+            data = super().answer(ask)
+            return PageData(data.rows, data.total, data.page, size, has_more=data.has_more)
+
+    assert len(read(Walk(1, page_size=100), Odd.of(350))) == 350
+
+
+@pytest.mark.parametrize("gapless", [False, True])
+def test_rows_that_a_second_empty_page_hides_are_read_or_warned_of(
+    gapless: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for after in range(1, 9):
+        caplog.clear()
+        server = holey(250, {2: 1, 3: 1, 4: 1})
+
+        def meanwhile(server: Holey = server, after: int = after) -> None:
+            if len(server.requests) == after:
+                for _ in range(100):
+                    server.insert_in_front()
+                server.empty = dict.fromkeys(range(1, 9), 1)
+
+        given = read(Walk(1, page_size=100, gapless=gapless), server, meanwhile=meanwhile)
+        assert {f"row{number}" for number in range(250)} <= set(given) or "a walk ended after" in caplog.text
+
+
 def test_a_page_of_one_row_may_be_a_hole() -> None:
     server = holey(9, {1: 1, 4: 1, 5: 1, 9: 1})
     given = read(Walk(1, page_size=1), server)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Seconds. No reset is believed to be further ahead, unless the window is longer.
 DAY = 86_400.0
+# A reset is in Unix seconds. Numbers outside of these bounds, of 2001 and 5138, are in another unit.
+MIN_UNIX_TIME, MAX_UNIX_TIME = 1e9, 1e11
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +142,25 @@ def rate_limit(headers: httpx.Headers, *, now: datetime | None = None) -> RateLi
     values = {name[len(prefix) :]: value for raw, value in headers.raw if (name := raw.lower()).startswith(prefix)}
     try:
         limit, remaining, reset = int(values[b"limit"]), int(values[b"remaining"]), float(values[b"reset"])
-        window = float(values[b"window"]) if b"window" in values else None
         if not math.isfinite(reset):
             return None
+        window = _window(values.get(b"window", b""))
         now = server_time(headers) or now or datetime.now(timezone.utc)
+        if reset > MAX_UNIX_TIME:
+            reset /= 1000  # in milliseconds
+        elif reset < MIN_UNIX_TIME:
+            reset += now.timestamp()  # seconds from now
         furthest = now + timedelta(seconds=window if window is not None and window > 0 else DAY)
         reset_at = datetime.fromtimestamp(min(reset, furthest.timestamp()), timezone.utc)
     except (KeyError, ValueError, OverflowError, OSError):
         return None
     return RateLimit(limit=limit, remaining=remaining, reset_at=reset_at, window=window)
+
+
+def _window(value: bytes) -> float | None:
+    with suppress(ValueError):
+        return float(value)
+    return None
 
 
 def seconds_until_reset(headers: httpx.Headers) -> float | None:

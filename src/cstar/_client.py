@@ -104,8 +104,8 @@ def _paginate_listing(
     if not _may_have_id(cast_to):
         shown = getattr(cast_to, "__name__", None) or repr(cast_to)
         raise InvalidParameterError(
-            f"cast_to must be the type of one row with an attribute id, by which rows are told from each other, not {shown} "
-            "(for any JSON: `class Row(BaseModel, extra='allow'): id: str`)",
+            "cast_to must be the type of one row, with an attribute id, by which rows are told from each other, "
+            f"not {shown} (for any JSON: `class Row(BaseModel, extra='allow'): id: str`)",
             param="cast_to",
         )
     return listing(

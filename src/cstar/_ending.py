@@ -37,7 +37,8 @@ class Ending:
             self._reason = f"{self._past_total} pages past the total of {first_total}: the server still says hasMore"
             return True
         self._reason = "the server repeats rows and still says hasMore"
-        patience = 1 if start >= data.total else MAX_STALE_SLICES + min(read // 10, MAX_SLICES_PAST_TOTAL)
+        # A total that the rows exceed is not believed.
+        patience = 1 if start >= data.total >= read else MAX_STALE_SLICES + min(read // 10, MAX_SLICES_PAST_TOTAL)
         return self._stale >= patience
 
     def come_to_empty_pages(self, total: int) -> None:

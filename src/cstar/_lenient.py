@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined, from_json, to_json
 
 from cstar._envelopes import Paging
-from cstar.models._base import Model
+from cstar.models._base import Model, why_invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,9 +110,11 @@ def _interpretations(value: Any) -> Iterator[Any]:
     if isinstance(value, (list, dict)) and len(cast("list[Any]", value)) > _MAX_CONVERTED:
         return
     if (items := _array(value)) is not None:
-        yield [_as_text(each) for each in items if each is not None] or {}
+        yield [_as_text(each) for each in items if each is not None]
+        yield items or {}
     elif (found := _object(value)) is not None:
-        yield {name: _as_text(each) for name, each in found.items() if each is not None} or []
+        yield {name: _as_text(each) for name, each in found.items() if each is not None}
+        yield found or []
     else:
         if isinstance(value, str) and len(value) <= _MAX_TIME_LENGTH and (match := _TIME.fullmatch(value)):
             date, time, utc, hours, minutes = match.groups()
@@ -172,6 +174,11 @@ def _without_none(type_: Any) -> Any:
     return type_
 
 
+def is_success(envelope: dict[str, Any]) -> bool:
+    """Whether an envelope does not report a failure."""
+    return str(envelope.get("success", True)).lower() not in {"false", "0"}
+
+
 @dataclass(frozen=True, slots=True)
 class Deviations:
     """The values of a response that make no sense, and are kept as received.
@@ -209,7 +216,7 @@ class Reader:
         envelope = _object(envelope)
         if envelope is None:
             raise ValueError("Input should be an object")
-        if envelope.get("success", True) is False:
+        if not is_success(envelope):
             raise ValueError("success: Input should be True")
         if "data" not in envelope:
             raise ValueError("data: Field required")
@@ -234,7 +241,10 @@ class Reader:
             if items is None:
                 raise ValueError(f"{place}: Input should be a list")
             return [self._read_model(model, each, f"{place}.{index}", name) for index, each in enumerate(items)]
-        return _adapter(type_).validate_json(to_json(value))
+        try:
+            return _adapter(type_).validate_json(to_json(value))
+        except ValidationError as invalid:
+            raise ValueError(f"{place}.{why_invalid(invalid)}") from None
 
     def read_rows(self, model: Any, value: Any) -> list[Any]:
         """The rows of a list; null is an empty list.
@@ -259,7 +269,7 @@ class Reader:
         Raises:
             ValueError: There is none, or it does not tell whether this is the last page.
         """
-        found = _object(envelope.get("pagination") or (_object(envelope.get("meta")) or {}).get("pagination"))
+        found = _object(envelope.get("pagination")) or _object((_object(envelope.get("meta")) or {}).get("pagination"))
         if found is None:
             raise ValueError("pagination: Field required")
         read: Paging = self._read_model(Paging, found, "pagination", "pagination")
@@ -330,7 +340,15 @@ class Reader:
         with suppress(ValueError):
             if model is not None:
                 return self.read_fields(model, value, name=name)
-            if _row_model_of(field.annotation):
-                return self.read(field.annotation, [value] if isinstance(value, dict) else value, name=name)
+        items = _array([value] if isinstance(value, dict) else value)
+        if (row_model := _row_model_of(field.annotation)) is not None and items is not None:
+            return [self._read_item(row_model, each, name) for each in items]
         self._kept.append(name)
         return plain(value)
+
+    def _read_item(self, model: type[Model], value: Any, name: str) -> Any:
+        try:
+            return self._read_model(model, value, name, name)
+        except ValueError:
+            self._kept.append(name)
+            return plain(value)

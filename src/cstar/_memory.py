@@ -45,6 +45,7 @@ class Memory:
         self.holes = point.holes
         self.is_behind_hole = self.is_returning = False
         self.lost = 0
+        self._empty_requests = {request for hole in point.holes for request in hole.requests}
         self._seen: dict[Id, int] = {}  # the number of each row's stretch
         for hole in point.holes:
             self._seen |= dict.fromkeys(hole.before, hole.stretch - 1) | dict.fromkeys(hole.behind, hole.stretch)
@@ -58,6 +59,13 @@ class Memory:
     def rows_read(self) -> int:
         """How many rows were read, those of an earlier walk included."""
         return len(self._seen) + self._read_earlier
+
+    def rebase(self, row_id: Id, index: int) -> None:
+        """Take note of how far a known row has moved since the checkpoint: the others have likely moved as far."""
+        before = self.progress.before
+        shift = next((index - position for each, position, _ in before.rows if each == row_id), 0)
+        rows = tuple([(each, max(before.origin, place + shift), stretch) for each, place, stretch in before.rows])
+        self.progress = replace(self.progress, before=replace(before, rows=rows))
 
     def first_known(self, rows: Sequence[HasId]) -> int | None:
         """The place of the first row that was read before; in a hole, of one that stands before the hole."""
@@ -127,6 +135,7 @@ class Memory:
             before = tuple([each for each, _, _ in self.progress.checkpoint().rows[-ROWS_BESIDE_A_HOLE:]])
             self.holes = (*self.holes, Hole(self._stretch, end, total, 0, before, (), ()))
         self.is_behind_hole = True
+        self._empty_requests.add(request)
         self._set_hole(-1, replace(self.holes[-1], requests=(*self.holes[-1].requests, request)))
         if len(self.holes[-1].requests) < MAX_EMPTY_PAGES:
             return True
@@ -160,6 +169,13 @@ class Memory:
         self.is_returning = False
         self.lost += 0 if is_read else self.holes[0].missing
         self.holes = self.holes[1:]
+
+    def note_still_empty(self, request: PageRequest) -> bool:
+        """Take note of a page that is empty while the walk is in a hole: is it empty for the first time?"""
+        is_first = request not in self._empty_requests
+        self._empty_requests.add(request)
+        self._set_hole(0, replace(self.holes[0], missing=max(1, self.holes[0].missing)))
+        return is_first
 
     def has_another_empty_page(self) -> bool:
         """Be done with an empty page of the first hole: is there another?"""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cstar._checkpoint import LAST_ROWS, Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from cstar._decode import PageData
     from cstar._memory import HasId, T
@@ -117,4 +117,5 @@ class Resumption:
 
 def _created(rows: Sequence[HasId]) -> datetime | None:
     """When the first of some rows was created, if rows of this kind say."""
-    return getattr(rows[0], "created_at", None) if rows else None
+    created = getattr(rows[0], "created_at", None) if rows else None
+    return created if isinstance(created, datetime) else None

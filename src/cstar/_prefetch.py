@@ -98,7 +98,8 @@ class Prefetcher(Generic[T]):
 
     def close(self) -> None:
         """Discard everything, and join the threads."""
-        self._discard()
+        self._pending.clear()
+        self._cancelled.set()  # and no more: the interpreter may be shutting down
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for thread in list(self._threads):
             if thread is not threading.current_thread():  # which can be one of ours when garbage is collected there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -184,7 +185,7 @@ def _value(call: Call[T], response: ReceivedResponse) -> T:
         except ValueError:
             value, deviations = call.parse.leniently(response.content)
     except ValueError as invalid:
-        if call.deleted_value is not None and _is_bare_receipt(response):
+        if call.deleted_value is not None and _is_bare_receipt(call, response):
             return call.deleted_value()
         raise _validation_error(call, response, format_validation_error(invalid, response)) from None
     except MemoryError:
@@ -199,12 +200,11 @@ def _warn(call: Call[Any], response: ReceivedResponse, deviations: Deviations) -
     is_one = len(deviations.fields) == 1
     rows = f" in {deviations.rows} of {deviations.row_count} rows" if deviations.rows else ""
     logger.warning(
-        "%s: %s %s not as documented%s; %s kept as received%s",
+        "%s: %s %s not as documented%s; kept as received%s",
         call,
         ", ".join(deviations.fields),
         "is" if is_one else "are",
         rows,
-        "its value is" if is_one and not rows else "their values are",
         _suffix(request_id=response.request_id, attempts=response.attempts),
     )
 
@@ -214,14 +214,20 @@ def is_already_deleted(call: Call[Any], response: ReceivedResponse) -> bool:
     return call.deleted_value is not None and response.status_code == 404 and response.after_lost_response
 
 
-def _is_bare_receipt(response: ReceivedResponse) -> bool:
+def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
     """Whether a response to a delete reports success without naming what was deleted."""
     if is_blank(response.content):
         return True
     body = response.body
     if not isinstance(body, dict):
         return body is None
-    return not body.get("error") and body.get("success") is not False
+    from cstar._lenient import is_success
+
+    data = body.get("data")
+    receipt = data if isinstance(data, dict) else body
+    named = receipt.get("id")
+    is_another = isinstance(named, str) and call.subject is not None and named != call.subject.id
+    return not is_another and receipt.get("deleted") is not False and not body.get("error") and is_success(body)
 
 
 def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:
@@ -245,8 +251,9 @@ def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> 
         is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
         body = response.body if is_large else _parse_json(response.content)
     except ValueError as broken:
-        # What only begins like JSON holds people's data, a page of HTML does not.
-        if response.content.lstrip()[:1] in {b"{", b"["}:
+        # What looks like JSON holds people's data, a page of HTML does not.
+        start = response.content.removeprefix(BOM_UTF8).lstrip()[:400]
+        if not start.startswith(b"<") and (b"{" in start or b"[" in start):
             return f"the body is not JSON: {broken}"
         source = f" ({_perhaps(response)})" if response.proxy else ""
         text = f"the body is not JSON but begins with {_excerpt(str(response.body))!r}{source}"
@@ -315,7 +322,11 @@ def error_fields(body: JsonValue) -> dict[str, str]:
     if not isinstance(body, dict):
         return {}
     error = body.get("error")
-    source = error if isinstance(error, dict) else {"message": error or body.get("message") or body.get("detail")}
+    # In the older shapes, the other fields stand beside the message.
+    beside = {name: body.get(name) for name in ("code", "param", "field")}
+    source = (
+        error if isinstance(error, dict) else {**beside, "message": error or body.get("message") or body.get("detail")}
+    )
     fields = {name: value for name, value in source.items() if isinstance(value, str) and value}
     if "field" in fields:
         fields.setdefault("param", fields["field"])
@@ -385,7 +396,8 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
         now: The time of the response, where it has no `Date`; by default this machine's.
     """
     header = response.headers.get("Retry-After")
-    asked = None if header is None else _seconds(header)
+    # Of several headers, the greatest number counts.
+    asked = max(filter(None, map(_seconds, header.split(","))), default=_seconds(header)) if header else None
     if asked is None and header is not None and (moment := http_date(header)) is not None:
         asked = max(
             0.0, (moment - (server_time(response.headers) or now or datetime.now(timezone.utc))).total_seconds()
@@ -399,7 +411,9 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
 
 def _retry_after_in(body: JsonValue) -> float | None:
     error = body.get("error") if isinstance(body, dict) else None
-    return _seconds(str(error.get("retryAfter", error.get("retry_after")))) if isinstance(error, dict) else None
+    if not isinstance(error, dict):
+        return None
+    return _seconds(str(error.get("retryAfter"))) or _seconds(str(error.get("retry_after")))
 
 
 def _seconds(text: str) -> float | None:

@@ -35,8 +35,8 @@ LONGEST_SLEEP = 1_000_000.0
 Outcome: TypeAlias = ReceivedResponse | APIConnectionError
 
 
-# The code of a 409 about a resource that is there already.
-_EXISTS = re.compile("exist|duplicate|taken", re.IGNORECASE)
+# The code of a 409 about a resource that is there already, or its message in the older shape without a code.
+_EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
 
 
 def is_retryable(outcome: Outcome, state: CallState) -> bool:
@@ -48,7 +48,8 @@ def is_retryable(outcome: Outcome, state: CallState) -> bool:
         return not state.is_permanent
     if outcome.status_code == 409:
         # The server may still be at work on an earlier attempt.
-        return outcome.after_lost_response and not _EXISTS.search(error_fields(outcome.body).get("code", ""))
+        fields = error_fields(outcome.body)
+        return outcome.after_lost_response and not _EXISTS.search(fields.get("code") or fields.get("message", ""))
     return outcome.status_code in {408, 429} or (outcome.status_code >= 500 and outcome.status_code not in {501, 505})
 
 

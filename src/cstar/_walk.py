@@ -63,7 +63,6 @@ class Walk(Generic[T]):
         self._resumption = Resumption(point) if point.rows else None  # until a slice is used
         self._search: Iterator[int] | None = None  # where to look, while slices do not overlap
         self._ending = Ending()
-        self._asked_again: PageRequest | None = None  # an empty page, while returning to another one
         is_quiet = not gapless and not (self._resumption and (ahead or point.holes))
         self._mode = _Mode.BY_NUMBER if is_quiet else _Mode.OVERLAPPING
         self.plan_changed: bool = False
@@ -101,6 +100,8 @@ class Walk(Generic[T]):
         begin = known or 0 if self._mode is not _Mode.UNVERIFIED else 0
         crossing = self.memory.crossing(rows) if self._mode is _Mode.OVERLAPPING else None
         is_pushed = grown > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
+        if self._resumption and known is not None:
+            self.memory.rebase(rows[known].id, index + known)
         self.memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
         point = Checkpoint(self._origin, self._largest, data.total)
         new_rows = self.memory.read(rows[begin:crossing], index + begin, start + size - 1, point)
@@ -117,16 +118,16 @@ class Walk(Generic[T]):
             self.next = self._return()
         else:
             self.next = self._following(request, frontier + self._movement.drift)
-            if not self._movement.drift and self.next.page * self.next.size <= end:
+            if self._mode is _Mode.OVERLAPPING and not self._movement.drift and self.next.page * self.next.size <= end:
                 self._distrust()  # tiny pages cannot be made to overlap at every index
                 self.next, self.plan_changed = self._page_of(end), True
         return new_rows
 
     def _size(self, request: PageRequest, data: PageData[T]) -> int:
         """The rows per page by which the server counted."""
-        size = data.page_size or request.size
+        size = data.page_size if data.page_size and data.page_size > 0 else request.size
         # Fewer than requested are the most that the server gives, unless it gives the same whatever is requested.
-        if size < request.size and (self._total is None or self._resumption or size > self._page_size):
+        if size < request.size and (self._total is None or self._resumption or size >= self._page_size):
             self._largest = min(self._largest, size)
         return min(request.size, self._largest)
 
@@ -168,10 +169,9 @@ class Walk(Generic[T]):
 
     def _pass_over(self, request: PageRequest, end: int, total: int) -> list[T]:
         """Go on behind an empty page, and return to it at the end."""
-        if self.memory.is_returning and self._search is not None and request != self._asked_again:
-            self.next = self._asked_again = request  # it is another page that is empty for the first time
-        elif self.memory.is_returning:
-            self.next = self._return(is_read=False)
+        if self.memory.is_returning:
+            is_first = self.memory.note_still_empty(request)  # another page may be empty for the first time
+            self.next = request if is_first else self._return(is_read=False)
         elif self.memory.note_empty_page(request, self._end, self._total or 0) and end < total:
             if self._movement.is_ahead and self._mode is _Mode.BY_NUMBER:  # it takes all pages to see what has moved
                 self._mode, self.plan_changed = _Mode.OVERLAPPING, True

@@ -289,7 +289,7 @@ def _parse_event(body: bytes, signature: object) -> WebhookEvent | str:
             found["id"] = _header_token(signature, "x-event-id") or f"sha256:{hashlib.sha256(body).hexdigest()}"
         if not isinstance(found.get("type"), str):
             missing.append("type")
-            found["type"] = _header_token(signature, "x-event-type")
+            found["type"] = ""
         event, odd = _read_leniently(found)
     except (ValueError, RecursionError):  # nested too deeply
         return reason
@@ -345,7 +345,7 @@ def construct_event(
 
     No JSON object is refused. An odd value is converted where its meaning is clear, or kept as received, and one
     warning on the logger `cstar` names the fields. An event without an `id` gets that of the `X-Event-ID` header, or
-    else `sha256:` and the digest of the payload. An event without a `type` gets that of `X-Event-Type`, or else `""`.
+    else `sha256:` and the digest of the payload. An event without a `type` has `""`.
     These two headers are not signed. They are read only if `signature` is the headers.
 
     Args:

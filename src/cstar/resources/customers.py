@@ -98,7 +98,7 @@ def _check_email(email: str) -> str:
 
 def _matches(customer: models.Customer, email: str) -> bool:
     """Whether a customer has an email address, in any case."""
-    return str(customer.email).casefold() == email.casefold()
+    return str(customer.email or "").casefold() == email.casefold()
 
 
 def _list_call(
