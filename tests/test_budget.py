@@ -75,12 +75,27 @@ def test_a_reset_is_at_most_one_window_or_a_day_ahead(window: str | None, reset:
     assert limit.reset_at == NOW + timedelta(seconds=believed)
 
 
-def test_a_reset_in_milliseconds_is_one_window_ahead() -> None:
-    values = headers(0)
+def test_a_reset_in_milliseconds_is_read() -> None:
+    values = headers(0, reset=40)
     values["X-RateLimit-Reset"] += "000"
     limit = rate_limit(values)
     assert limit is not None
-    assert limit.reset_at == NOW + timedelta(hours=1)
+    assert limit.reset_at == NOW + timedelta(seconds=40)
+
+
+def test_a_reset_in_seconds_from_now_is_read() -> None:
+    values = headers(0)
+    values["X-RateLimit-Reset"] = "40"
+    limit = rate_limit(values)
+    assert limit is not None
+    assert limit.reset_at == NOW + timedelta(seconds=40)
+
+
+@pytest.mark.parametrize("window", ["1h", "60, 60", ""])
+def test_a_window_that_makes_no_sense_does_not_hide_the_rest(window: str) -> None:
+    limit = rate_limit(headers(0, reset=40, window=window))
+    assert limit is not None
+    assert (limit.window, limit.reset_at) == (None, NOW + timedelta(seconds=40))
 
 
 def test_a_response_without_a_date_is_of_now() -> None:

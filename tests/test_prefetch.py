@@ -698,3 +698,14 @@ def test_an_interrupt_as_a_thread_starts_gives_its_reservation_back_once(
                 list(rows)
         rows.close()
         assert not any(client._transport.budget._reserved.values())
+
+
+def test_a_row_whose_time_makes_no_sense_does_not_end_a_walk(say: Speaker) -> None:
+    def answer(number: int) -> httpx.Response:
+        rows = [dict(row) for row in ROWS[(number - 1) * 10 : number * 10]]
+        if number == 3:
+            rows[0]["createdAt"] = "unknown"
+        return httpx.Response(200, json=page_of(rows, number, size=10, total=100, has_more=number < 10))
+
+    rows = say.collect(listed(prefetch=4), http_client=Server(say.kind, answer=answer).client())
+    assert [row.id for row in rows] == IDS

@@ -203,6 +203,16 @@ def test_a_loop_that_removes_every_row_and_is_stopped_goes_on_with_the_others() 
     assert len(server.requests) - before <= 17
 
 
+def test_rows_that_come_in_front_before_each_of_many_legs_make_none_come_twice() -> None:
+    server, point, rows = Server.of(3000), None, list[str]()
+    for stop in (250, 250, 250, None):
+        given, point = read_some(Walk(1, page_size=100, resume=point), server, stop)
+        rows += given
+        for _ in range(400):
+            server.insert_in_front()
+    assert rows == [f"row{number}" for number in range(3000)]
+
+
 @pytest.mark.parametrize("came", [1, 250, 3000])
 def test_rows_that_came_in_front_between_the_legs_cost_one_request(came: int) -> None:
     server = Server.of(2000)
@@ -339,3 +349,9 @@ def test_a_token_stays_small_however_long_the_walk(count: int, step: int) -> Non
     assert len(rows) <= LAST_ROWS + 12
     far = [count - row[1] for row in rows[:-LAST_ROWS]]
     assert all(each <= 4.5 * max(LAST_ROWS, near) + 2 * step for each, near in itertools.pairwise(far))
+
+
+def test_a_hole_soon_after_another_one_is_read_as_well() -> None:
+    """Only one row stood between the two when the walk was stopped."""
+    legs, stayed, _ = resumed_walks(340, gapless=True, ahead=8, holes=0.1)
+    assert stayed <= {row for leg in legs for row in leg}

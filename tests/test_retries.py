@@ -469,6 +469,22 @@ def test_a_nonsensical_header_does_not_hide_what_the_body_asks(wire: respx.Route
     assert 12 <= waits_asked_for(wire, say, response) <= 13.2
 
 
+@pytest.mark.parametrize("header", ["3, 5", "5,3", "5, soon"])
+def test_of_several_retry_after_headers_the_greatest_number_counts(
+    wire: respx.Router, say: Speaker, header: str
+) -> None:
+    assert 5 <= waits_asked_for(wire, say, httpx.Response(503, headers={"Retry-After": header})) <= 5.5
+
+
+def test_a_conflict_whose_message_says_that_it_exists_is_not_retried(wire: respx.Router, say: Speaker) -> None:
+    """In the older shape, there is no code."""
+    taken = httpx.Response(409, json={"success": False, "error": "A customer with this email already exists"})
+    route = wire.post(CUSTOMERS).mock(side_effect=[httpx.ReadTimeout(""), taken])
+    with pytest.raises(ConflictError):
+        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"))
+    assert route.call_count == 2
+
+
 def test_no_wait_is_longer_than_a_computer_can_sleep(wire: respx.Router, say: Speaker) -> None:
     wire.get(GET).respond(429, headers={"Retry-After": "1e20"})
     with pytest.raises(RateLimitError):

@@ -432,6 +432,29 @@ def test_a_page_size_that_makes_no_sense_costs_no_row(size: int) -> None:
     assert len(read(Walk(1, page_size=100), Odd.of(350))) == 350
 
 
+def test_a_server_that_ignores_the_page_size_is_read_page_by_page() -> None:
+    class Fixed(Server):
+        def answer(self, ask: PageRequest) -> PageData[Row]:
+            return super().answer(PageRequest(ask.page, 100))
+
+    server = Fixed.of(1000)
+    assert len(read(Walk(1, page_size=20), server)) == 1000
+    assert len(server.requests) == 10
+
+
+def test_a_total_that_the_rows_exceed_does_not_end_a_walk() -> None:
+    class Page(Server):
+        def answer(self, ask: PageRequest) -> PageData[Row]:
+            data = super().answer(ask)
+            if len(self.requests) == 2:
+                for _ in range(100):
+                    self.insert_in_front()
+            return PageData(data.rows, len(data.rows), data.page, data.page_size, has_more=data.has_more)
+
+    given = read(Walk(1, page_size=100), Page.of(1000))
+    assert {f"row{number}" for number in range(1000)} <= set(given)
+
+
 @pytest.mark.parametrize("gapless", [False, True])
 def test_rows_that_a_second_empty_page_hides_are_read_or_warned_of(
     gapless: bool, caplog: pytest.LogCaptureFixture

@@ -289,8 +289,8 @@ class Cstar(_Client[Transport], Resource):
         max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, or after a 409 that
             follows a lost response. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
-            call raises at once, and the error's `retry_after` says how long it would be. With 0, retries are instant.
-            By default 60.
+            call raises at once, and the error's `retry_after` says how long it would be. With 0, its own waits are
+            instant. By default 60.
         api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
@@ -572,8 +572,8 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, or after a 409 that
             follows a lost response. By default 3.
         max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
-            call raises at once, and the error's `retry_after` says how long it would be. With 0, retries are instant.
-            By default 60.
+            call raises at once, and the error's `retry_after` says how long it would be. With 0, its own waits are
+            instant. By default 60.
         api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
         default_headers: Further headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.

@@ -131,8 +131,9 @@ class Memory:
             Whether to go on behind it.
         """
         if not self.is_behind_hole:
+            last = self.progress.checkpoint().rows[-ROWS_BESIDE_A_HOLE:]
+            before = tuple([each for each, _, stretch in last if stretch == self._stretch])
             self._stretch += 1
-            before = tuple([each for each, _, _ in self.progress.checkpoint().rows[-ROWS_BESIDE_A_HOLE:]])
             self.holes = (*self.holes, Hole(self._stretch, end, total, 0, before, (), ()))
         self.is_behind_hole = True
         self._empty_requests.add(request)
