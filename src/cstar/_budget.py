@@ -113,7 +113,7 @@ class Budget:
     def seconds_until_reset(self, longest: float) -> float:
         """The seconds to wait before the next request: 0 if some are left, or if the wait is longer than `longest`.
 
-        In the latter case, the response to the request will be the better explanation.
+        If the wait is longer, the request is sent, because its response explains the limit better.
         """
         reading = self._reading()
         if reading is None or reading.limit.remaining > 0:

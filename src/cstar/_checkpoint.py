@@ -1,4 +1,4 @@
-"""Where a walk stands: its request, the rows it has read last, the empty pages it owes; and all of that as text."""
+"""Where a walk stands: the rows read last, and the empty pages to return to; as a value and as text."""
 
 from __future__ import annotations
 

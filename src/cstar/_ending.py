@@ -42,7 +42,7 @@ class Ending:
         return self._stale >= patience
 
     def come_to_empty_pages(self, total: int) -> None:
-        """The walk ends with empty pages."""
+        """Note that the last pages of the list are empty."""
         self._reason, self._total = "pages are empty", total
 
     def begin_hole(self) -> None:

@@ -44,7 +44,7 @@ _MAX_TIME_LENGTH = 64  # the pattern takes quadratic time for a text with many b
 
 
 class _Number(float):
-    """A number that knows its text: 1.10 in metadata is "1.10"."""
+    """A number with its text: 1.10 in metadata is "1.10"."""
 
     __slots__ = ("text",)
 
@@ -88,7 +88,7 @@ def _without_lone_surrogates(value: Any) -> Any:
 
 
 def plain(value: Any) -> JsonValue:
-    """The value without the types of this room."""
+    """The value as plain JSON, without `_Number`."""
     result: JsonValue = from_json(to_json(value))
     return result
 

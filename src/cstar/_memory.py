@@ -41,10 +41,11 @@ class Memory:
     """
 
     def __init__(self, point: Checkpoint) -> None:
-        self.progress = Progress(point, point.total)
-        self.holes = point.holes
-        self.is_behind_hole = self.is_returning = False
-        self.lost = 0
+        self.progress: Progress = Progress(point, point.total)
+        self.holes: tuple[Hole, ...] = point.holes
+        self.is_behind_hole: bool = False
+        self.is_returning: bool = False
+        self.lost: int = 0
         self._empty_requests = {request for hole in point.holes for request in hole.requests}
         self._seen: dict[Id, int] = {}  # the number of each row's stretch
         for hole in point.holes:
@@ -166,7 +167,7 @@ class Memory:
         return self.holes[0]
 
     def leave_hole(self, *, is_read: bool) -> None:
-        """Be done with the first hole."""
+        """Leave the first hole for good."""
         self.is_returning = False
         self.lost += 0 if is_read else self.holes[0].missing
         self.holes = self.holes[1:]
@@ -179,7 +180,7 @@ class Memory:
         return is_first
 
     def has_another_empty_page(self) -> bool:
-        """Be done with an empty page of the first hole: is there another?"""
+        """Leave an empty page of the first hole for good. Is there another?"""
         self._set_hole(0, replace(self.holes[0], requests=self.holes[0].requests[1:]))
         return bool(self.holes[0].requests)
 

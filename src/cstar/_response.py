@@ -388,7 +388,7 @@ def _suffix(*details: str | None, request_id: str | None, attempts: int) -> str:
 def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> float | None:
     """Seconds the server asks to wait: the Retry-After header (RFC 9110, section 10.2.3), or `retryAfter` in the error.
 
-    A value that is no number of seconds and no date is taken for none. A 429 without one asks to wait for the reset, if
+    A value that is neither a number of seconds nor a date is ignored. A 429 without one asks to wait for the reset, if
     its rate limit is used up.
 
     Args:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
 BACKOFF_JITTER = 0.25
-# Of a wait that the server asks for; and its most, in seconds.
-ASKED_JITTER = 0.1
-ASKED_JITTER_MAXIMUM = 5.0
+# The jitter of a delay that the server asks for: a share of the delay, and at most so many seconds.
+RETRY_AFTER_JITTER = 0.1
+RETRY_AFTER_JITTER_MAXIMUM = 5.0
 # Seconds. `time.sleep()` accepts no more on some platforms.
 LONGEST_SLEEP = 1_000_000.0
 
@@ -67,7 +67,7 @@ def backoff(attempt_number: int) -> float:
 
 def with_jitter(seconds: float) -> float:
     """A wait that the server asked for, and up to a tenth more, so that clients do not return in step."""
-    return seconds + random.uniform(0, min(seconds * ASKED_JITTER, ASKED_JITTER_MAXIMUM))  # noqa: S311 - likewise
+    return seconds + random.uniform(0, min(seconds * RETRY_AFTER_JITTER, RETRY_AFTER_JITTER_MAXIMUM))  # noqa: S311 - likewise
 
 
 class Policy(TypedDict):

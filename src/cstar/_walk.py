@@ -58,7 +58,7 @@ class Walk(Generic[T]):
         self._page_size, self._is_gapless = page_size, gapless
         self._origin, self._largest = point.origin, point.largest  # the largest page that the server gives
         self._total, self._end = point.total if point.rows else None, point.end  # of the last slice that was used
-        self.memory = Memory(point)
+        self.memory: Memory = Memory(point)
         self._movement = Movement(is_ahead=ahead)
         self._resumption = Resumption(point) if point.rows else None  # until a slice is used
         self._search: Iterator[int] | None = None  # where to look, while slices do not overlap
@@ -192,7 +192,7 @@ class Walk(Generic[T]):
                 self._ending.warn_if_short(self._origin, memory, are_indexes_true=self._mode is not _Mode.UNVERIFIED)
                 return None
             hole = memory.enter_hole()
-            if self._mode is _Mode.BY_NUMBER and not hole.before:  # nor would it be seen if rows came in front
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no row above could show what came in front
                 self._mode = _Mode.OVERLAPPING
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
             self._ending.begin_hole()
