@@ -464,7 +464,7 @@ class RawResponse(Generic[T]):
             The model, or the page.
 
         Raises:
-            APIResponseValidationError: The body is not what the API documents.
+            APIResponseValidationError: The body cannot be read.
 
         Example:
             ```python
