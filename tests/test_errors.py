@@ -802,3 +802,18 @@ def test_a_404_that_is_not_the_apis_names_the_url_and_base_url(wire: respx.Route
 def test_a_404_of_the_api_does_not_question_the_base_url(wire: respx.Router, say: Speaker) -> None:
     wire.get(GET).respond(404, json=error("resource_missing", "No such customer."))
     assert "base_url" not in str(fail(say))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False, "error": {"code": "parameter_missing", "message": "m", "field": "email"}},
+        {"success": False, "error": {"code": "parameter_missing", "message": "m", "param": "email", "field": "x"}},
+        {"success": False, "error": "m", "field": "email", "code": "parameter_missing"},
+    ],
+)
+def test_the_parameter_at_fault_is_read_from_param_or_field(wire: respx.Router, say: Speaker, body: Any) -> None:
+    wire.get(GET).respond(400, json=body)
+    caught = fail(say)
+    assert isinstance(caught, APIStatusError)
+    assert (caught.param, caught.code, caught.message) == ("email", "parameter_missing", "m")

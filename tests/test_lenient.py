@@ -22,7 +22,7 @@ from cstar import (
     DeletedCustomer,
     Identity,
 )
-from cstar._decode import list_of, object_of
+from cstar._decode import json_or_none, list_of, object_of
 from support import CUSTOMER, CUSTOMERS, TEAM, Speaker, customer, error, ok, page_of
 
 if TYPE_CHECKING:
@@ -574,3 +574,21 @@ def test_the_paging_is_found_in_meta_beside_nonsense(wire: respx.Router) -> None
     meta = {"pagination": {"total": 1, "page": 1, "pageSize": 100, "totalPages": 1}}
     wire.get(CUSTOMERS).respond(json=ok([customer(1)], pagination="x", meta=meta))
     assert SYNC(lambda client: client.customers.list(TEAM)).total == 1
+
+
+def test_a_list_as_cast_to_must_be_a_list(wire: respx.Router) -> None:
+    wire.get(CUSTOMERS).respond(json=ok({"id": "cus_1"}))
+    with pytest.raises(APIResponseValidationError, match="data: Input should be a list"):
+        SYNC(lambda client: client.request("GET", CUSTOMERS, cast_to=list[Customer]))
+
+
+@pytest.mark.parametrize(("size", "has_more"), [(5, True), (9, False)])
+def test_the_last_page_of_a_lenient_list_is_told_by_its_size(size: int, has_more: bool) -> None:
+    content = json.dumps({"success": 1, **page_of([customer(1)], has_more=True)}).encode()
+    envelope = json.loads(content)
+    envelope["pagination"] = {"total": 9, "page": 1, "pageSize": size}
+    assert ROWS.leniently(json.dumps(envelope).encode())[0].has_more is has_more
+
+
+def test_a_parser_of_any_json_pickles() -> None:
+    assert pickle.loads(pickle.dumps(json_or_none)) is json_or_none

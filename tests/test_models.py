@@ -111,3 +111,19 @@ def test_models_and_the_rate_limit_pickle() -> None:
     limit = RateLimit(limit=1, remaining=0, reset_at=datetime.now(timezone.utc))
     for value in (Customer.model_validate({**CUSTOMER, "new": 1}), limit):
         assert pickle.loads(pickle.dumps(value)) == value
+
+
+@pytest.mark.parametrize("name", ["name", "tags", "nickname"])
+def test_a_model_is_a_snapshot_that_says_what_to_call_instead(name: str) -> None:
+    jane = Customer.model_validate(CUSTOMER)
+    for change in (lambda: setattr(jane, name, "x"), lambda: delattr(jane, name)):
+        with pytest.raises(
+            AttributeError, match=rf"^{name} cannot be changed here: a Customer is a snapshot.*update\("
+        ):
+            change()
+    assert jane == Customer.model_validate(CUSTOMER)
+
+
+def test_a_model_can_be_copied_with_a_change() -> None:
+    jane = Customer.model_validate(CUSTOMER)
+    assert jane.model_copy(update={"name": "Mary"}).name == "Mary"

@@ -8,7 +8,7 @@ import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import anyio.lowlevel
@@ -752,7 +752,9 @@ def test_a_paginated_list_can_be_resumed(wire: respx.Router, say: Speaker) -> No
     assert [row.id for row in rows] == list(range(1, 7))
 
 
-@pytest.mark.parametrize("cast_to", [WithoutId, Mapped, dict, list[Ticket], int, Any, None, "Ticket", Ticket | int])
+@pytest.mark.parametrize(
+    "cast_to", [WithoutId, Annotated[WithoutId, ""], dict, Mapped, list[Ticket], int, Any, None, "Ticket", Ticket | int]
+)
 def test_rows_that_can_have_no_id_are_refused_at_once(say: Speaker, cast_to: Any) -> None:
     with pytest.raises(InvalidParameterError, match="cast_to must be the type of one row, with an attribute id"):
         say.collect(lambda client: client.paginate("/tickets", cast_to=cast_to))
@@ -772,3 +774,18 @@ def test_a_row_without_an_id_is_not_taken_for_the_one_before(wire: respx.Router,
     wire.get("/tickets").mock(side_effect=serve([{"key": 1}, {"key": 2}], current))
     with pytest.raises(APIResponseValidationError, match=r"data\.0\.id"):
         say.collect(lambda client: client.paginate("/tickets", cast_to=Loose))
+
+
+def test_an_awaited_page_has_a_first_row_and_a_list(wire: respx.Router, say: Speaker) -> None:
+    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+
+    def read(client: Any) -> tuple[Any, int]:
+        page = client.customers.list(TEAM, page=2, page_size=3)
+        return page.first(), len(page.to_list())
+
+    async def read_async(client: Any) -> tuple[Any, int]:
+        page = await client.customers.list(TEAM, page=2, page_size=3)
+        return await page.first(), len(await page.to_list())
+
+    first, count = say(read if say.kind == "sync" else read_async)
+    assert (first.id, count) == (IDS[3], 4)

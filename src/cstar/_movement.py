@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from cstar._checkpoint import LAST_ROWS, Checkpoint
@@ -92,8 +93,6 @@ class Resumption:
             return place
         # What moved the landmark is likely to have moved the last row as far.
         expected = self._point.end + index + place - self._landmarks[rows[place].id]
-        if expected <= index + len(rows):
-            return place
         self._has_jumped, self._detour = True, [index + place + 1, expected]
         return None
 
@@ -104,15 +103,11 @@ class Resumption:
         guesses = [end + grown] + ([end + spread] if abs(spread) > largest // 2 else [])
         for index in reversed(self._landmarks.values()):
             guesses += [index + 1, index + 1 + grown]
-        for guess in dict.fromkeys(guesses):
+        guesses = [guess for guess in dict.fromkeys(guesses) if guess > self._point.origin and guess != end]
+        for guess in chain(guesses, repeat(self._point.origin)):
             while self._detour:
                 yield self._detour.pop()
-            if guess > self._point.origin and guess != end:
-                yield guess
-        while self._detour:
-            yield self._detour.pop()
-        while True:
-            yield self._point.origin
+            yield guess
 
 
 def _created(rows: Sequence[HasId]) -> datetime | None:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
-from pydantic_core import ValidationError, from_json
+from pydantic_core import from_json
 
 from cstar._budget import http_date, rate_limit, seconds_until_reset, server_time
 from cstar._decode import is_blank
@@ -261,11 +261,7 @@ def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> 
     if isinstance(body, dict) and body.get("error"):
         fields = error_fields(body)
         return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
-    if not isinstance(invalid, ValidationError):
-        return str(invalid)
-    from cstar.models._base import why_invalid
-
-    return why_invalid(invalid)
+    return str(invalid)
 
 
 def _encoding_hint(response: ReceivedResponse) -> str:
