@@ -113,7 +113,7 @@ def test_what_does_not_exist_is_a_404_that_lists_what_does(control, cstar_sandbo
 
 
 def test_a_failure_beside_the_api_is_logged_and_says_so(control, cstar_sandbox, monkeypatch, caplog):
-    monkeypatch.setattr("cstar.sandbox._journal.Journal.requests", lambda _: 1 / 0)
+    monkeypatch.setattr("cstar.sandbox._request_log.RequestLog.requests", lambda _: 1 / 0)
     answer = control.get("/requests")
     assert (answer.status_code, answer.json()["error"]["message"]) == (
         500,

@@ -134,7 +134,7 @@ def test_a_failure_of_the_sandbox_itself_is_a_500_in_the_envelope_and_rolls_back
         customers = f"{box.url}/teams/{box.team_id}/customers"
         request = {"json": {"name": "Jane", "email": "jane@example.com"}, "headers": {"Idempotency-Key": "k"}}
         with monkeypatch.context() as patch:
-            patch.setattr("cstar.sandbox._store.Store.remember", fail)
+            patch.setattr("cstar.sandbox._store.Store.add_idempotency_record", fail)
             answer = client.post(customers, **request)
         assert answer.status_code == 500
         assert answer.json()["error"]["type"] == "api_error"

@@ -159,11 +159,6 @@ def test_what_fails_in_the_server_after_its_start_is_reported_as_of_any_thread(m
     assert failure.thread.name == "cstar-sandbox"
 
 
-def test_a_negative_number_of_customers_is_refused():
-    with pytest.raises(ValueError, match="customers"):
-        Sandbox(customers=-1)
-
-
 def test_demo_customers_are_put_in_only_once_and_only_up_to_the_number(tmp_path):
     totals = []
     for customers in (3, 5, 0):
@@ -212,7 +207,7 @@ def test_it_logs_requests_under_its_own_name_and_keeps_uvicorn_quiet(caplog, new
     assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "cstar.sandbox"]
     assert line.startswith("400 POST   /api/v1/teams/")
-    assert "?x=%0A" in line
+    assert "?" not in line
     assert "parameter_invalid" in line
     assert box.api_key not in line
 
@@ -293,36 +288,3 @@ def test_resets_come_between_two_requests_never_within_one():
         for _ in range(20):
             box.reset()
         assert {status for each in writing for status in each.result()} == {201}
-
-
-def test_while_another_process_writes_reads_are_answered_and_a_write_waits_its_turn(tmp_path):
-    with (
-        Sandbox(database=tmp_path / "cstar.db") as box,
-        closing(sqlite3.connect(tmp_path / "cstar.db", isolation_level=None)) as other,
-        ThreadPoolExecutor() as threads,
-    ):
-        other.execute("BEGIN IMMEDIATE")
-        write = threads.submit(
-            httpx.post,
-            f"{box.url}/teams/{box.team_id}/customers",
-            json={"name": "Jane", "email": "jane@example.com"},
-            headers={"Authorization": f"Bearer {box.api_key}"},
-        )
-        assert [whoami(box).status_code for _ in range(3)] == [200, 200, 200]
-        assert not write.done()
-        other.execute("COMMIT")
-        assert write.result().status_code == 201
-
-
-def test_a_write_that_never_gets_its_turn_is_told_to_come_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("cstar.sandbox._app._PATIENCE", 0.05)
-    with (
-        Sandbox(database=tmp_path / "cstar.db") as box,
-        closing(sqlite3.connect(tmp_path / "cstar.db", isolation_level=None)) as other,
-    ):
-        other.execute("BEGIN IMMEDIATE")
-        answer = httpx.delete(
-            f"{box.url}/teams/{box.team_id}/customers/cus_1", headers={"Authorization": f"Bearer {box.api_key}"}
-        )
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
-        assert answer.headers["Retry-After"] == "1"

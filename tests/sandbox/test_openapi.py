@@ -13,10 +13,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from cstar.sandbox import Sandbox
-from cstar.sandbox._app import _OPERATIONS
 from cstar.sandbox._errors import ApiError, ErrorCode
 from cstar.sandbox._openapi import document
-from cstar.sandbox._validation import MAX_BODY_SIZE
+from cstar.sandbox._parsing import MAX_BODY_SIZE
 
 # What HTTP itself adds to an answer.
 PLAIN_HEADERS = {"content-length", "content-type", "date"}
@@ -114,12 +113,15 @@ def test_it_is_about_this_sandbox_and_its_team(box, contract):
     assert contract["components"]["parameters"]["TeamId"]["schema"]["enum"] == [box.team_id]
 
 
-def test_it_has_the_paths_and_methods_of_the_api_and_no_others(contract):
-    routed = {
-        path.replace("{team_id}", "{teamId}").replace("{customer_id}", "{customerId}"): {m.lower() for m in methods}
-        for path, methods in _OPERATIONS.items()
+def test_it_has_the_paths_and_methods_of_the_api(contract):
+    assert {path: methods.keys() - {"parameters"} for path, methods in contract["paths"].items()} == {
+        "/auth/whoami": {"get"},
+        "/teams/{teamId}/customers": {"get", "post"},
+        "/teams/{teamId}/customers/{customerId}": {"get", "patch", "delete"},
+        "/teams/{teamId}/bulk": {"post"},
+        "/teams/{teamId}/import": {"post"},
+        "/teams/{teamId}/export": {"post"},
     }
-    assert {path: methods.keys() - {"parameters"} for path, methods in contract["paths"].items()} == routed
 
 
 @pytest.mark.parametrize("code", get_args(ErrorCode))
@@ -127,7 +129,7 @@ def test_every_error_code_is_documented_under_its_status_and_no_other(contract, 
     responses = {
         status: response for each in operations(contract).values() for status, response in each["responses"].items()
     }
-    responses["405"] = {"$ref": "#/components/responses/MethodNotAllowed"}
+    responses["405"] = {"$ref": "#/components/responses/Error405"}
     error = ApiError(code, "Something is wrong.")
     failure = {
         "success": False,
@@ -251,10 +253,10 @@ def test_a_wrong_method_and_a_wrong_path_are_answered_as_documented(contract, ap
     responses = contract["components"]["responses"]
     wrong_method = api.put("/customers")
     assert wrong_method.status_code == 405
-    assert_is(contract, responses["MethodNotAllowed"], wrong_method)
+    assert_is(contract, responses["Error405"], wrong_method)
     wrong_path = api.get("/tickets")
     assert wrong_path.status_code == 404
-    assert_is(contract, responses["NotFound"], wrong_path)
+    assert_is(contract, responses["Error404"], wrong_path)
 
 
 def test_a_used_up_budget_is_answered_as_documented(contract):
@@ -273,34 +275,27 @@ def test_a_failure_of_the_sandbox_itself_is_answered_as_documented(contract, mon
     assert_is_documented(contract, "listCustomers", 500, answer)
 
 
-@pytest.mark.parametrize("name", ["Page", "PageSize"])
+def list_parameters(contract):
+    return {each["name"]: each["schema"] for each in operations(contract)["listCustomers"]["parameters"]}
+
+
+@pytest.mark.parametrize("name", ["page", "pageSize"])
 def test_the_bounds_of_a_whole_number_are_the_documented_ones(contract, api, name):
-    parameter = contract["components"]["parameters"][name]
-    least, most = parameter["schema"]["minimum"], parameter["schema"]["maximum"]
-    statuses = [
-        api.get("/customers", params={parameter["name"]: value}).status_code
-        for value in (least - 1, least, most, most + 1)
-    ]
+    least, most = list_parameters(contract)[name]["minimum"], list_parameters(contract)[name]["maximum"]
+    statuses = [api.get("/customers", params={name: value}).status_code for value in (least - 1, least, most, most + 1)]
     assert statuses == [400, 200, 200, 400]
 
 
 def test_the_documented_defaults_are_those_of_a_plain_list(contract, api):
-    parameters = contract["components"]["parameters"]
     pagination = api.get("/customers").json()["pagination"]
-    assert pagination["page"] == parameters["Page"]["schema"]["default"]
-    assert pagination["pageSize"] == parameters["PageSize"]["schema"]["default"]
-
-
-@pytest.mark.parametrize("name", ["status", "sentiment"])
-def test_every_documented_value_of_a_filter_is_taken(contract, api, name):
-    for value in contract["components"]["schemas"][name.title()]["enum"]:
-        assert api.get("/customers", params={name: value}).status_code == 200
+    assert pagination["page"] == list_parameters(contract)["page"]["default"]
+    assert pagination["pageSize"] == list_parameters(contract)["pageSize"]["default"]
 
 
 def lengths_of(contract, *, beyond):
     """Values as long as the document allows, or longer by one."""
-    schemas = contract["components"]["schemas"]
-    metadata = schemas["Metadata"]
+    schemas = contract["components"]["schemas"]["NewCustomer"]["properties"]
+    metadata = schemas["metadata"]
     keys, key, value = (
         bound + beyond
         for bound in (
@@ -309,7 +304,7 @@ def lengths_of(contract, *, beyond):
             metadata["additionalProperties"]["maxLength"],
         )
     )
-    email = schemas["Email"]["maxLength"] + beyond
+    email = schemas["email"]["maxLength"] + beyond
     return [
         {"metadata": {str(number): "" for number in range(keys)}},
         {"metadata": {"k" * key: ""}},
@@ -364,23 +359,6 @@ def test_the_document_and_the_api_agree_on_a_field(contract, api, customer, sche
     valid = not violations(contract, contract["components"]["schemas"][schema], body)
     # The address may be taken by the time of the second try, but it is an address all the same.
     assert (api.request(method, path, json=body).status_code in {200, 201, 409}) is valid
-
-
-def test_every_documented_example_of_a_request_is_taken(contract):
-    with Sandbox() as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
-        customers = f"{box.url}/teams/{box.team_id}/customers"
-
-        def examples(operation):
-            content = operations(contract)[operation]["requestBody"]["content"]["application/json"]
-            return [example["value"] for example in content["examples"].values()]
-
-        created = [client.post(customers, json=example) for example in examples("createCustomer")]
-        assert [answer.status_code for answer in created] == [201, 201]
-        customer = f"{customers}/{created[0].json()['data']['id']}"
-        assert [client.patch(customer, json=example).status_code for example in examples("updateCustomer")] == [
-            200,
-            200,
-        ]
 
 
 def test_a_created_customer_leads_to_the_operations_on_it(contract, api, customer):

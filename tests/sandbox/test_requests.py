@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import httpx
 import pytest
 
-from cstar.sandbox._journal import Journal, ReceivedRequest, request_json
+from cstar.sandbox._request_log import ReceivedRequest, RequestLog, request_json
 
 
 def test_a_request_is_there_once_it_is_answered(fresh_api, cstar_sandbox):
@@ -87,7 +87,7 @@ def request(number, body=b""):
 
 
 def test_the_newest_1000_are_kept():
-    journal = Journal()
+    journal = RequestLog()
     for number in range(1001):
         journal.add(request(number))
     assert [journal.requests()[each].path for each in (0, -1)] == ["/1", "/1000"]
@@ -95,7 +95,7 @@ def test_the_newest_1000_are_kept():
 
 
 def test_after_a_reset_as_much_is_kept_as_before():
-    journal = Journal()
+    journal = RequestLog()
     body = b"x" * 1024 * 1024
     for _ in range(2):
         for number in range(64):
@@ -105,7 +105,7 @@ def test_after_a_reset_as_much_is_kept_as_before():
 
 
 def test_large_bodies_push_out_older_ones_so_that_memory_stays_bounded():
-    journal = Journal()
+    journal = RequestLog()
     body = b"x" * 1024 * 1024
     for number in range(100):
         journal.add(request(number, body))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 try:
     from cstar.sandbox._faults import Fault, FaultKind, Faults
-    from cstar.sandbox._journal import ReceivedRequest
+    from cstar.sandbox._request_log import ReceivedRequest
     from cstar.sandbox._sandbox import Sandbox
     from cstar.sandbox._webhooks import Delivery, DeliveryAttempt
 except ModuleNotFoundError as _missing:

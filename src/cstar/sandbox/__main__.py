@@ -18,7 +18,7 @@ from cstar.sandbox._faults import read_fault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cstar.sandbox._validation import Json
+    from cstar.sandbox._models import Json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

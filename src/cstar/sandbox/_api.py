@@ -1,7 +1,6 @@
-"""The API itself, without HTTP: a `Call` in, an `Answer` out, one database transaction in between.
+"""The API without HTTP: an `ApiRequest` in, an `ApiResponse` out, one database transaction for each write.
 
-`Api.answer` never waits and is only ever called from one thread, the event loop's. That is the whole of its concurrency
-control: calls happen one after another, so what a write has checked is still true when it commits.
+`Api.respond` never waits and is only called on the server's event loop, so requests are handled one after another.
 """
 
 from __future__ import annotations
@@ -11,36 +10,46 @@ import json
 import logging
 import re
 import secrets
-import uuid
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from cstar.sandbox import _clock, _validation
+from pydantic import BaseModel
+
+from cstar.sandbox import _clock
 from cstar.sandbox._errors import ApiError
+from cstar.sandbox._operations import Call, Operation, Result
+from cstar.sandbox._parsing import (
+    LATEST_VERSION,
+    MAX_BODY_SIZE,
+    api_version,
+    idempotency_key,
+    parse_body,
+    parse_query,
+)
 from cstar.sandbox._rate_limit import RateLimiter, Usage
 from cstar.sandbox._seed import seed
-from cstar.sandbox._store import Customer, Remembered, Store, Ticket, is_busy
-from cstar.sandbox._validation import PUBLIC_ID_PATTERN, UUID_PATTERN, Json, JsonObject
+from cstar.sandbox._store import IdempotencyRecord, Store
 
 if TYPE_CHECKING:
-    from cstar.sandbox._webhooks import EventType
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cstar.sandbox._models import Json, JsonObject
+    from cstar.sandbox._webhooks import Event
 
 BASE_PATH = "/api/v1"
-LATEST_VERSION = "2026-03-01"
 
-RECENT_TICKETS = 10
 _IDEMPOTENCY_WINDOW = 24 * _clock.HOUR
 _KEY = re.compile(r"[sp]k_(?:live|test)_[A-Za-z0-9_-]{32}")
+_JSON = {"Content-Type": "application/json"}
 
 _log = logging.getLogger("cstar.sandbox")
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """A request, as far as the API looks at it.
 
-    `path` is as it was sent, `headers` takes any case, and of a body that was `too_large` nothing was kept.
+    `path` is as it was sent, `headers` ignores case, and a body that was `too_large` is empty.
     """
 
     method: str
@@ -50,268 +59,163 @@ class Call:
     body: bytes
     too_large: bool = False
     team_id: str | None = None
-    customer_id: str | None = None
-
-
-class Event(NamedTuple):
-    """Something that happened to a customer, and the customer after it, or as it last was."""
-
-    type: EventType
-    customer: Customer
+    customer_id: str = ""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response; in `remark` what a log should say about it, and the event that others must be told of."""
+class ApiResponse:
+    """A response, with a note for the log."""
 
     status: int
     body: bytes
-    request_id: str
+    request_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    remark: str = ""
     replayed: bool = False
-    event: Event | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an operation came to, before it is put into the envelope."""
-
-    data: Json
-    status: int = 200
-    pagination: JsonObject | None = None
-    event: Event | None = None
-
-
-@dataclass(frozen=True)
-class Context:
-    """What is known about a call once it is let in."""
-
-    key: str
-    now: int
-    request_id: str
-
-
-Operation = Callable[["Api", Call, Context], Result]
+    log_note: str = ""
 
 
 class Api:
-    """The calls of the API over one store."""
+    """The operations of the API over one store.
+
+    Args:
+        store: The database.
+        publish: Sends webhooks about events, which happened at an instant.
+        limiter: The rate limit.
+    """
 
     def __init__(
-        self,
-        store: Store,
-        *,
-        publish: Callable[[EventType, Customer, int], None] | None = None,
-        limiter: RateLimiter | None = None,
+        self, store: Store, *, publish: Callable[[Sequence[Event], int], None], limiter: RateLimiter | None = None
     ) -> None:
         self._store = store
         self._publish = publish
         self._limiter = limiter or RateLimiter()
 
-    def answer(self, call: Call, operation: Operation) -> Answer:
-        """Let a call in or not, perform its operation, and wrap up whatever came of it."""
-        context, usage = self._receive(call)
+    def respond(self, request: ApiRequest, operation: Operation | ApiError) -> ApiResponse:
+        """Authenticate and validate a request, perform its operation, and put the result into the envelope.
+
+        Args:
+            request: The request.
+            operation: Its operation, or the error if its path or method has none.
+        """
+        context, usage = self._receive(request)
         version = LATEST_VERSION
         try:
-            self._admit(call, context.key, usage)
-            version = _validation.api_version(call.headers.get("CStar-Version"), LATEST_VERSION)
-            answer = self._perform(operation, call, context)
+            self._authorize(context, usage)
+            version = api_version(request.headers.get("CStar-Version"))
+            response = self._perform(operation, context)
         except ApiError as error:
-            answer = _failure(error, context)
-        except Exception as failure:
-            answer = _failure(_unforeseen(failure, call), context)
-        return _with_headers(answer, version, usage)
+            response = _failure(error, context.request_id, context.now)
+        except Exception:
+            _log.exception("%s %s failed in the sandbox itself", request.method, request.path)
+            failure = ApiError("internal_error", "The sandbox failed to handle this request; its log says why.")
+            response = _failure(failure, context.request_id, context.now)
+        return _with_headers(response, version, usage)
 
-    def refuse(self, call: Call, error: ApiError) -> Answer:
-        """Answer a call with an error without looking at what it wants."""
-        context, usage = self._receive(call)
-        return _with_headers(_failure(error, context), LATEST_VERSION, usage)
-
-    def spoil(self, answer: Answer, error: ApiError) -> Answer:
-        """Put an error in the place of an answer, whose work stays done."""
-        failure = _failure(error, Context("", _clock.now(), answer.request_id))
-        return replace(failure, headers={**answer.headers, **failure.headers})
+    def reject(self, request: ApiRequest, error: ApiError) -> ApiResponse:
+        """Respond with an error without looking at what the request asks for."""
+        context, usage = self._receive(request)
+        return _with_headers(_failure(error, context.request_id, context.now), LATEST_VERSION, usage)
 
     def reset(self, customers: int) -> None:
-        """Be as a new sandbox with so many demo customers is, but for the keys and the team."""
-        with self._store.patience(), self._store.transaction(writing=True):
+        """Start over with so many demo customers; keys and team stay."""
+        with self._store.transaction():
             self._store.clear()
         seed(self._store, customers)
         self._limiter.clear()
 
-    def _receive(self, call: Call) -> tuple[Context, Usage]:
-        key, now = _bearer(call), _clock.now()
+    def _receive(self, request: ApiRequest) -> tuple[_Context, Usage]:
+        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+        key, now = credentials.strip() if scheme.lower() == "bearer" else "", _clock.now()
         usage = self._limiter.count(key, now) if self._is_known(key) else self._limiter.untouched(now)
-        return Context(key, now, f"req_{secrets.token_hex(12)}"), usage
+        return _Context(request, key, now, f"req_{secrets.token_hex(12)}"), usage
 
     def _is_known(self, key: str) -> bool:
-        return key in (self._store.identity.api_key, self._store.identity.publishable_key)
+        return key in (self._store.credentials.api_key, self._store.credentials.publishable_key)
 
-    def _admit(self, call: Call, key: str, usage: Usage) -> None:
+    def _authorize(self, context: _Context, usage: Usage) -> None:
+        key, request = context.key, context.request
         if usage.exceeded:
             message = f"This key has sent the {usage.limit} requests that it may; wait {usage.retry_after} seconds."
             raise ApiError("rate_limit_exceeded", message, headers={"Retry-After": str(usage.retry_after)})
         if not key:
             raise _unauthorized("authentication_required", "Send your API key as 'Authorization: Bearer <key>'.")
         if not _KEY.fullmatch(key):
-            raise _unauthorized("invalid_key_format", "This is not of the form of an API key.")
+            raise _unauthorized("invalid_key_format", "This does not have the form of an API key.")
         if not self._is_known(key):
             raise _unauthorized("invalid_api_key", "There is no such API key.")
-        if call.team_id is not None and call.team_id.lower() != self._store.identity.team_id:
+        if request.team_id is not None and request.team_id.lower() != self._store.credentials.team_id:
             raise ApiError("team_access_denied", "This API key does not belong to that team.")
-        if call.too_large:
-            message = f"The request body has more than {_validation.MAX_BODY_SIZE:,} bytes."
-            raise ApiError("request_too_large", message)
+        if request.too_large:
+            raise ApiError("request_too_large", f"The request body has more than {MAX_BODY_SIZE:,} bytes.")
 
-    def _perform(self, operation: Operation, call: Call, context: Context) -> Answer:
-        if operation not in WRITES:
-            with self._store.transaction(writing=False):
-                return _success(operation(self, call, context), context)
-        if context.key != self._store.identity.api_key:
+    def _perform(self, operation: Operation | ApiError, context: _Context) -> ApiResponse:
+        if isinstance(operation, ApiError):
+            raise operation
+        if not operation.writes:
+            return self._run(operation, context)[0]
+        if context.key != self._store.credentials.api_key:
             raise ApiError("publishable_key_write", "A publishable key can only read; use a secret key.")
-        idempotency_key = _validation.idempotency_key(call.headers.get("Idempotency-Key"))
-        with self._store.transaction(writing=True):
-            if idempotency_key is None:
-                answer = _success(operation(self, call, context), context)
+        key = idempotency_key(context.request.headers.get("Idempotency-Key"))
+        with self._store.transaction():
+            if key is None:
+                response, events = self._run(operation, context)
             else:
-                answer = self._perform_once(operation, call, context, idempotency_key)
-        if answer.event is not None and self._publish is not None:
-            self._publish(*answer.event, context.now)
-        return answer
+                response, events = self._run_once(operation, context, key)
+        self._publish(events, context.now)
+        return response
 
-    def _perform_once(self, operation: Operation, call: Call, context: Context, idempotency_key: str) -> Answer:
-        fingerprint = _fingerprint(call)
+    def _run(self, operation: Operation, context: _Context) -> tuple[ApiResponse, Sequence[Event]]:
+        request = context.request
+        query = parse_query(operation.query, request.query)
+        body = operation.body and parse_body(operation.body, request.body, request.headers.get("Content-Type"))
+        result = operation.run(Call(self._store, context.key, context.now, query, body, request.customer_id))
+        return _success(result, operation.status, context), result.events
+
+    def _run_once(
+        self, operation: Operation, context: _Context, idempotency_key: str
+    ) -> tuple[ApiResponse, Sequence[Event]]:
+        """Perform a write, or repeat the response that the same request had within the last 24 hours."""
         since = context.now - _IDEMPOTENCY_WINDOW
-        self._store.forget(before=since)
-        first = self._store.recall(context.key, idempotency_key, since=since)
-        if first is not None and first.fingerprint == fingerprint:
-            headers = {"Idempotent-Replayed": "true"}
-            remark = f"replay of {first.request_id}"
-            return Answer(first.status, first.body, first.request_id, headers, remark, replayed=True)
-        if first is not None:
+        self._store.expire_idempotency_records(before=since)
+        first = self._store.idempotency_record(context.key, idempotency_key, since=since)
+        fingerprint = _fingerprint(context.request)
+        if first is not None and first.fingerprint != fingerprint:
             message = "This 'Idempotency-Key' was used for another request within the last 24 hours."
             raise ApiError("idempotency_key_reused", message, param="Idempotency-Key")
+        if first is not None:
+            headers = {"Content-Type": first.media_type, "Idempotent-Replayed": "true"}
+            note = f"replay of {first.request_id}"
+            return ApiResponse(first.status, first.body, first.request_id, headers, replayed=True, log_note=note), ()
+        events: Sequence[Event] = ()
         try:
-            answer = _success(operation(self, call, context), context)
+            response, events = self._run(operation, context)
         except ApiError as error:
-            # As Stripe does: a 404 or 409 was decided by the data, so it is an outcome like any other, and repeating
-            # the request must repeat it. A 400 never began; remembering it would only burn the key of a caller who
-            # mends the request and sends it again.
+            # As Stripe does: a 404 or 409 depends on the data, so it is an outcome like any other, and repeating the
+            # request repeats it. A 400 never began; recording it would use up the key of a caller who corrects the
+            # request and sends it again.
             if error.status == 400:
                 raise
-            answer = _failure(error, context)
-        memory = Remembered(fingerprint, answer.status, answer.body, answer.request_id)
-        self._store.remember(context.key, idempotency_key, memory, at=context.now)
-        return answer
-
-    def whoami(self, call: Call, context: Context) -> Result:
-        _validation.no_parameters(call.query)
-        return Result(
-            {
-                "teamId": self._store.identity.team_id,
-                "teamName": "Sandbox",
-                "teamSlug": "sandbox",
-                "keyType": "secret" if context.key == self._store.identity.api_key else "publishable",
-                "environment": "test",
-            }
-        )
-
-    def list_customers(self, call: Call, _context: Context) -> Result:
-        query = _validation.list_query(call.query)
-        customers, total = self._store.customers(query)
-        return Result(
-            [_customer_json(customer) for customer in customers],
-            pagination={
-                "total": total,
-                "page": query.page,
-                "pageSize": query.page_size,
-                "hasMore": query.page * query.page_size < total,
-            },
-        )
-
-    def create_customer(self, call: Call, context: Context) -> Result:
-        body = _write_body(call)
-        name, email, fields = _validation.new_customer(body)
-        metadata = _validation.merged_metadata({}, body, null_removes=False)
-        self._refuse_taken_email(email, owner=None)
-        created = self._store.free_instant(context.now)
-        blank = Customer(uuid.uuid4(), created, created, name, email)
-        customer = replace(blank, metadata=metadata, **fields)
-        self._store.add(customer)
-        return Result(_customer_json(customer), status=201, event=Event("customer.created", customer))
-
-    def get_customer(self, call: Call, _context: Context) -> Result:
-        embed_tickets = _validation.wants_tickets(call.query)
-        customer = self._customer(call)
-        data = _customer_json(customer)
-        if embed_tickets:
-            tickets = self._store.recent_tickets(customer, RECENT_TICKETS)
-            data["recentTickets"] = [_ticket_json(ticket) for ticket in tickets]
-        return Result(data)
-
-    def update_customer(self, call: Call, context: Context) -> Result:
-        body = _write_body(call)
-        fields = _validation.customer_fields(body)
-        customer = self._customer(call)
-        metadata = _validation.merged_metadata(customer.metadata, body, null_removes=True)
-        if "email" in fields:
-            self._refuse_taken_email(fields["email"], owner=customer)
-        changed = replace(customer, metadata=metadata, **fields)
-        if changed == customer:
-            return Result(_customer_json(customer))
-        changed = replace(changed, updated=context.now)
-        self._store.replace(changed)
-        return Result(_customer_json(changed), event=Event("customer.updated", changed))
-
-    def delete_customer(self, call: Call, _context: Context) -> Result:
-        _validation.no_parameters(call.query)
-        customer = self._customer(call)
-        self._store.remove(customer)
-        deleted: JsonObject = {"deleted": True, "id": customer.public_id}
-        return Result(deleted, event=Event("customer.deleted", customer))
-
-    def unknown_path(self, call: Call, _context: Context) -> Result:
-        raise ApiError("resource_missing", f"There is nothing at {call.path}.")
-
-    def _customer(self, call: Call) -> Customer:
-        found = _customer_uuid(call.customer_id or "")
-        customer = self._store.customer(found) if found else None
-        if customer is None:
-            raise ApiError("resource_missing", f"There is no customer '{call.customer_id}'.")
-        return customer
-
-    def _refuse_taken_email(self, email: str, *, owner: Customer | None) -> None:
-        holder = self._store.customer_with_email(email)
-        if holder is not None and (owner is None or holder.id != owner.id):
-            message = f"Another customer of this team has the email address '{holder.email}'."
-            raise ApiError("resource_already_exists", message, param="email")
+            response = _failure(error, context.request_id, context.now)
+        media_type = response.headers["Content-Type"]
+        record = IdempotencyRecord(fingerprint, response.status, media_type, response.body, response.request_id)
+        self._store.add_idempotency_record(context.key, idempotency_key, record, at=context.now)
+        return response, events
 
 
-def method_not_allowed(allowed: str) -> Operation:
-    """The operation behind a method that a path does not have."""
+@dataclass(frozen=True)
+class _Context:
+    """A request that is being handled, the key it was sent with, and when it arrived."""
 
-    def refuse(_api: Api, call: Call, _context: Context) -> Result:
-        message = f"{call.method} is not possible at {call.path}, only {allowed}."
-        raise ApiError("method_not_allowed", message, headers={"Allow": allowed})
-
-    return refuse
-
-
-WRITES: Sequence[Operation] = (Api.create_customer, Api.update_customer, Api.delete_customer)
+    request: ApiRequest
+    key: str
+    now: int
+    request_id: str
 
 
-def _unforeseen(failure: Exception, call: Call) -> ApiError:
-    if is_busy(failure):
-        message = "Another process keeps the sandbox's database to itself; try again."
-        return ApiError("service_unavailable", message, headers={"Retry-After": "1"})
-    _log.error("%s %s failed in the sandbox itself", call.method, call.path, exc_info=failure)
-    return ApiError("internal_error", "The sandbox failed to handle this request; its log says why.")
-
-
-def _bearer(call: Call) -> str:
-    scheme, _, credentials = call.headers.get("Authorization", "").partition(" ")
-    return credentials.strip() if scheme.lower() == "bearer" else ""
+def replace_with_error(response: ApiResponse, error: ApiError) -> ApiResponse:
+    """Put an error in the place of a response, whose work stays done."""
+    failure = _failure(error, response.request_id, _clock.now())
+    return replace(failure, headers={**response.headers, **failure.headers})
 
 
 def _unauthorized(
@@ -320,58 +224,22 @@ def _unauthorized(
     return ApiError(code, message, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _write_body(call: Call) -> JsonObject:
-    _validation.no_parameters(call.query)
-    return _validation.json_object(call.body, call.headers.get("Content-Type"))
+def _fingerprint(request: ApiRequest) -> str:
+    target = json.dumps([request.method, request.path, request.query]).encode()
+    return hashlib.sha256(target + b"\n" + request.body).hexdigest()
 
 
-def _fingerprint(call: Call) -> str:
-    target = json.dumps([call.method, call.path, call.query]).encode()
-    return hashlib.sha256(target + b"\n" + call.body).hexdigest()
-
-
-def _customer_uuid(text: str) -> uuid.UUID | None:
-    """The UUID behind a customer's address: `cus_` and its 32 digits, or the UUID itself."""
-    if re.fullmatch(PUBLIC_ID_PATTERN, text):
-        return uuid.UUID(text.removeprefix("cus_"))
-    return uuid.UUID(text) if re.fullmatch(UUID_PATTERN, text) else None
-
-
-def _customer_json(customer: Customer) -> JsonObject:
-    return {
-        "id": customer.public_id,
-        "object": "customer",
-        "name": customer.name,
-        "email": customer.email,
-        "sentiment": customer.sentiment,
-        "status": customer.status,
-        "tags": list[Json](customer.tags),
-        "notes": customer.notes,
-        "customFields": customer.custom_fields,
-        "ticketCount": customer.ticket_count,
-        "metadata": dict[str, Json](customer.metadata),
-        "createdAt": _clock.iso(customer.created),
-        "updatedAt": _clock.iso(customer.updated),
-    }
-
-
-def _ticket_json(ticket: Ticket) -> JsonObject:
-    return {
-        "id": ticket.id,
-        "title": ticket.title,
-        "status": ticket.status,
-        "createdAt": _clock.iso(ticket.created),
-    }
-
-
-def _success(result: Result, context: Context) -> Answer:
-    envelope: JsonObject = {"success": True, "data": result.data}
+def _success(result: Result, status: int, context: _Context) -> ApiResponse:
+    if result.csv is not None:
+        headers = {"Content-Type": "text/csv; charset=utf-8"}
+        return ApiResponse(status, result.csv.encode(), context.request_id, headers)
+    envelope: JsonObject = {"success": True, "data": _json(result.data)}
     if result.pagination is not None:
-        envelope["pagination"] = result.pagination
-    return Answer(result.status, _encode(envelope, context), context.request_id, event=result.event)
+        envelope["pagination"] = _json(result.pagination)
+    return ApiResponse(status, _encode(envelope, context.request_id, context.now), context.request_id, _JSON)
 
 
-def _failure(error: ApiError, context: Context) -> Answer:
+def _failure(error: ApiError, request_id: str, now: int) -> ApiResponse:
     envelope: JsonObject = {
         "success": False,
         "error": {
@@ -380,23 +248,25 @@ def _failure(error: ApiError, context: Context) -> Answer:
             "message": error.message,
             "param": error.param,
             "doc_url": error.doc_url,
-            "request_id": context.request_id,
+            "request_id": request_id,
         },
     }
-    return Answer(error.status, _encode(envelope, context), context.request_id, error.headers, error.code)
+    body = _encode(envelope, request_id, now)
+    return ApiResponse(error.status, body, request_id, {**_JSON, **error.headers}, log_note=error.code)
 
 
-def _with_headers(answer: Answer, version: str, usage: Usage) -> Answer:
-    headers = {
-        "Content-Type": "application/json",
-        "X-Request-Id": answer.request_id,
-        "CStar-Version": version,
-        **usage.headers(),
-        **answer.headers,
-    }
-    return replace(answer, headers=headers)
+def _with_headers(response: ApiResponse, version: str, usage: Usage) -> ApiResponse:
+    headers = {"X-Request-Id": response.request_id, "CStar-Version": version, **usage.headers(), **response.headers}
+    return replace(response, headers=headers)
 
 
-def _encode(envelope: JsonObject, context: Context) -> bytes:
-    meta: JsonObject = {"requestId": context.request_id, "timestamp": _clock.iso(context.now)}
+def _json(data: BaseModel | Sequence[BaseModel]) -> Json:
+    if isinstance(data, BaseModel):
+        document: JsonObject = data.model_dump(mode="json", by_alias=True)
+        return document
+    return [_json(each) for each in data]
+
+
+def _encode(envelope: JsonObject, request_id: str, now: int) -> bytes:
+    meta: JsonObject = {"requestId": request_id, "timestamp": _clock.iso(now)}
     return json.dumps({**envelope, "meta": meta}, ensure_ascii=False, separators=(",", ":")).encode()

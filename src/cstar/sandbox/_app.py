@@ -1,54 +1,41 @@
-"""HTTP around the API: which path and method is which operation, what is spoilt on request, and what is told of it."""
+"""HTTP around the API: routes, faults, the request log, and who may ask."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cstar.sandbox._api import BASE_PATH, WRITES, Answer, Api, Call, Operation, method_not_allowed
+from cstar.sandbox import _clock
+from cstar.sandbox._api import BASE_PATH, ApiRequest, ApiResponse, replace_with_error
 from cstar.sandbox._control import control_routes
-from cstar.sandbox._errors import injected
-from cstar.sandbox._journal import ReceivedRequest, headers_without_key
+from cstar.sandbox._errors import ApiError, injected
 from cstar.sandbox._openapi import document
+from cstar.sandbox._operations import OPERATIONS
 from cstar.sandbox._page import page_routes
-from cstar.sandbox._server import Connections
-from cstar.sandbox._validation import MAX_BODY_SIZE
+from cstar.sandbox._parsing import MAX_BODY_SIZE
+from cstar.sandbox._request_log import ReceivedRequest, headers_without_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Collection, Mapping
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from cstar.sandbox._faults import Fault, Faults, Strike
-    from cstar.sandbox._journal import Journal
-    from cstar.sandbox._store import Store
-    from cstar.sandbox._webhooks import Webhooks
+    from cstar.sandbox._faults import Fault
+    from cstar.sandbox._operations import Operation
+    from cstar.sandbox._services import Services
 
-_OPERATIONS: dict[str, dict[str, Operation]] = {
-    "/auth/whoami": {"GET": Api.whoami},
-    "/teams/{team_id}/customers": {"GET": Api.list_customers, "POST": Api.create_customer},
-    "/teams/{team_id}/customers/{customer_id}": {
-        "GET": Api.get_customer,
-        "PATCH": Api.update_customer,
-        "DELETE": Api.delete_customer,
-    },
-}
-
-# How long a write waits for another process at the same database, in seconds.
-_PATIENCE = 10.0
-
-_JSON = {"Content-Type": "application/json"}
-_HTML = {"Content-Type": "text/html"}
 _GARBAGE = b'\x89{"succ\x00ss": tru\xff, <<<'
 _ERROR_PAGE = b"""\
 <html>
@@ -60,112 +47,129 @@ _ERROR_PAGE = b"""\
 _log = logging.getLogger("cstar.sandbox")
 
 
-@dataclass(frozen=True)
-class Services:
-    """What a running sandbox is made of."""
-
-    store: Store
-    api: Api
-    faults: Faults
-    journal: Journal
-    webhooks: Webhooks
-    reset: Callable[[], None]
-    connections: Connections = field(default_factory=Connections)
-
-
 class _Endpoint:
-    """One path of the API as an ASGI application: reads the request, has it answered, sends what faults leave of it."""
+    """A path of the API as an ASGI application: reads a request, and sends the response that faults leave of it."""
 
-    def __init__(self, services: Services, operations: dict[str, Operation]) -> None:
+    def __init__(self, services: Services, operations: Mapping[str, Operation]) -> None:
         self._services = services
         self._operations = operations
-        self._otherwise = method_not_allowed(", ".join(operations)) if operations else Api.unknown_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, resets = Request(scope, receive), self._services.journal.resets
+        request, transport = Request(scope, receive), scope["transport"]
+        request_log = self._services.request_log
+        resets = request_log.resets
         try:
             body, too_large = await _read(request)
         except ClientDisconnect:
-            return  # half a request: nothing was done, and nobody is left to tell
-        arrived, started = datetime.now(timezone.utc), time.perf_counter()
-        call = _call(request, body, too_large=too_large)
-        operation = self._operations.get(call.method, self._otherwise)
-        strike = self._services.faults.strike(call.method, call.path)
+            return  # half a request: nothing was done, and nobody waits for a response
+        arrived, started = datetime.now(timezone.utc), _clock.real_time()
+        api_request = _api_request(request, body, too_large=too_large)
+        decision = self._services.faults.decide(api_request.method, api_request.path)
         try:
-            await self._hold(operation, strike)
+            await asyncio.sleep(decision.delay)
         except asyncio.CancelledError:
-            self._services.connections.abort(scope["client"])  # or the server would say 500 for its being stopped
+            transport.abort()  # or uvicorn would respond with 500 because the sandbox stops
             raise
-        if self._services.journal.resets != resets:
-            await self._drop(scope, receive)  # it belongs to a test that is over
+        if request_log.resets != resets:
+            await _drop(transport, receive)  # it belongs to a test that is over
             return
-        answer = self._answer(call, operation, strike.fault)
+        response = self._respond(api_request, decision.fault)
         received = ReceivedRequest(
-            method=call.method,
-            path=call.path,
+            method=api_request.method,
+            path=api_request.path,
             query=request.url.query,
             headers=headers_without_key(request.headers),
             body=body,
-            status=answer.status if answer else None,
-            request_id=(answer.request_id or None) if answer else None,
-            replayed=answer.replayed if answer else False,
-            fault=strike.fault.kind if strike.fault else "latency" if strike.delay else None,
+            status=response.status if response else None,
+            request_id=(response.request_id or None) if response else None,
+            replayed=response.replayed if response else False,
+            fault=decision.fault.kind if decision.fault else "latency" if decision.delay else None,
             at=arrived,
-            duration=time.perf_counter() - started,
+            duration=_clock.real_time() - started,
         )
-        # Before the answer goes out: who has it can count on finding its request in the journal.
-        self._services.journal.add(received)
-        _log_line(received, answer.remark if answer else "connection dropped")
-        if answer is None:
-            await self._drop(scope, receive)
-        elif strike.fault is not None and strike.fault.kind == "cut":
-            await self._send_half(answer, scope, receive, send)
-        else:
-            await Response(answer.body, answer.status, dict(answer.headers))(scope, receive, send)
+        # Before the response is sent: who has it can rely on its request being in the log.
+        request_log.add(received)
+        _log_request(received, response.log_note if response else "connection dropped")
+        if response is None:
+            await _drop(transport, receive)
+            return
+        whole = Response(response.body, response.status, dict(response.headers))
+        if decision.fault is None or decision.fault.kind != "cut":
+            await whole(scope, receive, send)
+            return
+        half = response.body[: len(response.body) // 2]
+        await send({"type": "http.response.start", "status": response.status, "headers": whole.raw_headers})
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        transport.close()
+        await receive()
 
-    async def _hold(self, operation: Operation, strike: Strike) -> None:
-        """Let a request wait for its latency, and a write for another process that is writing to the same file."""
-        if strike.delay:
-            await asyncio.sleep(strike.delay)
-        if operation in WRITES:
-            give_up = time.monotonic() + _PATIENCE
-            # Here, and not in SQLite, whose waiting would hold up every other request too.
-            while not self._services.store.can_write() and time.monotonic() < give_up:  # noqa: ASYNC110 - not our event
-                await asyncio.sleep(0.005)
-
-    def _answer(self, call: Call, operation: Operation, fault: Fault | None) -> Answer | None:
-        """The answer to a call as a fault leaves it; None if there is to be none."""
+    def _respond(self, request: ApiRequest, fault: Fault | None) -> ApiResponse | None:
+        """The response to a request, as a fault leaves it; None if there is to be none."""
         api = self._services.api
-        answer = api.answer(call, operation) if fault is None or fault.acts else None
+        response = api.respond(request, self._operation(request)) if fault is None or fault.acts else None
         if fault is None or fault.kind == "cut":
-            return answer
+            return response
         if fault.kind == "drop":
             return None
         if fault.kind == "garbage":
-            return replace(answer or Answer(200, b"", "", _JSON), body=_GARBAGE)
+            json = ApiResponse(200, b"", headers={"Content-Type": "application/json"})
+            return replace(response or json, body=_GARBAGE)
         retry_after = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         if fault.kind == "html":
-            return Answer(fault.status or 502, _ERROR_PAGE, "", {**_HTML, **retry_after})
+            headers = {"Content-Type": "text/html", **retry_after}
+            return ApiResponse(fault.status or 502, _ERROR_PAGE, headers=headers)
         status = fault.status or 500
         if status < 400:
-            return Answer(status, b"", "", retry_after)
+            return ApiResponse(status, b"", headers=retry_after)
         error = injected(status, retry_after)
-        return api.spoil(answer, error) if answer else api.refuse(call, error)
+        return replace_with_error(response, error) if response else api.reject(request, error)
 
-    async def _drop(self, scope: Scope, receive: Receive) -> None:
-        self._services.connections.abort(scope["client"])
-        await receive()  # until the server has noticed, or it would answer in our place
-
-    async def _send_half(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Response(answer.body, answer.status, dict(answer.headers)).raw_headers
-        half = answer.body[: len(answer.body) // 2]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": half, "more_body": True})
-        self._services.connections.close(scope["client"])
-        await receive()
+    def _operation(self, request: ApiRequest) -> Operation | ApiError:
+        if not self._operations:
+            return ApiError("resource_missing", f"There is nothing at {request.path}.")
+        allowed = ", ".join(self._operations)
+        message = f"{request.method} is not possible at {request.path}, only {allowed}."
+        error = ApiError("method_not_allowed", message, headers={"Allow": allowed})
+        return self._operations.get(request.method, error)
 
 
-def build_app(services: Services) -> Starlette:
+class _HostCheck:
+    """Middleware that rejects other hosts than the sandbox's own.
+
+    A web page can have its own name resolve to this machine. For the browser, the sandbox is then of the same origin as
+    the page, which may read everything; but the `Host` header still says the name.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self._app = app
+        self._allowed = {name.lower() for name in allowed}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = Request(scope).headers.get("Host", "")
+            if not self._is_allowed(host):
+                message = (
+                    f"The sandbox does not serve the host {host[:100]!r}. It serves localhost, 127.0.0.1 and [::1], "
+                    "and further names that it was started with: --allow-host NAME, or Sandbox(allow_hosts=[…])."
+                )
+                await JSONResponse({"error": {"message": message}}, 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_allowed(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        if name in self._allowed or name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+
+def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
     """The sandbox as an ASGI application."""
 
     @contextlib.asynccontextmanager
@@ -174,18 +178,22 @@ def build_app(services: Services) -> Starlette:
             yield
 
     async def contract(request: Request) -> Response:
-        # Under the name that the caller knows this server by, which in a container is not the one it listens on.
+        # Under the name by which the caller knows this server; in a container, it does not listen on that.
         url = str(request.base_url).rstrip("/") + BASE_PATH
-        return JSONResponse(document(services.store.identity.team_id, url=url))
+        return JSONResponse(document(services.store.credentials.team_id, url=url))
 
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
     app = Starlette(
         lifespan=lifespan,
+        middleware=[Middleware(_HostCheck, allowed=allow_hosts)],
         exception_handlers={Exception: _failed},
         routes=[
-            # Classes, so that Starlette leaves the methods to them: a wrong one must be answered in the envelope too.
-            *(Route(BASE_PATH + path, _Endpoint(services, operations)) for path, operations in _OPERATIONS.items()),
+            # Objects, so that Starlette leaves the methods to them: for a wrong one the response has an envelope, too.
+            *(Route(BASE_PATH + path, _Endpoint(services, operations)) for path, operations in by_path.items()),
             Route("/openapi.json", contract),
-            *control_routes(services.faults, services.journal, services.webhooks, services.reset),
+            *control_routes(services),
             *page_routes(services, BASE_PATH),
         ],
     )
@@ -195,29 +203,29 @@ def build_app(services: Services) -> Starlette:
 
 
 def _failed(request: Request, failure: Exception) -> Response:
-    """What is beside the API has failed: the control endpoint, the page, the contract."""
+    """The response where the control endpoint, the page or the contract fails."""
     _log.error("%s %s failed in the sandbox itself", request.method, request.url.path, exc_info=failure)
     return JSONResponse({"error": {"message": "The sandbox failed to do this; its log says why."}}, 500)
 
 
-def _call(request: Request, body: bytes, *, too_large: bool) -> Call:
+def _api_request(request: Request, body: bytes, *, too_large: bool) -> ApiRequest:
     target: bytes = request.scope["raw_path"]
-    return Call(
+    return ApiRequest(
         method=request.method,
         path=target.decode("ascii", "backslashreplace"),
         query=request.query_params.multi_items(),
         headers=request.headers,
         body=body,
         too_large=too_large,
-        team_id=request.path_params.get("team_id"),
-        customer_id=request.path_params.get("customer_id"),
+        team_id=request.path_params.get("teamId"),
+        customer_id=request.path_params.get("customerId", ""),
     )
 
 
 async def _read(request: Request) -> tuple[bytes, bool]:
     """A request's body, or that it was too large.
 
-    A body that is too large is read to its end, but not kept: a client still sending would not look for an answer.
+    A body that is too large is read to its end, but not kept: a client still sending would not read a response.
     """
     chunks, size = list[bytes](), 0
     async for chunk in request.stream():
@@ -229,14 +237,21 @@ async def _read(request: Request) -> tuple[bytes, bool]:
     return b"".join(chunks), size > MAX_BODY_SIZE
 
 
-def _log_line(request: ReceivedRequest, remark: str) -> None:
+async def _drop(transport: asyncio.Transport, receive: Receive) -> None:
+    transport.abort()
+    await receive()  # until uvicorn has noticed, or it would respond itself
+
+
+def _log_request(request: ReceivedRequest, note: str) -> None:
+    # The query holds what is searched for, so only DEBUG shows it.
+    query = f"?{request.query}" if request.query and _log.isEnabledFor(logging.DEBUG) else ""
     _log.info(
         "%s %-6s %s%s %.1f ms%s%s",
         request.status or "---",
         request.method,
         request.path,
-        f"?{request.query}" if request.query else "",
+        query,
         request.duration * 1000,
-        f", {remark}" if remark else "",
+        f", {note}" if note else "",
         f" (fault: {request.fault})" if request.fault else "",
     )

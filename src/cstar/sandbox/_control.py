@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cstar.sandbox._faults import fault_json, read_fault
-from cstar.sandbox._journal import request_json
+from cstar.sandbox._request_log import request_json
 from cstar.sandbox._webhooks import delivery_json
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from cstar.sandbox._faults import Faults
-    from cstar.sandbox._journal import Journal
-    from cstar.sandbox._validation import Json
-    from cstar.sandbox._webhooks import Webhooks
+    from cstar.sandbox._models import Json
+    from cstar.sandbox._services import Services
 
 CONTROL_PATH = "/_sandbox"
 
@@ -33,8 +31,9 @@ Endpoint: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: Callable[[], None]) -> list[Route]:
+def control_routes(services: Services) -> list[Route]:
     """The control endpoint."""
+    faults = services.faults
 
     async def list_faults(_request: Request) -> Response:
         return _listed(fault_json(fault) for fault in faults)
@@ -55,13 +54,13 @@ def control_routes(faults: Faults, journal: Journal, webhooks: Webhooks, reset: 
         return Response(status_code=204)
 
     async def list_requests(_request: Request) -> Response:
-        return _listed(request_json(received) for received in journal.requests())
+        return _listed(request_json(received) for received in services.request_log.requests())
 
     async def list_deliveries(_request: Request) -> Response:
-        return _listed(delivery_json(delivery) for delivery in webhooks.deliveries)
+        return _listed(delivery_json(delivery) for delivery in services.webhooks.deliveries)
 
     async def start_over(_request: Request) -> Response:
-        reset()
+        services.reset()
         return Response(status_code=204)
 
     async def unknown(request: Request) -> Response:

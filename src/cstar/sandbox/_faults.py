@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from cstar.sandbox._api import BASE_PATH
-from cstar.sandbox._validation import is_whole
+BASE_PATH = "/api/v1"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cstar.sandbox._validation import Json, JsonObject
+    from cstar.sandbox._models import Json, JsonObject
 
 FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flaky"]
 """The ways to misbehave; `Faults.add` says what each one does."""
@@ -185,7 +184,7 @@ class Faults:
         with self._lock:
             return iter([armed.fault for armed in self._armed])
 
-    def strike(self, method: str, path: str) -> Strike:
+    def decide(self, method: str, path: str) -> Strike:
         """Decide what happens to a request that has just arrived. The sandbox calls this; it uses faults up.
 
         Args:
@@ -290,6 +289,11 @@ def _is_retry_after(value: object) -> bool:
 
 def _is_path(value: object) -> bool:
     return isinstance(value, str) and value.startswith(("/", "*")) and value.isascii()
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an int, which a bool is only in name."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 # What a client should survive by sending the same request again.

@@ -1,560 +1,336 @@
-"""The API's contract as an OpenAPI 3.1 document.
+"""The contract of the API as an OpenAPI 3.1 document, made from the table of operations and the models.
 
-It is meant to be exact: what it allows is accepted, what it forbids is refused, and every answer is one that it
-describes. `.ci/schemathesis` holds the running sandbox against it.
+It is exact: what it allows is accepted, what it forbids is rejected, and every response is as it says.
+`.ci/schemathesis` compares the running sandbox with it.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, get_args
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
-from cstar.sandbox._api import LATEST_VERSION, RECENT_TICKETS
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from cstar.sandbox import _models
 from cstar.sandbox._errors import ApiError, ErrorCode
-from cstar.sandbox._validation import (
-    DEFAULT_PAGE_SIZE,
-    EMAIL_PATTERN,
+from cstar.sandbox._operations import OPERATIONS
+from cstar.sandbox._parsing import (
     IDEMPOTENCY_KEY_PATTERN,
+    LATEST_VERSION,
     MAX_BODY_SIZE,
-    MAX_EMAIL_LENGTH,
     MAX_IDEMPOTENCY_KEY_LENGTH,
-    MAX_METADATA_KEY_LENGTH,
-    MAX_METADATA_KEYS,
-    MAX_METADATA_VALUE_LENGTH,
     MAX_NESTING,
-    MAX_PAGE,
-    MAX_PAGE_SIZE,
-    PUBLIC_ID_PATTERN,
-    SENTIMENTS,
-    STATUSES,
-    UUID_PATTERN,
-    VISIBLE_CHARACTER_PATTERN,
-    Json,
+    adapter,
 )
 from cstar.sandbox._webhooks import ANSWER_TIME, EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from cstar.sandbox._validation import JsonObject
+    from cstar.sandbox._operations import Operation
 
-_REFUSALS = {
-    400: ("BadRequest", "The request is malformed; `error.param` names the field, parameter or header at fault."),
-    401: ("Unauthorized", "The API key is missing or unknown."),
-    403: ("Forbidden", "The API key may not do this: it belongs to another team, or it can only read."),
-    404: ("NotFound", "There is no such customer, or nothing at all at this path."),
-    405: ("MethodNotAllowed", "The path does not have this method; `Allow` lists those that it has."),
-    409: ("Conflict", "Another customer has this email address, or another request had this `Idempotency-Key`."),
-    413: ("TooLarge", f"The request body has more than {MAX_BODY_SIZE} bytes."),
-    429: ("TooManyRequests", "The API key has used up its budget; `Retry-After` says when it is back."),
-    500: ("InternalError", "The server failed."),
-    503: ("Unavailable", "The server is busy with something else; `Retry-After` says when to come back."),
+Document: TypeAlias = dict[str, Any]
+
+_ERRORS = {
+    400: "The request is invalid; `error.param` names the field, parameter or header.",
+    401: "The API key is missing or unknown.",
+    403: "The API key belongs to another team, or it can only read.",
+    404: "There is no such customer, or nothing at all at this path.",
+    405: "The path does not have this method; `Allow` lists those that it has.",
+    409: "Another customer has this email address, or another request had this `Idempotency-Key`.",
+    413: f"The request body has more than {MAX_BODY_SIZE} bytes.",
+    429: "The API key has used up its rate limit; `Retry-After` says when it is reset.",
+    500: "The server failed.",
+    503: "The server is not available; `Retry-After` says when to try again.",
 }
-_ALWAYS_POSSIBLE = (400, 401, 413, 429, 500, 503)
+_ERROR_HEADERS = {
+    401: ["WWW-Authenticate"],
+    404: ["Idempotent-Replayed"],
+    405: ["Allow"],
+    409: ["Idempotent-Replayed"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+}
 
-_DESCRIPTION = """\
-The customers of a team on cStar: list, create, read, update and delete them, and hear of changes by webhook.
+_RATE_LIMIT = ("Limit", "Remaining", "Reset", "Window")
 
-Requests are read strictly. A query parameter or a body field that is not described here, or that is given twice, is
-refused with 400, because it is nearly always a mistake.
+_DESCRIPTION = f"""\
+The customers of a team on cStar, and webhooks about their changes.
 
-A method that a path does not have is answered with 405, and a path that is not described here with 404, both in the
-error envelope (`MethodNotAllowed` and `NotFound` among the responses below).
+Requests are validated strictly. A query parameter or a body field that is not described here, or that is given twice,
+is rejected with 400, because it is nearly always a mistake. JSON is nested at most {MAX_NESTING} levels deep.
+
+A method that a path does not have is answered with 405, and a path that is not described here with 404, both with the
+body of the responses `Error405` and `Error404` below.
 """
 
 
-def document(team_id: str, *, url: str) -> JsonObject:
+class Meta(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    requestId: Annotated[str, Field(pattern="^req_[0-9a-f]{24}$")]  # noqa: N815 - as it is sent
+    timestamp: _models.Time
+
+
+class Error(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    code: ErrorCode
+    message: Annotated[str, Field(min_length=1)]
+    param: Annotated[str | None, Field(description="The field, query parameter or header at fault.")]
+    doc_url: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    request_id: Annotated[str, Field(pattern="^req_[0-9a-f]{24}$")]
+
+
+class Failure(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    success: Literal[False]
+    error: Error
+    meta: Meta
+
+
+class EventCustomer(_models.Customer):
+    """A customer, with names in snake_case."""
+
+
+class EventData(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    customer: EventCustomer
+
+
+class Event(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[str, Field(pattern="^evt_[0-9a-f]{24}$")]
+    type: EventType
+    created_at: _models.Time
+    team_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    data: EventData
+
+
+class _Generator(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's signature
+        return False
+
+
+def document(team_id: str, *, url: str) -> Document:
     """The contract of the API that serves one team at a base URL."""
+    requests = [shape for operation in OPERATIONS for shape in (operation.query, operation.body) if shape]
+    responses = [Failure, _models.Pagination, *(operation.response for operation in OPERATIONS)]
+    schemas, definitions = _schemas({"validation": requests, "serialization": responses})
+    events, event_definitions = _schemas({"serialization": [Event]}, by_alias=False)
+    components: Document = {**event_definitions, **definitions}
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        path = paths.setdefault(operation.path, {"parameters": _path_parameters(operation.path)})
+        path[operation.method.lower()] = _operation(operation, schemas, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": "cStar customers API", "version": LATEST_VERSION, "description": _DESCRIPTION},
         "servers": [{"url": url}],
         "security": [{"apiKey": []}],
-        "tags": [
-            {"name": "Customers", "description": "The people that a team supports."},
-            {"name": "Authentication", "description": "What an API key stands for."},
-            {"name": "Webhooks", "description": "What the API sends when something changes."},
-        ],
-        "paths": {
-            "/auth/whoami": {"parameters": _parameters("Version"), "get": _whoami()},
-            "/teams/{teamId}/customers": {
-                "parameters": _parameters("TeamId", "Version"),
-                "get": _list_customers(),
-                "post": _create_customer(),
-            },
-            "/teams/{teamId}/customers/{customerId}": {
-                "parameters": _parameters("TeamId", "CustomerId", "Version"),
-                "get": _get_customer(),
-                "patch": _update_customer(),
-                "delete": _delete_customer(),
-            },
-        },
-        "webhooks": {event: {"post": _webhook(event)} for event in get_args(EventType)},
+        "paths": paths,
+        "webhooks": {name: {"post": _webhook(name, events[Event])} for name in get_args(EventType)},
         "components": {
-            "securitySchemes": {"apiKey": _api_key()},
-            "parameters": _shared_parameters(team_id),
-            "headers": _shared_headers(),
-            "responses": {name: _refusal(status) for status, (name, _) in _REFUSALS.items()},
-            "schemas": _schemas(),
-        },
-    }
-
-
-def _whoami() -> JsonObject:
-    return {
-        "operationId": "whoami",
-        "summary": "Tell what the API key stands for",
-        "tags": ["Authentication"],
-        "responses": {
-            "200": _success("Who the key belongs to, and what kind it is.", _schema("Identity")),
-            **_refusals(),
-        },
-    }
-
-
-def _list_customers() -> JsonObject:
-    return {
-        "operationId": "listCustomers",
-        "summary": "List customers, newest first",
-        "tags": ["Customers"],
-        "parameters": _parameters("Page", "PageSize", "Status", "Sentiment", "Search", "Tag"),
-        "responses": {
-            "200": _success(
-                "One page of the customers that match every given filter.",
-                {"type": "array", "items": _schema("Customer"), "maxItems": MAX_PAGE_SIZE},
-                pagination=_schema("Pagination"),
-            ),
-            **_refusals(403),
-        },
-    }
-
-
-def _create_customer() -> JsonObject:
-    return {
-        "operationId": "createCustomer",
-        "summary": "Create a customer",
-        "tags": ["Customers"],
-        "parameters": _parameters("IdempotencyKey"),
-        "requestBody": _body(
-            "NewCustomer",
-            minimal={"name": "Ada Lovelace", "email": "ada@example.com"},
-            complete={
-                "name": "Grace Hopper",
-                "email": "grace@example.com",
-                "sentiment": "happy",
-                "status": "active",
-                "tags": ["vip", "beta"],
-                "notes": "Prefers email over phone.",
-                "customFields": {"plan": "pro", "seats": 12},
-                "metadata": {"crmId": "CRM-000042"},
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A secret key (`sk_test_…`) reads and writes; a publishable key only reads.",
+                }
             },
-        ),
-        "responses": {
-            "201": {**_written("The customer, as created.", _schema("Customer")), "links": _links()},
-            **_refusals(403, 409),
+            "parameters": _parameters(team_id),
+            "headers": _headers(),
+            "responses": {f"Error{status}": _error(status, schemas[Failure]) for status in _ERRORS},
+            "schemas": components,
         },
     }
 
 
-def _get_customer() -> JsonObject:
-    return {
-        "operationId": "getCustomer",
-        "summary": "Read a customer and its newest tickets",
-        "tags": ["Customers"],
-        "parameters": _parameters("Expand"),
+def _schemas(shapes: Mapping[str, list[Any]], *, by_alias: bool = True) -> tuple[dict[Any, Any], Document]:
+    """The JSON Schema of each type, by mode, and the definitions that these refer to."""
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(shape, mode, adapter(shape)) for mode in shapes for shape in shapes[mode]],  # type: ignore[misc]
+        by_alias=by_alias,
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Generator,
+    )
+    return {shape: schema for (shape, _), schema in schemas.items()}, definitions["$defs"]
+
+
+def _operation(operation: Operation, schemas: Mapping[Any, Any], components: Document) -> Document:
+    summary, _, description = (inspect.getdoc(operation.run) or "").partition("\n\n")
+    query = components[schemas[operation.query]["$ref"].rpartition("/")[2]]
+    parameters = [
+        {"name": name, "in": "query", "schema": schema} for name, schema in query.get("properties", {}).items()
+    ]
+    if operation.writes:
+        parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
+    statuses = {400, 401, 413, 429, 500, 503}
+    statuses |= {403} if "{teamId}" in operation.path else set()
+    statuses |= {404} if "{customerId}" in operation.path else set()
+    statuses |= {409} if operation.writes else set()
+    described: Document = {
+        "operationId": operation.id,
+        "summary": summary.rstrip("."),
+        "description": description,
+        "parameters": parameters,
         "responses": {
-            "200": {**_success("The customer.", _schema("CustomerDetails")), "links": _links()},
-            **_refusals(403, 404),
+            str(operation.status): _success(operation, schemas),
+            **{str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(statuses)},
         },
+    }
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": _json(schemas[operation.body])}
+    return described
+
+
+def _success(operation: Operation, schemas: Mapping[Any, Any]) -> Document:
+    members: Document = {"success": {"const": True}, "data": schemas[operation.response]}
+    if operation.id == "listCustomers":
+        members["pagination"] = schemas[_models.Pagination]
+    members["meta"] = {"$ref": "#/components/schemas/Meta"}
+    envelope: Document = {
+        "type": "object",
+        "properties": members,
+        "required": list(members),
+        "additionalProperties": False,
+    }
+    content = _json(envelope)
+    if operation.id == "export":
+        content["text/csv"] = {"schema": {"type": "string"}}
+    response: Document = {
+        "description": "Success.",
+        "headers": _header_references(["Idempotent-Replayed"] if operation.writes else []),
+        "content": content,
+    }
+    if operation.response is _models.Customer or operation.id == "getCustomer":
+        parameters: Document = {"teamId": "$request.path.teamId", "customerId": "$response.body#/data/id"}
+        response["links"] = {
+            name: {"operationId": name, "parameters": parameters}
+            for name in ("getCustomer", "updateCustomer", "deleteCustomer")
+        }
+    return response
+
+
+def _error(status: int, failure: Document) -> Document:
+    errors = [error for error in (ApiError(code, "") for code in get_args(ErrorCode)) if error.status == status]
+    narrowed: Document = {
+        "type": {"enum": sorted({error.type for error in errors})},
+        "code": {"enum": [error.code for error in errors]},
+    }
+    return {
+        "description": _ERRORS[status],
+        "headers": _header_references(_ERROR_HEADERS.get(status, [])),
+        "content": _json({**failure, "properties": {"error": {"properties": narrowed}}}),
     }
 
 
-def _update_customer() -> JsonObject:
-    return {
-        "operationId": "updateCustomer",
-        "summary": "Change some fields of a customer",
-        "description": "A field that is left out stays as it is. `tags` and `customFields` are replaced as a whole; "
-        "`metadata` is merged, and a key given as null is removed.",
-        "tags": ["Customers"],
-        "parameters": _parameters("IdempotencyKey"),
-        "requestBody": _body(
-            "CustomerUpdate",
-            status={"status": "inactive"},
-            metadata={"metadata": {"crmId": "CRM-000043", "source": None}},
-        ),
-        "responses": {
-            "200": {**_written("The customer, as it is now.", _schema("Customer")), "links": _links()},
-            **_refusals(403, 404, 409),
-        },
+def _webhook(event_type: str, schema: Document) -> Document:
+    signature = (
+        "`t=<Unix seconds>,v1=<hex>`, where the hex is the HMAC-SHA256 of `<Unix seconds>.<raw body>` under the "
+        "webhook's secret. Reject what is older than 300 seconds."
+    )
+    headers = {
+        "X-Signature": (signature, {"type": "string", "pattern": "^t=[0-9]+,v1=[0-9a-f]{64}$"}),
+        "X-Event-Type": ("The `type` of the event.", {"const": event_type}),
+        "X-Event-ID": ("The `id` of the event: one that was received before is a repeat.", {"type": "string"}),
+        "X-Webhook-ID": ("Which webhook this is.", {"type": "string", "pattern": "^wh_[0-9a-f]{24}$"}),
+        "X-Timestamp": ("When this attempt was made, in Unix seconds.", {"type": "integer", "minimum": 0}),
+        "X-Delivery-Attempt": ("Which attempt this is.", {"type": "integer", "minimum": 1}),
     }
-
-
-def _delete_customer() -> JsonObject:
     return {
-        "operationId": "deleteCustomer",
-        "summary": "Delete a customer and its tickets",
-        "tags": ["Customers"],
-        "parameters": _parameters("IdempotencyKey"),
-        "responses": {
-            "200": _written("The customer is gone.", _schema("DeletedCustomer")),
-            **_refusals(403, 404, 409),
-        },
-    }
-
-
-def _webhook(event: str) -> JsonObject:
-    return {
-        "operationId": event,
-        "summary": f"A customer was {event.partition('.')[2]}",
+        "operationId": event_type,
+        "summary": f"A customer was {event_type.partition('.')[2]}",
         "description": "The customer is as it was after that, or, if it was deleted, before.",
-        "tags": ["Webhooks"],
-        "security": [],  # of its own kind: the signature
+        "security": [],  # the signature authenticates it
         "parameters": [
-            _header(
-                "X-Signature",
-                "`t=<Unix seconds>,v1=<hex>`, where the hex is the HMAC-SHA256 of `<Unix seconds>.<raw body>` under "
-                "the webhook's secret. Refuse what is older than 300 seconds.",
-                {"type": "string", "pattern": "^t=[0-9]+,v1=[0-9a-f]{64}$"},
-            ),
-            _header("X-Event-Type", "The `type` of the event.", {"const": event}),
-            _header("X-Event-ID", "The `id` of the event: one that was received before is a repeat.", _id("evt")),
-            _header("X-Webhook-ID", "Which webhook this is.", _id("wh")),
-            _header("X-Timestamp", "When this attempt was made, in Unix seconds.", _whole_number(0)),
-            _header("X-Delivery-Attempt", "Which attempt this is.", _whole_number(1)),
+            {"name": name, "in": "header", "required": True, "description": description, "schema": header}
+            for name, (description, header) in headers.items()
         ],
         "requestBody": {
             "required": True,
-            "content": _json({"$ref": "#/components/schemas/Event", "properties": {"type": {"const": event}}}),
+            "content": _json({**schema, "properties": {"type": {"const": event_type}}}),
         },
         "responses": {
             "2XX": {
-                "description": f"Received. After any other answer, and after none within {ANSWER_TIME:g} seconds, the "
-                "event is sent again later."
+                "description": f"Received. After any other response, and after none within {ANSWER_TIME:g} seconds, "
+                "the event is sent again later."
             }
         },
     }
 
 
-def _api_key() -> JsonObject:
-    return {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "A secret key (`sk_test_…`) reads and writes; a publishable one (`pk_test_…`) only reads.",
-    }
+def _path_parameters(path: str) -> list[Document]:
+    names = [name for name in ("TeamId", "CustomerId") if name.lower() in path.lower()]
+    return [{"$ref": f"#/components/parameters/{name}"} for name in (*names, "Version")]
 
 
-def _shared_parameters(team_id: str) -> JsonObject:
+def _parameters(team_id: str) -> Document:
     return {
-        "TeamId": _path_parameter("teamId", "The team of the API key.", {"type": "string", "enum": [team_id]}),
-        "CustomerId": _path_parameter(
-            "customerId",
-            "The customer's id, or the UUID in it.",
-            {"type": "string", "pattern": f"^(?:{PUBLIC_ID_PATTERN}|{UUID_PATTERN})$"},
-        ),
-        "Version": _header(
-            "CStar-Version",
-            "The version of the API to be answered in; without it, the latest.",
-            _version(),
-            required=False,
-        ),
-        "IdempotencyKey": _header(
-            "Idempotency-Key",
-            "A name for this write. The same request with the same key acts once: for 24 hours, it gets the first "
-            "answer again. Another request with the same key is a conflict.",
-            {
+        "TeamId": {
+            "name": "teamId",
+            "in": "path",
+            "required": True,
+            "description": "The team of the API key.",
+            "schema": {"type": "string", "enum": [team_id]},
+        },
+        "CustomerId": {
+            "name": "customerId",
+            "in": "path",
+            "required": True,
+            "description": "The customer's id, or the UUID in it.",
+            "schema": {"type": "string", "pattern": f"^(?:{_models.ID_PATTERN}|{_models.UUID_PATTERN})$"},
+        },
+        "Version": {
+            "name": "CStar-Version",
+            "in": "header",
+            "description": "The version of the API; without it, the latest.",
+            "schema": {"type": "string", "format": "date", "examples": [LATEST_VERSION]},
+        },
+        "IdempotencyKey": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "The name of this write. The same request with the same key acts once: for 24 hours, it "
+            "gets the first response again. Another request with the same key is a conflict.",
+            "schema": {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
                 "pattern": f"^{IDEMPOTENCY_KEY_PATTERN}$",
             },
-            required=False,
-        ),
-        "Page": _query_parameter("page", "Which page, from 1 on.", {**_whole_number(1, MAX_PAGE), "default": 1}),
-        "PageSize": _query_parameter(
-            "pageSize",
-            "How many customers to a page.",
-            {**_whole_number(1, MAX_PAGE_SIZE), "default": DEFAULT_PAGE_SIZE},
-        ),
-        "Status": _query_parameter("status", "Only customers with this status.", _schema("Status")),
-        "Sentiment": _query_parameter("sentiment", "Only customers with this sentiment.", _schema("Sentiment")),
-        "Search": _query_parameter(
-            "search", "Only customers with this in their name or email address, in any case.", {"type": "string"}
-        ),
-        "Tag": _query_parameter("tag", "Only customers with exactly this tag.", {"type": "string"}),
-        "Expand": _query_parameter(
-            "expand",
-            "What to embed. With anything but `tickets`, the tickets are left out.",
-            {"type": "string", "default": "tickets"},
-        ),
-    }
-
-
-def _shared_headers() -> JsonObject:
-    return {
-        "RequestId": _response_header("The id of the request, to quote when asking for support.", _id("req")),
-        "Version": _response_header("The version of the API that this is an answer of.", _version()),
-        "RateLimitLimit": _response_header("How many requests the key has in a window.", _whole_number(0)),
-        "RateLimitRemaining": _response_header("How many of them are left.", _whole_number(0)),
-        "RateLimitReset": _response_header("When the next window begins, in Unix seconds.", _whole_number(0)),
-        "RateLimitWindow": _response_header("How long a window is, in seconds.", _whole_number(1)),
-        "IdempotentReplayed": {
-            "description": "There if this is the first answer to the `Idempotency-Key` again, and nothing was done.",
-            "schema": {"const": "true"},
         },
-        "Authenticate": _response_header("How to authenticate.", {"const": "Bearer"}),
-        "Allow": _response_header("The methods that the path has, separated by commas.", {"type": "string"}),
-        "RetryAfter": _response_header("In how many seconds to try again.", _whole_number(0)),
     }
 
 
-def _schemas() -> JsonObject:
-    return {
-        "Customer": _object(_customer()),
-        "CustomerDetails": _object(_customer(), optional={"recentTickets": _recent_tickets()}),
-        "RecentTicket": _object(
-            {"id": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "string"}, "createdAt": _time()}
-        ),
-        "NewCustomer": _object(
-            {"name": _schema("Name"), "email": _schema("Email")},
-            optional={**_optional_fields(), "metadata": _schema("Metadata")},
-        ),
-        "CustomerUpdate": _object(
-            {},
-            optional={
-                "name": _schema("Name"),
-                "email": _schema("Email"),
-                **_optional_fields(),
-                "metadata": _schema("MetadataUpdate"),
-            },
-        ),
-        "DeletedCustomer": _object({"deleted": {"const": True}, "id": _id("cus", 32)}),
-        "Name": {"type": "string", "pattern": VISIBLE_CHARACTER_PATTERN, "description": "Not blank."},
-        # No format: "email" would forbid names and domains that are not ASCII, and "idn-email" some that are taken.
-        "Email": {
-            "type": "string",
-            "maxLength": MAX_EMAIL_LENGTH,
-            "pattern": f"^{EMAIL_PATTERN}$",
-            "description": "An email address, unique in the team, in any case.",
-        },
-        "Sentiment": {"type": "string", "enum": list[Json](SENTIMENTS)},
-        "Status": {"type": "string", "enum": list[Json](STATUSES)},
-        "Tags": {"type": "array", "items": {"type": "string"}},
-        "Notes": {"type": ["string", "null"]},
-        "CustomFields": {
-            "type": "object",
-            "description": f"Any JSON values, but the whole body is nested no more than {MAX_NESTING} levels deep.",
-        },
-        "Metadata": {**_metadata({"type": "string"}), "maxProperties": MAX_METADATA_KEYS},
-        "MetadataUpdate": {
-            **_metadata({"type": ["string", "null"]}),
-            "description": f"Null removes a key. After the change, there are at most {MAX_METADATA_KEYS} keys.",
-        },
-        "Identity": _object(
-            {
-                "teamId": {"type": "string", "format": "uuid"},
-                "teamName": {"type": "string"},
-                "teamSlug": {"type": "string"},
-                "keyType": {"enum": ["secret", "publishable"]},
-                "environment": {"enum": ["live", "test"]},
-            }
-        ),
-        "Pagination": _object(
-            {
-                "total": _whole_number(0),
-                "page": _whole_number(1, MAX_PAGE),
-                "pageSize": _whole_number(1, MAX_PAGE_SIZE),
-                "hasMore": {"type": "boolean"},
-            }
-        ),
-        "Meta": _object({"requestId": _id("req"), "timestamp": _time()}),
-        "Failure": _object({"success": {"const": False}, "error": _schema("Error"), "meta": _schema("Meta")}),
-        "Error": _object(
-            {
-                "type": {"enum": _unique(ApiError(code, "").type for code in get_args(ErrorCode))},
-                "code": {"enum": list(get_args(ErrorCode))},
-                "message": {"type": "string", "minLength": 1},
-                "param": {"type": ["string", "null"], "description": "The field, query parameter or header at fault."},
-                "doc_url": {"type": "string", "format": "uri"},
-                "request_id": _id("req"),
-            }
-        ),
-        "Event": _object(
-            {
-                "id": _id("evt"),
-                "type": {"enum": list[Json](get_args(EventType))},
-                "created_at": _time(),
-                "team_id": {"type": "string", "format": "uuid"},
-                "data": _object({"customer": _schema("EventCustomer")}),
-            }
-        ),
-        "EventCustomer": _object({_snake_case(name): schema for name, schema in _customer().items()}),
-    }
-
-
-def _customer() -> JsonObject:
-    return {
-        "id": _id("cus", 32),
-        "object": {"const": "customer"},
-        "name": _schema("Name"),
-        "email": _schema("Email"),
-        **_optional_fields(),
-        "ticketCount": _whole_number(0),
-        "metadata": _schema("Metadata"),
-        "createdAt": _time(),
-        "updatedAt": _time(),
-    }
-
-
-def _optional_fields() -> JsonObject:
-    return {
-        "sentiment": _schema("Sentiment"),
-        "status": _schema("Status"),
-        "tags": _schema("Tags"),
-        "notes": _schema("Notes"),
-        "customFields": _schema("CustomFields"),
-    }
-
-
-def _recent_tickets() -> JsonObject:
-    return {
-        "type": "array",
-        "items": _schema("RecentTicket"),
-        "maxItems": RECENT_TICKETS,
-        "description": "The newest ones, newest first.",
-    }
-
-
-def _metadata(value: JsonObject) -> JsonObject:
-    return {
-        "type": "object",
-        "propertyNames": {"maxLength": MAX_METADATA_KEY_LENGTH},
-        "additionalProperties": {**value, "maxLength": MAX_METADATA_VALUE_LENGTH},
-    }
-
-
-def _body(schema: str, **examples: JsonObject) -> JsonObject:
-    content = _json(_schema(schema), examples={name: {"value": value} for name, value in examples.items()})
-    return {"required": True, "content": content}
-
-
-def _success(description: str, data: JsonObject, **beside_data: JsonObject) -> JsonObject:
-    envelope = _object({"success": {"const": True}, "data": data, **beside_data, "meta": _schema("Meta")})
-    return {"description": description, "headers": _answer_headers(), "content": _json(envelope)}
-
-
-def _written(description: str, data: JsonObject) -> JsonObject:
-    answer = _success(description, data)
-    return {**answer, "headers": _answer_headers({"Idempotent-Replayed": "IdempotentReplayed"})}
-
-
-def _refusals(*statuses: int) -> JsonObject:
-    """The refusals that an operation can give: these, and those that every operation can give."""
-    return {
-        str(status): {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"}
-        for status in sorted({*statuses, *_ALWAYS_POSSIBLE})
-    }
-
-
-def _refusal(status: int) -> JsonObject:
-    errors = [ApiError(code, "") for code in get_args(ErrorCode)]
-    possible = [error for error in errors if error.status == status]
-    narrowed: JsonObject = {
-        "type": {"enum": _unique(error.type for error in possible)},
-        "code": {"enum": _unique(error.code for error in possible)},
-    }
-    headers = {
-        401: {"WWW-Authenticate": "Authenticate"},
-        404: {"Idempotent-Replayed": "IdempotentReplayed"},
-        405: {"Allow": "Allow"},
-        409: {"Idempotent-Replayed": "IdempotentReplayed"},
-        429: {"Retry-After": "RetryAfter"},
-        503: {"Retry-After": "RetryAfter"},
+def _headers() -> Document:
+    number: Document = {"type": "integer", "minimum": 0}
+    headers: dict[str, tuple[str, Document]] = {
+        "X-Request-Id": ("The id of the request, to quote to support.", {"pattern": "^req_[0-9a-f]{24}$"}),
+        "CStar-Version": ("The version of the API.", {"type": "string", "format": "date"}),
+        "X-RateLimit-Limit": ("The number of requests that the key has in a window.", number),
+        "X-RateLimit-Remaining": ("The number of them that remain.", number),
+        "X-RateLimit-Reset": ("When the next window begins, in Unix seconds.", number),
+        "X-RateLimit-Window": ("The length of a window in seconds.", number),
+        "Idempotent-Replayed": ("This is the first response to the `Idempotency-Key` again.", {"const": "true"}),
+        "WWW-Authenticate": ("How to authenticate.", {"const": "Bearer"}),
+        "Allow": ("The methods that the path has, separated by commas.", {"type": "string"}),
+        "Retry-After": ("In how many seconds to try again.", number),
     }
     return {
-        "description": _REFUSALS[status][1],
-        "headers": _answer_headers(headers.get(status, {})),
-        "content": _json({"$ref": "#/components/schemas/Failure", "properties": {"error": {"properties": narrowed}}}),
+        name: {"description": description, "required": name != "Idempotent-Replayed", "schema": schema}
+        for name, (description, schema) in headers.items()
     }
 
 
-def _answer_headers(further: Mapping[str, str] | None = None) -> JsonObject:
-    names = {
-        "X-Request-Id": "RequestId",
-        "CStar-Version": "Version",
-        "X-RateLimit-Limit": "RateLimitLimit",
-        "X-RateLimit-Remaining": "RateLimitRemaining",
-        "X-RateLimit-Reset": "RateLimitReset",
-        "X-RateLimit-Window": "RateLimitWindow",
-        **(further or {}),
-    }
-    return {name: {"$ref": f"#/components/headers/{component}"} for name, component in names.items()}
+def _header_references(further: list[str]) -> Document:
+    always = ("X-Request-Id", "CStar-Version", *(f"X-RateLimit-{name}" for name in _RATE_LIMIT))
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*always, *further)}
 
 
-def _links() -> JsonObject:
-    parameters: JsonObject = {"teamId": "$request.path.teamId", "customerId": "$response.body#/data/id"}
-    return {
-        operation: {"operationId": operation, "parameters": parameters}
-        for operation in ("getCustomer", "updateCustomer", "deleteCustomer")
-    }
-
-
-def _parameters(*names: str) -> list[Json]:
-    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
-
-
-def _path_parameter(name: str, description: str, schema: JsonObject) -> JsonObject:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
-
-
-def _query_parameter(name: str, description: str, schema: JsonObject) -> JsonObject:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-def _header(name: str, description: str, schema: JsonObject, *, required: bool = True) -> JsonObject:
-    return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
-
-
-def _response_header(description: str, schema: JsonObject) -> JsonObject:
-    return {"required": True, "description": description, "schema": schema}
-
-
-def _json(schema: JsonObject, **keywords: JsonObject) -> JsonObject:
-    return {"application/json": {"schema": schema, **keywords}}
-
-
-def _schema(name: str) -> JsonObject:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(required: JsonObject, *, optional: JsonObject | None = None) -> JsonObject:
-    """An object with these properties and no others."""
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list[Json](required),
-        "additionalProperties": False,
-    }
-
-
-def _whole_number(least: int, most: int | None = None) -> JsonObject:
-    return {"type": "integer", "minimum": least, **({} if most is None else {"maximum": most})}
-
-
-def _id(prefix: str, digits: int = 24) -> JsonObject:
-    return {"type": "string", "pattern": f"^{prefix}_[0-9a-f]{{{digits}}}$"}
-
-
-def _snake_case(name: str) -> str:
-    return re.sub("([A-Z])", r"_\1", name).lower()
-
-
-def _time() -> JsonObject:
-    return {"type": "string", "format": "date-time"}
-
-
-def _version() -> JsonObject:
-    return {"type": "string", "format": "date", "examples": [LATEST_VERSION]}
-
-
-def _unique(values: Iterable[str]) -> list[Json]:
-    return list[Json](dict.fromkeys(values))
+def _json(schema: Document) -> Document:
+    return {"application/json": {"schema": schema}}

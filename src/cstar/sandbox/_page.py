@@ -27,17 +27,16 @@ from starlette.routing import Route
 from cstar.sandbox import _clock
 from cstar.sandbox._control import CONTROL_PATH
 from cstar.sandbox._faults import fault_json
-from cstar.sandbox._validation import ListQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
 
-    from cstar.sandbox._app import Services
     from cstar.sandbox._faults import Fault
-    from cstar.sandbox._journal import ReceivedRequest
-    from cstar.sandbox._store import Customer
+    from cstar.sandbox._models import Customer
+    from cstar.sandbox._request_log import ReceivedRequest
+    from cstar.sandbox._services import Services
     from cstar.sandbox._webhooks import Delivery, DeliveryAttempt
 
 _CUSTOMERS = 25
@@ -152,12 +151,11 @@ class _Versions:
 
 
 def _state(services: Services, base_path: str) -> State:
-    with services.store.transaction(writing=False):
-        customers, customer_count = services.store.customers(ListQuery(page_size=_CUSTOMERS))
-    requests, deliveries = services.journal.requests(), services.webhooks.deliveries
+    customers, customer_count = services.store.customers({}, page_size=_CUSTOMERS)
+    requests, deliveries = services.request_log.requests(), services.webhooks.deliveries
     return State(
         base_path=base_path,
-        team_id=services.store.identity.team_id,
+        team_id=services.store.credentials.team_id,
         faults=tuple(services.faults),
         requests=requests[: -_REQUESTS - 1 : -1],
         request_count=len(requests),
@@ -318,8 +316,8 @@ def _customer(customer: Customer) -> Html:
         element("td", _badge(customer.sentiment, _SENTIMENT_TONES.get(customer.sentiment, "plain")), class_="mood"),
         element("td", *(_badge(tag, "plain") for tag in customer.tags), class_="tags"),
         element("td", f"{customer.ticket_count:,}", class_="tickets"),
-        element("td", _time(_clock.moment(customer.created), _DAY_AND_TIME), class_="time"),
-        id=customer.public_id,
+        element("td", _time(customer.created_at, _DAY_AND_TIME), class_="time"),
+        id=customer.id,
     )
 
 

@@ -1,31 +1,31 @@
-"""The public face: a sandbox is a store, an API over it, and a server in front, which live and die together."""
+"""The public class: a store, the API over it and a server in front, which start and stop together."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from cstar.sandbox._api import BASE_PATH, Api
-from cstar.sandbox._app import Services, build_app
+from cstar.sandbox._app import build_app
 from cstar.sandbox._clock import SECOND
-from cstar.sandbox._faults import Faults
-from cstar.sandbox._journal import Journal
+from cstar.sandbox._faults import Faults, is_whole
 from cstar.sandbox._rate_limit import RateLimiter
+from cstar.sandbox._request_log import RequestLog
 from cstar.sandbox._seed import seed
 from cstar.sandbox._server import listen, serving
-from cstar.sandbox._store import Identity, Store
-from cstar.sandbox._validation import is_whole
+from cstar.sandbox._services import Services
+from cstar.sandbox._store import Credentials, Store
 from cstar.sandbox._webhooks import Webhooks, endpoints
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from cstar.sandbox._journal import ReceivedRequest
+    from cstar.sandbox._request_log import ReceivedRequest
     from cstar.sandbox._server import Server
     from cstar.sandbox._webhooks import Delivery
 
@@ -34,24 +34,25 @@ _SHORTEST_WINDOW, _LONGEST_WINDOW = 0.001, 366 * 24 * 3600  # seconds
 
 
 class Sandbox:
-    """A cStar API of your own, on a port of this machine.
+    """A local cStar API, on a port of this machine.
 
     Use it as a context manager, or call `start()` and `stop()`. It serves from one background thread; any number of
-    clients may use it at once. Several sandboxes can run side by side.
+    clients may use it at once. Several sandboxes can run side by side, each with its own database.
+
+    It belongs to the process that started it. In a forked child, clients can use it, but everything else is rejected.
 
     Args:
         port: The TCP port; 0 picks a free one.
         host: The address to listen on. The default can be reached from this machine only.
-        database: A file that keeps everything from one start to the next, or ":memory:" for a fresh, empty one at
-            every start. Its keys and its team id are made up once and kept in it.
-        customers: How many demo customers to put in, each with some tickets: the same ones in every sandbox. Those
-            that the database has had already are not put in again.
-        rate_limit: How many requests each key may send in how many seconds, such as (1000, 3600). What is over it gets
-            a 429 with `Retry-After`. By default, a million an hour.
+        database: A file that keeps everything from one start to the next, or ":memory:" for an empty one at every
+            start. Its keys and its team id are generated once and kept in it. One process at a time can use a file.
+        customers: The number of demo customers, each with some tickets: the same ones in every sandbox. Those that the
+            database has had already are not added again.
+        rate_limit: The number of requests that each key may send in a number of seconds, such as (1000, 3600). Further
+            requests get a 429 with `Retry-After`. The default is a million an hour.
         webhook_url: Where to deliver events: one URL or several.
-
-    Attributes:
-        faults: How to have it misbehave: `box.faults.add("status", status=503, times=2)`.
+        allow_hosts: Further names by which clients reach it, such as the name of a container. A request whose `Host`
+            header has another name is rejected, except for the loopback names (localhost, 127.0.0.1, [::1]) and `host`.
 
     Raises:
         ValueError: One of these is not what it should be; the message says what is.
@@ -72,6 +73,7 @@ class Sandbox:
         customers: int = 0,
         rate_limit: tuple[int, float] | None = None,
         webhook_url: str | Sequence[str] | None = None,
+        allow_hosts: Sequence[str] = (),
     ) -> None:
         _check("port", port, "a whole number from 0 to 65535", holds=is_whole(port) and 0 <= port <= 65535)
         _check("host", host, "an address such as '127.0.0.1'", holds=_is_text(host))
@@ -82,7 +84,9 @@ class Sandbox:
             "a whole number of requests and a number of seconds, such as (1000, 3600)",
             holds=rate_limit is None or _is_rate(rate_limit),
         )
-        self.faults: Faults = Faults()
+        _check("allow_hosts", allow_hosts, "a list of host names", holds=_are_texts(allow_hosts))
+        self._faults = Faults()
+        self._allow_hosts = [*allow_hosts, host]
         self._port = port
         self._host = host
         self._database = database
@@ -92,17 +96,17 @@ class Sandbox:
         _check("webhook_url", webhook_url, "a URL or a list of URLs", holds=_are_texts(urls))
         self._webhook_urls = list(urls)
         endpoints(self._webhook_urls)  # refuses what is not a URL, which should not wait for the start
-        self._journal = Journal()
+        self._request_log = RequestLog()
         self._running: contextlib.ExitStack | None = None
         self._latest: _Run | None = None
 
     def start(self) -> None:
-        """Open the database and serve; on return, the server answers.
+        """Open the database and serve; on return, the server responds.
 
         Raises:
-            RuntimeError: It is already running.
+            RuntimeError: It is running already, in this process or in the one that this one was forked from.
             OSError: The port is taken.
-            sqlite3.Error: The database cannot be opened.
+            sqlite3.Error: The database cannot be opened, or another sandbox is using it.
             ValueError: The database is a file of another program, or of another version of the sandbox.
 
         Example:
@@ -112,6 +116,7 @@ class Sandbox:
             print(box.url)
             ```
         """
+        self._check_process()
         if self._running is not None:
             raise RuntimeError(f"This sandbox is already running at {self.url}; stop() it before starting it again.")
         with contextlib.ExitStack() as stack:
@@ -121,30 +126,31 @@ class Sandbox:
             url = f"http://{host}:{listener.getsockname()[1]}{BASE_PATH}"
             store = stack.enter_context(contextlib.closing(Store(self._database)))
             seed(store, self._customers)
-            webhooks = Webhooks(
-                self._webhook_urls, secret=store.identity.webhook_secret, team_id=store.identity.team_id
-            )
+            credentials = store.credentials
+            webhooks = Webhooks(self._webhook_urls, secret=credentials.webhook_secret, team_id=credentials.team_id)
             api = Api(store, publish=webhooks.publish, limiter=self._new_limiter())
 
-            def start_over() -> None:
+            def reset() -> None:
                 # On the server's thread, so between two requests.
                 api.reset(self._customers)
-                self.faults.clear()
-                self._journal.clear()
+                self._faults.clear()
+                self._request_log.clear()
                 webhooks.clear()
 
-            services = Services(store, api, self.faults, self._journal, webhooks, reset=start_over)
-            self._journal.clear()
-            server = stack.enter_context(serving(build_app(services), listener, services.connections))
-            # With 100,000 customers it takes a quarter of a second; who needs no list should not have to wait for it.
-            server.soon(store.prepare_lists)
-            self._latest = _Run(url, store.identity, webhooks, server, start_over)
+            services = Services(store, api, self._faults, self._request_log, webhooks, reset)
+            self._request_log.clear()
+            app = build_app(services, allow_hosts=self._allow_hosts)
+            server = stack.enter_context(serving(app, listener))
+            self._latest = _Run(os.getpid(), url, credentials, webhooks, server, reset)
             self._running = stack.pop_all()
 
     def stop(self) -> None:
         """Close every connection, the port and the database; do nothing if it is not running.
 
-        Takes about a fifth of a second, also with idle or half-open connections.
+        Takes about a fifth of a second, also with idle or half-open connections or a response that is held.
+
+        Raises:
+            RuntimeError: Another process has started it, from which this one was forked.
 
         Example:
             ```python
@@ -155,6 +161,7 @@ class Sandbox:
                 box.stop()
             ```
         """
+        self._check_process()
         running, self._running = self._running, None
         if running is not None:
             running.close()
@@ -163,6 +170,12 @@ class Sandbox:
     def is_running(self) -> bool:
         """Whether it serves."""
         return self._running is not None
+
+    @property
+    def faults(self) -> Faults:
+        """The faults: `box.faults.add("status", status=503, times=2)` makes the next two requests fail."""
+        self._check_process()
+        return self._faults
 
     def reset(self) -> None:
         """Start over without stopping: no customers but the demo ones, no faults, nothing remembered or recorded.
@@ -179,6 +192,7 @@ class Sandbox:
             assert not box.requests
             ```
         """
+        self._check_process()
         if self._running is None:
             raise RuntimeError("This sandbox is not running, so there is nothing to reset.")
         run = self._last_run()
@@ -186,12 +200,14 @@ class Sandbox:
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
-        """What arrived at the API, oldest first: the newest 1,000 requests, each there before it was answered."""
-        return self._journal.requests()
+        """The newest 1,000 requests to the API, oldest first; each is there before its response is sent."""
+        self._check_process()
+        return self._request_log.requests()
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The webhooks sent and to be sent, oldest first: all that are pending, and the newest 1,000 others."""
+        """The webhook deliveries, oldest first: all that are pending, and the newest 1,000 others."""
+        self._check_process()
         return self._last_run().webhooks.deliveries
 
     def wait_for_deliveries(self, timeout: float = 10.0) -> tuple[Delivery, ...]:
@@ -214,6 +230,7 @@ class Sandbox:
             assert delivery.outcome == "delivered"
             ```
         """
+        self._check_process()
         return self._last_run().webhooks.wait_until_settled(timeout)
 
     @property
@@ -229,22 +246,22 @@ class Sandbox:
     @property
     def api_key(self) -> str:
         """The secret test key, which reads and writes: `sk_test_` and 32 characters."""
-        return self._last_run().identity.api_key
+        return self._last_run().credentials.api_key
 
     @property
     def publishable_key(self) -> str:
         """The publishable test key, which only reads: `pk_test_` and 32 characters."""
-        return self._last_run().identity.publishable_key
+        return self._last_run().credentials.publishable_key
 
     @property
     def team_id(self) -> str:
         """The UUID of the team to which both keys belong."""
-        return self._last_run().identity.team_id
+        return self._last_run().credentials.team_id
 
     @property
     def webhook_secret(self) -> str:
         """The secret that signs webhooks, `whsec_…`."""
-        return self._last_run().identity.webhook_secret
+        return self._last_run().credentials.webhook_secret
 
     def __enter__(self) -> Self:
         self.start()
@@ -253,7 +270,8 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        if not self._is_in_forked_child():
+            self.stop()
 
     def __repr__(self) -> str:
         state = f"at {self.url}" if self._running is not None else "not running"
@@ -264,6 +282,16 @@ class Sandbox:
             return RateLimiter()
         requests, seconds = self._rate_limit
         return RateLimiter(requests, int(seconds * SECOND))
+
+    def _is_in_forked_child(self) -> bool:
+        return self._running is not None and self._last_run().process != os.getpid()
+
+    def _check_process(self) -> None:
+        if self._is_in_forked_child():
+            raise RuntimeError(
+                f"This sandbox runs in process {self._last_run().process}, from which this process was forked. Clients "
+                "can use it from here at its url; all else must be done there, or with a new Sandbox()."
+            )
 
     def _last_run(self) -> _Run:
         if self._latest is None:
@@ -294,10 +322,11 @@ def _is_rate(value: object) -> bool:
 
 @dataclass(frozen=True)
 class _Run:
-    """What there is from a start on; all but the server may be asked after the stop too."""
+    """What a start makes; all but the server can be used after the stop too."""
 
+    process: int
     url: str
-    identity: Identity
+    credentials: Credentials
     webhooks: Webhooks
     server: Server
     reset: Callable[[], None]

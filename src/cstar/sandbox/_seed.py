@@ -10,8 +10,8 @@ import uuid
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from cstar.sandbox._clock import HOUR, SECOND, instant
-from cstar.sandbox._store import Customer, Ticket
+from cstar.sandbox._clock import HOUR, SECOND, instant, moment
+from cstar.sandbox._models import Customer, Ticket
 
 if TYPE_CHECKING:
     from cstar.sandbox._store import Store
@@ -70,26 +70,17 @@ _TICKET_STATUSES = ("open", "pending", "resolved", "closed")
 
 
 def seed(store: Store, customers: int) -> None:
-    """Put in the demo customers numbered below `customers` that were not put in before, with their tickets.
-
-    They go in from number 0 on, some at a time, so that other processes can write in between, and what a kill leaves
-    out the next start puts in.
-    """
-    with store.patience():
-        while (first := store.seeded) < customers:
-            # Made up before the database is locked for writing, which leaves others time to take their turn.
-            demos = [_demo(number) for number in range(first, min(first + _AT_A_TIME, customers))]
-            with store.transaction(writing=True):
-                if store.seeded == first:  # still so: another process may be putting in the same ones
-                    _put_in(store, demos)
-                    store.seeded = first + len(demos)
-
-
-def _put_in(store: Store, demos: list[tuple[Customer, list[Ticket]]]) -> None:
-    for customer, tickets in reversed(demos):  # oldest first, the order in which the database appends
-        if store.customer_with_email(customer.email) is None:
-            store.add(customer)
-            store.add_tickets(customer, tickets)
+    """Add the demo customers numbered below `customers` that were not added before, with their tickets."""
+    first = store.seeded
+    if first >= customers:
+        return
+    with store.transaction():
+        for number in reversed(range(first, customers)):  # oldest first, the order in which the database appends
+            customer, tickets = _demo(number)
+            if store.customer_with_email(customer.email) is None:
+                store.put(customer)
+                store.add_tickets(customer, tickets)
+        store.seeded = customers
 
 
 def _demo(number: int) -> tuple[Customer, list[Ticket]]:
@@ -104,14 +95,14 @@ def _demo(number: int) -> tuple[Customer, list[Ticket]]:
             id=f"tkt_{chance.getrandbits(64):016x}",
             title=chance.choice(_TICKETS),
             status=chance.choice(_TICKET_STATUSES),
-            created=created + chance.randrange(SECOND, 60 * 24 * HOUR),
+            created_at=moment(created + chance.randrange(SECOND, 60 * 24 * HOUR)),
         )
         for _ in range(chance.choice((0, 0, 1, 2, 3, 5, 8, 14)))
     ]
     customer = Customer(
-        id=uuid.UUID(int=chance.getrandbits(128), version=4),
-        created=created,
-        updated=max([created, *(ticket.created for ticket in tickets)]),
+        id=f"cus_{uuid.UUID(int=chance.getrandbits(128), version=4).hex}",
+        created_at=moment(created),
+        updated_at=max([moment(created), *(ticket.created_at for ticket in tickets)]),
         name=f"{first} {last}",
         email=f"{_mailbox(first)}.{_mailbox(last)}.{number}@{domain}",
         sentiment=chance.choice(("happy", "happy", "neutral", "neutral", "neutral", "frustrated", "angry")),

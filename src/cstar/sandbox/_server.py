@@ -1,29 +1,40 @@
-"""uvicorn in a thread of its own: up when the block is entered, gone when it is left."""
+"""uvicorn in a thread and on an event loop of its own: up when the block is entered, gone when it is left."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import os
 import socket
 import threading
+import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cstar.sandbox import _clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 T = TypeVar("T")
-Address = tuple[str, int]
+
+# Longer than clients keep idle connections (5 s in httpx): if both sides close at the same moment, a request is lost.
+REQUEST_TIMEOUT = 30.0  # seconds for a client to send its next request, to the last byte
+MAX_WAITING_CONNECTIONS = 500  # connections without a complete request; beyond, the oldest is closed
+
+_listeners = weakref.WeakSet[socket.socket]()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; connections queue in it until a server takes it over.
+    """A listening socket; connections queue in it until a server accepts them.
 
     Raises:
         OSError: The address is taken, or not of this machine.
@@ -31,46 +42,79 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
     # asyncio switches Nagle's algorithm off only where the protocol is named, which create_server() does not do. Left
-    # on, it delays every answer on a kept-alive connection by 40 ms.
-    return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, listener.detach())
+    # on, it delays every response on a kept-alive connection by 40 ms.
+    listener = socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, listener.detach())
+    _listeners.add(listener)
+    return listener
 
 
-class Connections:
-    """The open connections by the client's address, so that they can be broken, for which ASGI has no word."""
+def _close_listeners() -> None:
+    """In a forked child, let go of the parent's ports, which would otherwise stay open when the parent stops."""
+    for listener in _listeners:
+        listener.close()
 
-    def __init__(self) -> None:
-        self._transports: dict[Address, asyncio.Transport] = {}
 
-    def abort(self, client: Address) -> None:
-        """Break a connection at once; what was sent but has not gone out yet is lost."""
-        self._transports[client].abort()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_listeners)
 
-    def close(self, client: Address) -> None:
-        """Break a connection once everything sent has gone out."""
-        self._transports[client].close()
 
-    def protocol(self) -> type[asyncio.Protocol]:
-        """The class that uvicorn is to make its connections with: its own, which here also enters them."""
-        transports = self._transports
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop, whatever the event loop policy, whose timers also run while a test has frozen the time."""
 
-        class Protocol(H11Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                assert isinstance(transport, asyncio.Transport)
-                super().connection_made(transport)
-                self._address: Address = transport.get_extra_info("peername")[:2]
-                transports[self._address] = transport
+    def time(self) -> float:
+        return _clock.real_time()
 
-            def connection_lost(self, exc: Exception | None) -> None:
-                super().connection_lost(exc)
-                del transports[self._address]
 
-        return Protocol
+class _Connection(H11Protocol):
+    """A connection that is closed where a request does not arrive in time, and that the application can close."""
+
+    def __init__(self, waiting: dict[_Connection, asyncio.TimerHandle], *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self._waiting = waiting
+        self.app = functools.partial(_with_transport, self.app, self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._track()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._untrack()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        self._track()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._track()
+
+    def _track(self) -> None:
+        """Start the time for a request, or stop it if the request is complete."""
+        if self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
+            self._untrack()
+        elif self not in self._waiting and not self.transport.is_closing():
+            self._waiting[self] = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
+            if len(self._waiting) > MAX_WAITING_CONNECTIONS:
+                oldest = next(iter(self._waiting))
+                oldest._untrack()
+                oldest.transport.abort()
+
+    def _untrack(self) -> None:
+        timer = self._waiting.pop(self, None)
+        if timer is not None:
+            timer.cancel()
+
+
+async def _with_transport(app: ASGIApp, connection: _Connection, scope: Scope, receive: Receive, send: Send) -> None:
+    """Give an application the transport of the connection, for which ASGI has no word."""
+    await app({**scope, "transport": connection.transport}, receive, send)
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, listener: socket.socket, connections: Connections) -> Generator[Server]:
+def serving(app: ASGIApp, listener: socket.socket) -> Generator[Server]:
     """Serve an application on a socket while the block runs."""
-    server = Server(app, connections)
+    server = Server(app)
     thread = threading.Thread(target=server.run_on, args=(listener,), name="cstar-sandbox", daemon=True)
     thread.start()
     try:
@@ -84,32 +128,24 @@ def serving(app: ASGIApp, listener: socket.socket, connections: Connections) -> 
 class Server(uvicorn.Server):
     """A server in a thread with an event loop of its own."""
 
-    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+    def __init__(self, app: ASGIApp) -> None:
+        waiting: dict[_Connection, asyncio.TimerHandle] = {}
         config = uvicorn.Config(
             app,
-            http=connections.protocol(),
+            http=functools.partial(_Connection, waiting),  # type: ignore[arg-type]  # called like a class
             interface="asgi3",
             lifespan="on",
             ws="none",
-            # Connections are known by their client's address, so nobody's X-Forwarded-For may put another in its place.
-            proxy_headers=False,
-            log_config=None,  # the logging configuration belongs to the program that embeds us
+            log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
-            # Longer than clients keep their idle connections (5 s in httpx, which is also uvicorn's default): when both
-            # sides let go at the same moment, a request goes down the closing connection and fails.
-            timeout_keep_alive=60,
-            # A request still incomplete when we stop has no claim on more time.
-            timeout_graceful_shutdown=0,
+            timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # more than ours, which comes first
+            timeout_graceful_shutdown=0,  # an incomplete request or a held response does not delay the stop
         )
         super().__init__(config)
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
 
-    def soon(self, function: Callable[[], None]) -> None:
-        """Have a function called between two requests, without waiting for it."""
-        self.loop.result().call_soon_threadsafe(function)
-
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function between two requests, and wait for it, from any other thread than the server's."""
+        """Call a function between two requests, from another thread than the server's, and return its result."""
 
         async def called() -> T:
             return function()
@@ -118,13 +154,24 @@ class Server(uvicorn.Server):
 
     def run_on(self, listener: socket.socket) -> None:
         """Serve until `should_exit`; `loop` is set once it serves, or has the exception that prevented it."""
+        loop = _Loop()
         try:
             with _uvicorn_silenced():
-                asyncio.run(self.serve(sockets=[listener]))
+                loop.run_until_complete(self._serve_and_clean_up(listener))
         except BaseException as error:
             if self.loop.done():
                 raise
             self.loop.set_exception(error)
+        finally:
+            loop.close()
+
+    async def _serve_and_clean_up(self, listener: socket.socket) -> None:
+        await self.serve(sockets=[listener])
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -135,8 +182,8 @@ class Server(uvicorn.Server):
 def _uvicorn_silenced() -> Generator[None]:
     """Keep uvicorn's messages about this thread's server out of the logs, and only these.
 
-    The application logs its own requests and failures; what is left is news of starting and stopping, which a program
-    that embeds us did not ask for. The program may run a uvicorn of its own, whose messages must still come through.
+    The application logs its own requests and failures. The program may run a uvicorn of its own, whose messages must
+    still come through.
     """
     here = threading.get_ident()
 

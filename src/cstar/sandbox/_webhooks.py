@@ -18,12 +18,11 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import anyio
 
 from cstar.sandbox import _clock
-from cstar.sandbox._validation import Json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
-    from cstar.sandbox._store import Customer
-    from cstar.sandbox._validation import JsonObject
+    from cstar.sandbox._models import Customer, Json, JsonObject
 
 EventType: TypeAlias = Literal["customer.created", "customer.updated", "customer.deleted"]
 Outcome: TypeAlias = Literal["pending", "delivered", "failed"]
@@ -121,6 +119,13 @@ def _attempt_json(attempt: DeliveryAttempt) -> JsonObject:
     }
 
 
+class Event(NamedTuple):
+    """Something that happened to a customer, and the customer after it, or as it last was."""
+
+    type: EventType
+    customer: Customer
+
+
 class Webhooks:
     """The webhooks of one sandbox: entered on its event loop, on which `publish()` and `clear()` must be called too.
 
@@ -179,7 +184,11 @@ class Webhooks:
             self._stopped = True
             self._settled.notify_all()
 
-    def publish(self, event_type: EventType, customer: Customer, at: int) -> None:
+    def publish(self, events: Iterable[Event], at: int) -> None:
+        for event in events:
+            self._publish(event.type, event.customer, at)
+
+    def _publish(self, event_type: EventType, customer: Customer, at: int) -> None:
         """Send an event about a customer to every URL; returns at once.
 
         Args:
@@ -197,7 +206,7 @@ class Webhooks:
                 id=f"dlv_{secrets.token_hex(12)}",
                 event_id=event_id,
                 event_type=event_type,
-                customer_id=customer.public_id,
+                customer_id=customer.id,
                 url=endpoint.url,
                 webhook_id=endpoint.webhook_id,
                 payload=payload,
@@ -424,21 +433,8 @@ def _payload(event_id: str, event_type: EventType, customer: Customer, at: int, 
 
 
 def _customer_json(customer: Customer) -> JsonObject:
-    return {
-        "id": customer.public_id,
-        "object": "customer",
-        "name": customer.name,
-        "email": customer.email,
-        "sentiment": customer.sentiment,
-        "status": customer.status,
-        "tags": list[Json](customer.tags),
-        "notes": customer.notes,
-        "custom_fields": customer.custom_fields,
-        "ticket_count": customer.ticket_count,
-        "metadata": dict[str, Json](customer.metadata),
-        "created_at": _clock.iso(customer.created),
-        "updated_at": _clock.iso(customer.updated),
-    }
+    document: JsonObject = customer.model_dump(mode="json")
+    return document
 
 
 def _signature(secret: str, timestamp: str, payload: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What arrived: the requests of late, for tests to look at and for the page to show."""
+"""The requests that arrived, for tests to inspect and for the page to show."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cstar.sandbox import _clock
-from cstar.sandbox._validation import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from cstar.sandbox._validation import JsonObject
+    from cstar.sandbox._models import JsonObject
 
-_MOST_REQUESTS = 1000
-_MOST_BYTES = 64 * 1024 * 1024
+_MAX_REQUESTS = 1000
+_MAX_BYTES = 64 * 1024 * 1024
 _KEY = re.compile(r"([sp]k_(?:live|test)_)[A-Za-z0-9_-]+")
 
 
@@ -60,7 +59,7 @@ def request_json(received: ReceivedRequest) -> JsonObject:
         "method": received.method,
         "path": received.path,
         "query": received.query,
-        "headers": dict[str, Json](received.headers),
+        "headers": dict(received.headers),
         "body": received.body.decode(errors="replace"),
         "status": received.status,
         "requestId": received.request_id,
@@ -80,7 +79,7 @@ def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
     return shown
 
 
-class Journal:
+class RequestLog:
     """The newest requests, oldest first; any thread may read it.
 
     Attributes:
@@ -97,7 +96,7 @@ class Journal:
         with self._lock:
             self._requests.append(request)
             self._bytes += len(request.body)
-            while len(self._requests) > _MOST_REQUESTS or self._bytes > _MOST_BYTES:
+            while len(self._requests) > _MAX_REQUESTS or self._bytes > _MAX_BYTES:
                 self._bytes -= len(self._requests.popleft().body)
 
     def clear(self) -> None:

@@ -1,0 +1,332 @@
+"""What requests and responses look like: the one description for validation and for the OpenAPI document.
+
+Requests are typed dictionaries, so that a field that is left out is simply not there. An unknown field or parameter is
+rejected, because it is nearly always a typing mistake that a lenient server would hide.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+    with_config,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+from typing_extensions import NotRequired, Required, TypedDict
+
+from cstar.sandbox import _clock
+
+Json: TypeAlias = JsonValue
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+
+MAX_METADATA_KEYS = 50
+MAX_PAGE = 1_000_000_000
+MAX_PAGE_SIZE = 100
+DEFAULT_PAGE_SIZE = 20
+MAX_BULK_IDS = 100
+MAX_IMPORT_RECORDS = 500
+MAX_EXPORT_ROWS = 10_000
+RECENT_TICKETS = 10
+
+# The patterns are in the OpenAPI document too, so they are written in a way that means the same in Python and in
+# ECMAScript, where \s, \w and \d differ.
+_SPACES_AND_CONTROLS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_ATOM = rf"""[^{_SPACES_AND_CONTROLS}@.()<>\[\],;:"\\]+"""
+_NOT_IN_LABELS = rf"{_SPACES_AND_CONTROLS}!-,./:-@\[-`{{-~"
+_LABEL = rf"[^\-{_NOT_IN_LABELS}](?:[^{_NOT_IN_LABELS}]*[^\-{_NOT_IN_LABELS}])?"
+# Dotted atoms, an @, and a domain of at least two labels. Quoted local parts are legal mail but, in an API call, nearly
+# always a mistake.
+_EMAIL = rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}"
+UUID_PATTERN = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+ID_PATTERN = "cus_[0-9a-f]{32}"
+
+_request = with_config(ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, regex_engine="python-re"))
+
+
+def _digits(value: object) -> object:
+    """The number that a query parameter spells; int() alone would also read " 5" and "1_000"."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value) else value
+
+
+def _matching(pattern: str, meaning: str) -> AfterValidator:
+    # Not as a pattern of pydantic's, whose message would show it.
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.search(value):
+            raise PydanticCustomError("pattern", "Input should be {meaning}", {"meaning": meaning})
+        return value
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    Field(description="A string that is not blank.", json_schema_extra={"pattern": f"[^{_SPACES_AND_CONTROLS}]"}),
+    _matching(f"[^{_SPACES_AND_CONTROLS}]", "a string that is not blank"),
+]
+Email = Annotated[
+    str,
+    Field(
+        max_length=254,
+        description="An email address, unique in the team, in any case.",
+        json_schema_extra={"pattern": f"^{_EMAIL}$"},
+    ),
+    _matching(rf"\A{_EMAIL}\Z", "an email address"),
+]
+Sentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
+Status: TypeAlias = Literal["active", "inactive"]
+CustomFields = Annotated[JsonObject, Field(description="Any JSON values.")]
+_MetadataValue = Annotated[str, Field(max_length=500)]
+_MetadataKey = Annotated[str, Field(max_length=40)]
+_KEYS: dict[str, Json] = {"propertyNames": {"maxLength": 40}}
+Metadata = Annotated[dict[_MetadataKey, _MetadataValue], Field(max_length=MAX_METADATA_KEYS, json_schema_extra=_KEYS)]
+MetadataUpdate = Annotated[
+    dict[_MetadataKey, _MetadataValue | None],
+    Field(
+        description=f"Null removes a key. After the change, there are at most {MAX_METADATA_KEYS} keys.",
+        json_schema_extra=_KEYS,
+    ),
+]
+Time = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: _clock.iso(_clock.instant(moment)), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+# ── Requests ──
+
+
+@_request
+class NoParameters(TypedDict):
+    pass
+
+
+@_request
+class Filters(TypedDict, total=False):
+    status: Annotated[Status, Field(description="Only customers with this status.")]
+    sentiment: Annotated[Sentiment, Field(description="Only customers with this sentiment.")]
+    search: Annotated[str, Field(description="Only customers with this in their name or email address, in any case.")]
+    tag: Annotated[str, Field(description="Only customers with exactly this tag.")]
+
+
+class ListParameters(Filters):
+    page: NotRequired[
+        Annotated[
+            int,
+            Field(ge=1, le=MAX_PAGE, description="Which page, from 1 on.", json_schema_extra={"default": 1}),
+            BeforeValidator(_digits),
+        ]
+    ]
+    page_size: NotRequired[
+        Annotated[
+            int,
+            Field(ge=1, le=MAX_PAGE_SIZE, json_schema_extra={"default": DEFAULT_PAGE_SIZE}),
+            BeforeValidator(_digits),
+        ]
+    ]
+
+
+@_request
+class GetParameters(TypedDict, total=False):
+    expand: Annotated[
+        str,
+        Field(
+            description="What to embed. With anything but `tickets`, the tickets are left out.",
+            json_schema_extra={"default": "tickets"},
+        ),
+    ]
+
+
+@_request
+class _Fields(TypedDict, total=False):
+    name: Name
+    email: Email
+    sentiment: Sentiment
+    status: Status
+    tags: list[str]
+    notes: str | None
+    custom_fields: CustomFields
+
+
+class NewCustomer(_Fields):
+    name: Required[Name]  # type: ignore[misc]
+    email: Required[Email]  # type: ignore[misc]
+    metadata: NotRequired[Metadata]
+
+
+class CustomerUpdate(_Fields):
+    metadata: NotRequired[MetadataUpdate]
+
+
+_Ids = Annotated[
+    list[str], Field(min_length=1, max_length=MAX_BULK_IDS, description="Ids of customers, or the UUIDs in them.")
+]
+
+
+@_request
+class BulkUpdate(TypedDict):
+    action: Literal["update"]
+    resource: Literal["customers"]
+    ids: _Ids
+    data: CustomerUpdate
+
+
+@_request
+class BulkDelete(TypedDict):
+    action: Literal["delete"]
+    resource: Literal["customers"]
+    ids: _Ids
+
+
+Bulk = Annotated[BulkUpdate | BulkDelete, Field(discriminator="action")]
+
+
+@_request
+class Import(TypedDict):
+    resource: Literal["customers"]
+    records: Annotated[
+        list[JsonObject],
+        Field(
+            min_length=1,
+            max_length=MAX_IMPORT_RECORDS,
+            description="Customers, each as for a create. One that is invalid is an entry in `errors`.",
+        ),
+    ]
+    merge_strategy: NotRequired[
+        Annotated[
+            Literal["skip", "update"],
+            Field(
+                description="What to do with a customer that exists, by its email address: `skip` leaves it as it is; "
+                "`update`, an assumption of this sandbox, changes the fields that the record names.",
+                json_schema_extra={"default": "skip"},
+            ),
+        ]
+    ]
+
+
+@_request
+class ExportedResource(TypedDict):
+    type: Literal["customers"]
+    filters: NotRequired[Filters]
+
+
+@_request
+class Export(TypedDict):
+    resources: Annotated[list[ExportedResource], Field(min_length=1, max_length=1)]
+    format: NotRequired[Annotated[Literal["json", "csv"], Field(json_schema_extra={"default": "json"})]]
+
+
+# ── Responses ──
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, regex_engine="python-re"
+    )
+
+
+class Customer(_Response):
+    """A customer. `created_at` also says where it stands in a list; no two customers have the same."""
+
+    id: Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
+    object: Literal["customer"] = "customer"
+    name: Name
+    email: Email
+    sentiment: Sentiment = "neutral"
+    status: Status = "active"
+    tags: list[str] = Field(default_factory=list[str])
+    notes: str | None = None
+    custom_fields: CustomFields = Field(default_factory=dict[str, Json])
+    ticket_count: Annotated[int, Field(ge=0)] = 0
+    metadata: Metadata = Field(default_factory=dict[str, str])
+    created_at: Time
+    updated_at: Time
+
+
+class Ticket(_Response):
+    """A support ticket, as a customer's details embed it."""
+
+    id: str
+    title: str
+    status: str
+    created_at: Time
+
+
+class CustomerDetails(Customer):
+    """A customer with its newest tickets, newest first."""
+
+    recent_tickets: Annotated[list[Ticket], Field(max_length=RECENT_TICKETS)]
+
+
+class DeletedCustomer(_Response):
+    deleted: Literal[True] = True
+    id: Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
+
+
+class Pagination(_Response):
+    total: Annotated[int, Field(ge=0)]
+    page: Annotated[int, Field(ge=1, le=MAX_PAGE)]
+    page_size: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
+    has_more: bool
+
+
+class RowError(TypedDict):
+    """Why one row of a bulk request or an import failed."""
+
+    index: Annotated[int, Field(ge=0)]
+    id: NotRequired[str]
+    email: NotRequired[str]
+    code: str
+    message: str
+
+
+class BulkResult(_Response):
+    object: Literal["bulk_result"] = "bulk_result"
+    action: Literal["update", "delete"]
+    resource: Literal["customers"] = "customers"
+    total: Annotated[int, Field(ge=0)]
+    succeeded: Annotated[int, Field(ge=0)]
+    failed: Annotated[int, Field(ge=0)]
+    errors: list[RowError]
+
+
+class ImportResult(_Response):
+    object: Literal["import_result"] = "import_result"
+    resource: Literal["customers"] = "customers"
+    total: Annotated[int, Field(ge=0)]
+    created: Annotated[int, Field(ge=0)]
+    updated: Annotated[int, Field(ge=0)]
+    skipped: Annotated[int, Field(ge=0)]
+    errors: list[RowError]
+
+
+class ExportedResources(_Response):
+    customers: Annotated[list[Customer], Field(max_length=MAX_EXPORT_ROWS)]
+
+
+class ExportResult(_Response):
+    object: Literal["export"] = "export"
+    format: Literal["json"] = "json"
+    total_rows: Annotated[int, Field(ge=0, le=MAX_EXPORT_ROWS)]
+    resources: ExportedResources
+
+
+class Identity(_Response):
+    team_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    team_name: str = "Sandbox"
+    team_slug: str = "sandbox"
+    key_type: Literal["secret", "publishable"]
+    environment: Literal["live", "test"] = "test"

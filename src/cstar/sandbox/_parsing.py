@@ -1,0 +1,118 @@
+"""From bytes and strings to validated requests, or an `ApiError` that names the field, parameter or header."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from cstar.sandbox._errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cstar.sandbox._models import Json, JsonObject
+
+MAX_BODY_SIZE = 1024 * 1024
+MAX_NESTING = 100  # deeper JSON can be parsed, but not always written into a response
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+IDEMPOTENCY_KEY_PATTERN = "[!-~](?:[ -~]*[!-~])?"
+LATEST_VERSION = "2026-03-01"
+
+
+@functools.cache
+def adapter(shape: Any) -> TypeAdapter[Any]:
+    """The validator of a request or response type, which also has its JSON Schema."""
+    return TypeAdapter(shape)
+
+
+def parse_query(shape: Any, query: Sequence[tuple[str, str]]) -> Any:
+    """Validate query parameters."""
+    names = [name for name, _ in query]
+    for name in names:
+        if names.count(name) > 1:
+            raise _invalid(name, f"The '{name}' query parameter was given more than once.")
+    return validate(shape, dict(query))
+
+
+def parse_body(shape: Any, body: bytes, content_type: str | None) -> Any:
+    """Validate a request body, which must be a JSON object."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise _invalid("Content-Type", "The request body must be sent with 'Content-Type: application/json'.")
+    try:
+        document: Json = json.loads(body.decode(), object_pairs_hook=_unambiguous)
+        # Python's parser also takes NaN, 1e999 and lone surrogates, none of which could be written into a response.
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise _invalid(None, "The request body is not valid JSON.") from None
+    if not isinstance(document, dict):
+        raise _invalid(None, "The request body must be a JSON object.")
+    if _nests_deeper(document, MAX_NESTING):
+        raise _invalid(None, f"The JSON of the request body is nested more than {MAX_NESTING} levels deep.")
+    return validate(shape, document)
+
+
+def validate(shape: Any, value: Mapping[str, Any]) -> Any:
+    """Validate decoded JSON or query parameters; the first fault is raised as an `ApiError`."""
+    try:
+        return adapter(shape).validate_python(value)
+    except ValidationError as invalid:
+        # Without the input: a message must not repeat what may be megabytes.
+        fault = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+    # A union adds the tag of its chosen member, which is no field.
+    path = [str(part)[:60] for part in fault["loc"] if part not in ("update", "delete")]
+    if not path:
+        raise _invalid("action", "'action' must be 'update' or 'delete'.")
+    param, name = path[0], ".".join(path)
+    if fault["type"] == "missing":
+        raise ApiError("parameter_missing", f"The '{name}' field is required.", param=param)
+    if fault["type"] == "extra_forbidden":
+        known = [to_camel(each) for each in getattr(shape, "__annotations__", ())] if len(path) == 1 else []
+        allowed = f"; allowed are {', '.join(known)}" if known else ""
+        raise _invalid(param, f"'{name}' is not a field or parameter here{allowed}.")
+    expected = fault["msg"].partition(" should ")[2].removesuffix(" after validation")
+    raise _invalid(param, f"'{name}' must {expected or 'be ' + fault['msg']}.")
+
+
+def idempotency_key(value: str | None) -> str | None:
+    """Validate the `Idempotency-Key` header, if there is one."""
+    if value is None or (len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and re.fullmatch(IDEMPOTENCY_KEY_PATTERN, value)):
+        return value
+    message = f"'Idempotency-Key' must have from 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters."
+    raise _invalid("Idempotency-Key", message)
+
+
+def api_version(value: str | None) -> str:
+    """Validate the `CStar-Version` header; without one, the latest version."""
+    if value is None:
+        return LATEST_VERSION
+    try:
+        # From Python 3.11 on, fromisoformat() also takes 20260301 and 2026-W09-7.
+        is_date = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        is_date = False
+    if not is_date:
+        raise _invalid("CStar-Version", f"'CStar-Version' must be a date such as {LATEST_VERSION}.")
+    return value
+
+
+def _unambiguous(members: list[tuple[str, Json]]) -> JsonObject:
+    found = dict(members)
+    if len(found) < len(members):
+        raise _invalid(None, "A JSON object in the request body has the same key twice.")
+    return found
+
+
+def _nests_deeper(value: Json, levels: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_nests_deeper(item, levels - 1) for item in inside)
+
+
+def _invalid(param: str | None, message: str) -> ApiError:
+    return ApiError("parameter_invalid", message, param=param)
