@@ -13,11 +13,10 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel
-
 from cstar.sandbox import _clock
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._operations import Call, Operation, Result
+from cstar.sandbox._models import Error, Failure, Meta
+from cstar.sandbox._operations import Call, Operation
 from cstar.sandbox._parsing import (
     LATEST_VERSION,
     MAX_BODY_SIZE,
@@ -33,7 +32,8 @@ from cstar.sandbox._store import IdempotencyRecord, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cstar.sandbox._models import Json, JsonObject
+    from pydantic import BaseModel
+
     from cstar.sandbox._webhooks import Event
 
 BASE_PATH = "/api/v1"
@@ -169,7 +169,13 @@ class Api:
         query = parse_query(operation.query, request.query)
         body = operation.body and parse_body(operation.body, request.body, request.headers.get("Content-Type"))
         result = operation.run(Call(self._store, context.key, context.now, query, body, request.customer_id))
-        return _success(result, operation.status, context), result.events
+        if result.csv is not None:
+            content, headers = result.csv.encode(), {"Content-Type": "text/csv; charset=utf-8"}
+        else:
+            pagination = {"pagination": result.pagination} if result.pagination else {}
+            meta = _meta(context.request_id, context.now)
+            content, headers = _encode(operation.response(data=result.data, **pagination, meta=meta)), _JSON
+        return ApiResponse(operation.status, content, context.request_id, headers), result.events
 
     def _run_once(
         self, operation: Operation, context: _Context, idempotency_key: str
@@ -229,29 +235,16 @@ def _fingerprint(request: ApiRequest) -> str:
     return hashlib.sha256(target + b"\n" + request.body).hexdigest()
 
 
-def _success(result: Result, status: int, context: _Context) -> ApiResponse:
-    if result.csv is not None:
-        headers = {"Content-Type": "text/csv; charset=utf-8"}
-        return ApiResponse(status, result.csv.encode(), context.request_id, headers)
-    envelope: JsonObject = {"success": True, "data": _json(result.data)}
-    if result.pagination is not None:
-        envelope["pagination"] = _json(result.pagination)
-    return ApiResponse(status, _encode(envelope, context.request_id, context.now), context.request_id, _JSON)
-
-
 def _failure(error: ApiError, request_id: str, now: int) -> ApiResponse:
-    envelope: JsonObject = {
-        "success": False,
-        "error": {
-            "type": error.type,
-            "code": error.code,
-            "message": error.message,
-            "param": error.param,
-            "doc_url": error.doc_url,
-            "request_id": request_id,
-        },
-    }
-    body = _encode(envelope, request_id, now)
+    described = Error(
+        type=error.type,
+        code=error.code,
+        message=error.message,
+        param=error.param,
+        doc_url=error.doc_url,
+        request_id=request_id,
+    )
+    body = _encode(Failure(error=described, meta=_meta(request_id, now)))
     return ApiResponse(error.status, body, request_id, {**_JSON, **error.headers}, log_note=error.code)
 
 
@@ -260,13 +253,9 @@ def _with_headers(response: ApiResponse, version: str, usage: Usage) -> ApiRespo
     return replace(response, headers=headers)
 
 
-def _json(data: BaseModel | Sequence[BaseModel]) -> Json:
-    if isinstance(data, BaseModel):
-        document: JsonObject = data.model_dump(mode="json", by_alias=True)
-        return document
-    return [_json(each) for each in data]
+def _meta(request_id: str, now: int) -> Meta:
+    return Meta(request_id=request_id, timestamp=_clock.moment(now))
 
 
-def _encode(envelope: JsonObject, request_id: str, now: int) -> bytes:
-    meta: JsonObject = {"requestId": request_id, "timestamp": _clock.iso(now)}
-    return json.dumps({**envelope, "meta": meta}, ensure_ascii=False, separators=(",", ":")).encode()
+def _encode(response: BaseModel) -> bytes:
+    return response.model_dump_json(by_alias=True).encode()

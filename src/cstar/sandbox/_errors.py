@@ -1,4 +1,4 @@
-"""How the API says no: one table gives every error code its status and its type."""
+"""Errors of the API, and the table of their codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ ErrorCode = Literal[
     "team_access_denied",
 ]
 
-_ON_THE_WIRE: dict[ErrorCode, tuple[int, str]] = {
+# The status and the type of each code.
+ERROR_CODES: dict[ErrorCode, tuple[int, str]] = {
     "authentication_required": (401, "authentication_error"),
     "idempotency_key_reused": (409, "invalid_request_error"),
     "insufficient_permissions": (403, "authentication_error"),
@@ -46,7 +47,7 @@ _ON_THE_WIRE: dict[ErrorCode, tuple[int, str]] = {
     "team_access_denied": (403, "authentication_error"),
 }
 
-# What an injected error calls itself, where its status has a code of its own.
+# The codes of injected errors; other statuses have a general one.
 _CODE_OF_STATUS: dict[int, ErrorCode] = {
     401: "invalid_api_key",
     403: "insufficient_permissions",
@@ -58,29 +59,26 @@ _CODE_OF_STATUS: dict[int, ErrorCode] = {
     503: "service_unavailable",
 }
 
-_DOCUMENTATION = "https://www.cstar.help/docs/api/errors"
-
 
 class ApiError(Exception):
-    """A request refused; raised anywhere below the envelope, which turns it into an answer."""
+    """A request is rejected; the API makes the response from it."""
 
     def __init__(
         self, code: ErrorCode, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.code = code
+        self.code: ErrorCode = code
         self.message = message
         self.param = param
         self.headers = dict(headers or {})
-        self.status, self.type = _ON_THE_WIRE[code]
-        self.doc_url = f"{_DOCUMENTATION}#{code}"
+        self.status, self.type = ERROR_CODES[code]
+        self.doc_url = f"https://www.cstar.help/docs/api/errors#{code}"
 
 
 def injected(status: int, headers: Mapping[str, str]) -> ApiError:
-    """The error that the API would answer a status from 400 on with."""
+    """The error that the API would respond with for a status from 400 on."""
     code = _CODE_OF_STATUS.get(status, "internal_error" if status >= 500 else "parameter_invalid")
-    names = {each.value: each.phrase for each in HTTPStatus}
-    message = f"The sandbox was told to answer with {status} {names.get(status, '')}".rstrip() + "."
-    error = ApiError(code, message, headers=headers)
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    error = ApiError(code, f"The sandbox was told to respond with {status} {phrase}".rstrip() + ".", headers=headers)
     error.status = status
     return error

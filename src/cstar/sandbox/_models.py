@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import NotRequired, Required, TypedDict
 
 from cstar.sandbox import _clock
+from cstar.sandbox._errors import ErrorCode  # noqa: TC001 - pydantic reads it
 
 Json: TypeAlias = JsonValue
 JsonObject: TypeAlias = "dict[str, JsonValue]"
@@ -50,6 +51,7 @@ _LABEL = rf"[^\-{_NOT_IN_LABELS}](?:[^{_NOT_IN_LABELS}]*[^\-{_NOT_IN_LABELS}])?"
 _EMAIL = rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}"
 UUID_PATTERN = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 ID_PATTERN = "cus_[0-9a-f]{32}"
+REQUEST_ID_PATTERN = "^req_[0-9a-f]{24}$"
 
 _request = with_config(ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, regex_engine="python-re"))
 
@@ -234,7 +236,12 @@ class Export(TypedDict):
 
 class _Response(BaseModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, regex_engine="python-re"
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        regex_engine="python-re",
+        json_schema_serialization_defaults_required=True,
     )
 
 
@@ -330,3 +337,62 @@ class Identity(_Response):
     team_slug: str = "sandbox"
     key_type: Literal["secret", "publishable"]
     environment: Literal["live", "test"] = "test"
+
+
+_T = TypeVar("_T")
+
+
+class Meta(_Response):
+    request_id: Annotated[str, Field(pattern=REQUEST_ID_PATTERN)]
+    timestamp: Time
+
+
+class Success(_Response, Generic[_T]):
+    success: Literal[True] = True
+    data: _T
+    meta: Meta
+
+
+class Page(_Response, Generic[_T]):
+    success: Literal[True] = True
+    data: list[_T]
+    pagination: Pagination
+    meta: Meta
+
+
+class Error(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    code: ErrorCode
+    message: Annotated[str, Field(min_length=1)]
+    param: Annotated[str | None, Field(description="The field, query parameter or header at fault.")]
+    doc_url: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    request_id: Annotated[str, Field(pattern=REQUEST_ID_PATTERN)]
+
+
+class Failure(_Response):
+    success: Literal[False] = False
+    error: Error
+    meta: Meta
+
+
+# ── Webhooks, whose names are in snake_case ──
+
+EventType: TypeAlias = Literal["customer.created", "customer.updated", "customer.deleted"]
+
+
+class EventCustomer(Customer):
+    """A customer, with names in snake_case."""
+
+
+class EventData(_Response):
+    customer: EventCustomer
+
+
+class WebhookEvent(_Response):
+    id: Annotated[str, Field(pattern="^evt_[0-9a-f]{24}$")]
+    type: EventType
+    created_at: Time
+    team_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    data: EventData

@@ -11,11 +11,11 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cstar.sandbox import _clock, _models
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._models import Customer
+from cstar.sandbox._models import Customer, Page, Success
 from cstar.sandbox._parsing import validate
 from cstar.sandbox._webhooks import Event
 
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What an operation returns: the `data` of the response, or `text` of another media type instead."""
+    """The data of a response, or its CSV, and the events for webhooks."""
 
     data: BaseModel | Sequence[BaseModel] = ()
     pagination: _models.Pagination | None = None
@@ -59,10 +59,9 @@ class Operation:
         method: The HTTP method.
         path: The path below the base URL.
         run: What it does, within a transaction if it writes; its docstring is the summary.
-        response: The type of `data`.
+        response: The type of the response.
         query: The type of its query parameters.
         body: The type of its body, if it has one.
-        status: The status on success.
     """
 
     id: str
@@ -72,12 +71,16 @@ class Operation:
     response: Any
     query: Any = _models.NoParameters
     body: Any = None
-    status: int = 200
 
     @property
     def writes(self) -> bool:
         """Whether it needs a secret key and takes an `Idempotency-Key`."""
         return self.method != "GET"
+
+    @property
+    def status(self) -> int:
+        """The status of a success."""
+        return 201 if self.run is _create_customer else 200
 
 
 def _whoami(call: Call) -> Result:
@@ -264,14 +267,16 @@ _TEAM = "/teams/{teamId}"
 _ALL = f"{_TEAM}/customers"
 _ONE = f"{_ALL}/{{customerId}}"
 
+_Details: TypeAlias = _models.CustomerDetails | Customer
+
 OPERATIONS = (
-    Operation("whoami", "GET", "/auth/whoami", _whoami, _models.Identity),
-    Operation("listCustomers", "GET", _ALL, _list_customers, list[Customer], query=_models.ListParameters),
-    Operation("createCustomer", "POST", _ALL, _create_customer, Customer, body=_models.NewCustomer, status=201),
-    Operation("getCustomer", "GET", _ONE, _get_customer, _models.CustomerDetails | Customer, _models.GetParameters),
-    Operation("updateCustomer", "PATCH", _ONE, _update_customer, Customer, body=_models.CustomerUpdate),
-    Operation("deleteCustomer", "DELETE", _ONE, _delete_customer, _models.DeletedCustomer),
-    Operation("bulk", "POST", f"{_TEAM}/bulk", _bulk, _models.BulkResult, body=_models.Bulk),
-    Operation("import", "POST", f"{_TEAM}/import", _import, _models.ImportResult, body=_models.Import),
-    Operation("export", "POST", f"{_TEAM}/export", _export, _models.ExportResult, body=_models.Export),
+    Operation("whoami", "GET", "/auth/whoami", _whoami, Success[_models.Identity]),
+    Operation("listCustomers", "GET", _ALL, _list_customers, Page[Customer], query=_models.ListParameters),
+    Operation("createCustomer", "POST", _ALL, _create_customer, Success[Customer], body=_models.NewCustomer),
+    Operation("getCustomer", "GET", _ONE, _get_customer, Success[_Details], query=_models.GetParameters),
+    Operation("updateCustomer", "PATCH", _ONE, _update_customer, Success[Customer], body=_models.CustomerUpdate),
+    Operation("deleteCustomer", "DELETE", _ONE, _delete_customer, Success[_models.DeletedCustomer]),
+    Operation("bulk", "POST", f"{_TEAM}/bulk", _bulk, Success[_models.BulkResult], body=_models.Bulk),
+    Operation("import", "POST", f"{_TEAM}/import", _import, Success[_models.ImportResult], body=_models.Import),
+    Operation("export", "POST", f"{_TEAM}/export", _export, Success[_models.ExportResult], body=_models.Export),
 )
