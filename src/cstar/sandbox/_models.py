@@ -241,7 +241,6 @@ class _Response(BaseModel):
         extra="forbid",
         frozen=True,
         regex_engine="python-re",
-        json_schema_serialization_defaults_required=True,
     )
 
 
@@ -290,6 +289,7 @@ class Pagination(_Response):
     has_more: bool
 
 
+@with_config(ConfigDict(extra="forbid"))
 class RowError(TypedDict):
     """Why one row of a bulk request or an import failed."""
 

@@ -98,6 +98,10 @@ class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's signature
         return False
 
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        # Requests are typed dictionaries. Models are responses, which have all of their fields.
+        return field.get("required", total) if field["type"] == "typed-dict-field" else True
+
 
 def document(team_id: str, *, url: str) -> Document:
     """The contract of the API that serves one team at a base URL."""
