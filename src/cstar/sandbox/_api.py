@@ -25,7 +25,6 @@ from cstar.sandbox._parsing import (
     parse_body,
     parse_query,
 )
-from cstar.sandbox._rate_limit import RateLimiter, Usage
 from cstar.sandbox._seed import seed
 from cstar.sandbox._store import IdempotencyRecord, Store
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from cstar.sandbox._rate_limit import RateLimiter, Usage
     from cstar.sandbox._webhooks import Event
 
 BASE_PATH = "/api/v1"
@@ -83,12 +83,10 @@ class Api:
         limiter: The rate limit.
     """
 
-    def __init__(
-        self, store: Store, *, publish: Callable[[Sequence[Event], int], None], limiter: RateLimiter | None = None
-    ) -> None:
+    def __init__(self, store: Store, *, publish: Callable[[Sequence[Event], int], None], limiter: RateLimiter) -> None:
         self._store = store
         self._publish = publish
-        self._limiter = limiter or RateLimiter()
+        self._limiter = limiter
 
     def respond(self, request: ApiRequest, operation: Operation | ApiError) -> ApiResponse:
         """Authenticate and validate a request, perform its operation, and put the result into the envelope.

@@ -1,4 +1,4 @@
-"""What requests and responses look like: the one description for validation and for the OpenAPI document.
+"""Requests and responses: the one description for validation and for the OpenAPI document.
 
 Requests are typed dictionaries, so that a field that is left out is simply not there. An unknown field or parameter is
 rejected, because it is nearly always a typing mistake that a lenient server would hide.
@@ -73,18 +73,16 @@ def _matching(pattern: str, meaning: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_VISIBLE = f"[^{_SPACES_AND_CONTROLS}]"
 Name = Annotated[
     str,
-    Field(description="A string that is not blank.", json_schema_extra={"pattern": f"[^{_SPACES_AND_CONTROLS}]"}),
-    _matching(f"[^{_SPACES_AND_CONTROLS}]", "a string that is not blank"),
+    Field(description="A string that is not blank.", json_schema_extra={"pattern": _VISIBLE}),
+    _matching(_VISIBLE, "a string that is not blank"),
 ]
+_UNIQUE = "An email address, unique in the team, in any case."
 Email = Annotated[
     str,
-    Field(
-        max_length=254,
-        description="An email address, unique in the team, in any case.",
-        json_schema_extra={"pattern": f"^{_EMAIL}$"},
-    ),
+    Field(max_length=254, description=_UNIQUE, json_schema_extra={"pattern": f"^{_EMAIL}$"}),
     _matching(rf"\A{_EMAIL}\Z", "an email address"),
 ]
 Sentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
@@ -94,12 +92,9 @@ _MetadataValue = Annotated[str, Field(max_length=500)]
 _MetadataKey = Annotated[str, Field(max_length=40)]
 _KEYS: dict[str, Json] = {"propertyNames": {"maxLength": 40}}
 Metadata = Annotated[dict[_MetadataKey, _MetadataValue], Field(max_length=MAX_METADATA_KEYS, json_schema_extra=_KEYS)]
+_REMOVAL = f"Null removes a key. After the change, there are at most {MAX_METADATA_KEYS} keys."
 MetadataUpdate = Annotated[
-    dict[_MetadataKey, _MetadataValue | None],
-    Field(
-        description=f"Null removes a key. After the change, there are at most {MAX_METADATA_KEYS} keys.",
-        json_schema_extra=_KEYS,
-    ),
+    dict[_MetadataKey, _MetadataValue | None], Field(description=_REMOVAL, json_schema_extra=_KEYS)
 ]
 Time = Annotated[
     datetime,
@@ -108,7 +103,13 @@ Time = Annotated[
 ]
 
 
-# ── Requests ──
+_Count = Annotated[int, Field(ge=0)]
+_PageNumber = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+_PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
+
+
+def _default(value: Json) -> object:
+    return Field(json_schema_extra={"default": value})
 
 
 @_request
@@ -125,31 +126,16 @@ class Filters(TypedDict, total=False):
 
 
 class ListParameters(Filters):
-    page: NotRequired[
-        Annotated[
-            int,
-            Field(ge=1, le=MAX_PAGE, description="Which page, from 1 on.", json_schema_extra={"default": 1}),
-            BeforeValidator(_digits),
-        ]
-    ]
-    page_size: NotRequired[
-        Annotated[
-            int,
-            Field(ge=1, le=MAX_PAGE_SIZE, json_schema_extra={"default": DEFAULT_PAGE_SIZE}),
-            BeforeValidator(_digits),
-        ]
-    ]
+    page: NotRequired[Annotated[_PageNumber, BeforeValidator(_digits), _default(1)]]
+    page_size: NotRequired[Annotated[_PageSize, BeforeValidator(_digits), _default(DEFAULT_PAGE_SIZE)]]
+
+
+_EXPAND = "What to embed. With anything but `tickets`, the tickets are left out."
 
 
 @_request
 class GetParameters(TypedDict, total=False):
-    expand: Annotated[
-        str,
-        Field(
-            description="What to embed. With anything but `tickets`, the tickets are left out.",
-            json_schema_extra={"default": "tickets"},
-        ),
-    ]
+    expand: Annotated[str, Field(description=_EXPAND, json_schema_extra={"default": "tickets"})]
 
 
 @_request
@@ -173,9 +159,8 @@ class CustomerUpdate(_Fields):
     metadata: NotRequired[MetadataUpdate]
 
 
-_Ids = Annotated[
-    list[str], Field(min_length=1, max_length=MAX_BULK_IDS, description="Ids of customers, or the UUIDs in them.")
-]
+_IDS = "Ids of customers, or the UUIDs in them."
+_Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK_IDS, description=_IDS)]
 
 
 @_request
@@ -196,26 +181,19 @@ class BulkDelete(TypedDict):
 Bulk = Annotated[BulkUpdate | BulkDelete, Field(discriminator="action")]
 
 
+_RECORDS = "Customers, each as for a create. One that is invalid is an entry in `errors`."
+_STRATEGY = (
+    "What to do with a customer that exists, by its email address: `skip` leaves it as it is; `update`, an assumption "
+    "of this sandbox, changes the fields that the record names."
+)
+
+
 @_request
 class Import(TypedDict):
     resource: Literal["customers"]
-    records: Annotated[
-        list[JsonObject],
-        Field(
-            min_length=1,
-            max_length=MAX_IMPORT_RECORDS,
-            description="Customers, each as for a create. One that is invalid is an entry in `errors`.",
-        ),
-    ]
+    records: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_IMPORT_RECORDS, description=_RECORDS)]
     merge_strategy: NotRequired[
-        Annotated[
-            Literal["skip", "update"],
-            Field(
-                description="What to do with a customer that exists, by its email address: `skip` leaves it as it is; "
-                "`update`, an assumption of this sandbox, changes the fields that the record names.",
-                json_schema_extra={"default": "skip"},
-            ),
-        ]
+        Annotated[Literal["skip", "update"], Field(description=_STRATEGY, json_schema_extra={"default": "skip"})]
     ]
 
 
@@ -228,7 +206,7 @@ class ExportedResource(TypedDict):
 @_request
 class Export(TypedDict):
     resources: Annotated[list[ExportedResource], Field(min_length=1, max_length=1)]
-    format: NotRequired[Annotated[Literal["json", "csv"], Field(json_schema_extra={"default": "json"})]]
+    format: NotRequired[Annotated[Literal["json", "csv"], _default("json")]]
 
 
 # ── Responses ──
@@ -256,7 +234,7 @@ class Customer(_Response):
     tags: list[str] = Field(default_factory=list[str])
     notes: str | None = None
     custom_fields: CustomFields = Field(default_factory=dict[str, Json])
-    ticket_count: Annotated[int, Field(ge=0)] = 0
+    ticket_count: _Count = 0
     metadata: Metadata = Field(default_factory=dict[str, str])
     created_at: Time
     updated_at: Time
@@ -283,9 +261,9 @@ class DeletedCustomer(_Response):
 
 
 class Pagination(_Response):
-    total: Annotated[int, Field(ge=0)]
-    page: Annotated[int, Field(ge=1, le=MAX_PAGE)]
-    page_size: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
+    total: _Count
+    page: _PageNumber
+    page_size: _PageSize
     has_more: bool
 
 
@@ -293,7 +271,7 @@ class Pagination(_Response):
 class RowError(TypedDict):
     """Why one row of a bulk request or an import failed."""
 
-    index: Annotated[int, Field(ge=0)]
+    index: _Count
     id: NotRequired[str]
     email: NotRequired[str]
     code: str
@@ -304,19 +282,19 @@ class BulkResult(_Response):
     object: Literal["bulk_result"] = "bulk_result"
     action: Literal["update", "delete"]
     resource: Literal["customers"] = "customers"
-    total: Annotated[int, Field(ge=0)]
-    succeeded: Annotated[int, Field(ge=0)]
-    failed: Annotated[int, Field(ge=0)]
+    total: _Count
+    succeeded: _Count
+    failed: _Count
     errors: list[RowError]
 
 
 class ImportResult(_Response):
     object: Literal["import_result"] = "import_result"
     resource: Literal["customers"] = "customers"
-    total: Annotated[int, Field(ge=0)]
-    created: Annotated[int, Field(ge=0)]
-    updated: Annotated[int, Field(ge=0)]
-    skipped: Annotated[int, Field(ge=0)]
+    total: _Count
+    created: _Count
+    updated: _Count
+    skipped: _Count
     errors: list[RowError]
 
 

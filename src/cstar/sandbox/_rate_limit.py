@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cstar.sandbox._clock import HOUR, SECOND
+from cstar.sandbox._clock import SECOND
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RateLimiter:
     every read a synced write.
     """
 
-    def __init__(self, limit: int = 1_000_000, window: int = HOUR) -> None:
+    def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
         self._window = window
         self._used: dict[str, tuple[int, int]] = {}

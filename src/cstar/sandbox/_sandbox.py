@@ -16,17 +16,18 @@ from cstar.sandbox._request_log import RequestLog
 from cstar.sandbox._seed import seed
 from cstar.sandbox._server import listen, serving
 from cstar.sandbox._services import Services
-from cstar.sandbox._store import Credentials, Store
+from cstar.sandbox._store import Store
 from cstar.sandbox._webhooks import Webhooks, endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
     from cstar.sandbox._request_log import ReceivedRequest
     from cstar.sandbox._server import Server
+    from cstar.sandbox._store import Credentials
     from cstar.sandbox._webhooks import Delivery
 
 
@@ -78,12 +79,8 @@ class Sandbox:
         _check("port", port, "a whole number from 0 to 65535", holds=is_whole(port) and 0 <= port <= 65535)
         _check("host", host, "an address such as '127.0.0.1'", holds=_is_text(host))
         _check("customers", customers, "a whole number from 0 on", holds=is_whole(customers) and customers >= 0)
-        _check(
-            "rate_limit",
-            rate_limit,
-            "a whole number of requests and a number of seconds, such as (1000, 3600)",
-            holds=rate_limit is None or _is_rate(rate_limit),
-        )
+        rates = "a whole number of requests and a number of seconds, such as (1000, 3600)"
+        _check("rate_limit", rate_limit, rates, holds=rate_limit is None or _is_rate(rate_limit))
         _check("allow_hosts", allow_hosts, "a list of host names", holds=_are_texts(allow_hosts))
         self._faults = Faults()
         self._allow_hosts = [*allow_hosts, host]
@@ -91,7 +88,8 @@ class Sandbox:
         self._host = host
         self._database = database
         self._customers = customers
-        self._rate_limit = rate_limit
+        requests, seconds = rate_limit or (1_000_000, 3600)
+        self._rate_limit = requests, int(seconds * SECOND)
         urls = [webhook_url] if isinstance(webhook_url, str) else webhook_url or ()
         _check("webhook_url", webhook_url, "a URL or a list of URLs", holds=_are_texts(urls))
         self._webhook_urls = list(urls)
@@ -128,20 +126,11 @@ class Sandbox:
             seed(store, self._customers)
             credentials = store.credentials
             webhooks = Webhooks(self._webhook_urls, secret=credentials.webhook_secret, team_id=credentials.team_id)
-            api = Api(store, publish=webhooks.publish, limiter=self._new_limiter())
-
-            def reset() -> None:
-                # On the server's thread, so between two requests.
-                api.reset(self._customers)
-                self._faults.clear()
-                self._request_log.clear()
-                webhooks.clear()
-
-            services = Services(store, api, self._faults, self._request_log, webhooks, reset)
+            api = Api(store, publish=webhooks.publish, limiter=RateLimiter(*self._rate_limit))
+            services = Services(store, api, self._faults, self._request_log, webhooks, self._customers)
             self._request_log.clear()
-            app = build_app(services, allow_hosts=self._allow_hosts)
-            server = stack.enter_context(serving(app, listener))
-            self._latest = _Run(os.getpid(), url, credentials, webhooks, server, reset)
+            server = stack.enter_context(serving(build_app(services, allow_hosts=self._allow_hosts), listener))
+            self._latest = _Run(os.getpid(), url, services, server)
             self._running = stack.pop_all()
 
     def stop(self) -> None:
@@ -196,7 +185,7 @@ class Sandbox:
         if self._running is None:
             raise RuntimeError("This sandbox is not running, so there is nothing to reset.")
         run = self._last_run()
-        run.server.call(run.reset)
+        run.server.call(run.services.reset)
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
@@ -208,7 +197,7 @@ class Sandbox:
     def deliveries(self) -> tuple[Delivery, ...]:
         """The webhook deliveries, oldest first: all that are pending, and the newest 1,000 others."""
         self._check_process()
-        return self._last_run().webhooks.deliveries
+        return self._last_run().services.webhooks.deliveries
 
     def wait_for_deliveries(self, timeout: float = 10.0) -> tuple[Delivery, ...]:
         """Wait until every webhook was delivered or given up.
@@ -231,7 +220,7 @@ class Sandbox:
             ```
         """
         self._check_process()
-        return self._last_run().webhooks.wait_until_settled(timeout)
+        return self._last_run().services.webhooks.wait_until_settled(timeout)
 
     @property
     def url(self) -> str:
@@ -246,22 +235,22 @@ class Sandbox:
     @property
     def api_key(self) -> str:
         """The secret test key, which reads and writes: `sk_test_` and 32 characters."""
-        return self._last_run().credentials.api_key
+        return self._credentials().api_key
 
     @property
     def publishable_key(self) -> str:
         """The publishable test key, which only reads: `pk_test_` and 32 characters."""
-        return self._last_run().credentials.publishable_key
+        return self._credentials().publishable_key
 
     @property
     def team_id(self) -> str:
         """The UUID of the team to which both keys belong."""
-        return self._last_run().credentials.team_id
+        return self._credentials().team_id
 
     @property
     def webhook_secret(self) -> str:
         """The secret that signs webhooks, `whsec_…`."""
-        return self._last_run().credentials.webhook_secret
+        return self._credentials().webhook_secret
 
     def __enter__(self) -> Self:
         self.start()
@@ -277,12 +266,6 @@ class Sandbox:
         state = f"at {self.url}" if self._running is not None else "not running"
         return f"<Sandbox {state}, database {str(self._database)!r}>"
 
-    def _new_limiter(self) -> RateLimiter:
-        if self._rate_limit is None:
-            return RateLimiter()
-        requests, seconds = self._rate_limit
-        return RateLimiter(requests, int(seconds * SECOND))
-
     def _is_in_forked_child(self) -> bool:
         return self._running is not None and self._last_run().process != os.getpid()
 
@@ -292,6 +275,9 @@ class Sandbox:
                 f"This sandbox runs in process {self._last_run().process}, from which this process was forked. Clients "
                 "can use it from here at its url; all else must be done there, or with a new Sandbox()."
             )
+
+    def _credentials(self) -> Credentials:
+        return self._last_run().services.store.credentials
 
     def _last_run(self) -> _Run:
         if self._latest is None:
@@ -322,11 +308,9 @@ def _is_rate(value: object) -> bool:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a start makes; all but the server can be used after the stop too."""
+    """What a start makes; the services can be read after the stop too."""
 
     process: int
     url: str
-    credentials: Credentials
-    webhooks: Webhooks
+    services: Services
     server: Server
-    reset: Callable[[], None]

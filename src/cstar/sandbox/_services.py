@@ -1,4 +1,4 @@
-"""The parts of a running sandbox, as the HTTP endpoints use them."""
+"""The parts of a running sandbox."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cstar.sandbox._api import Api
     from cstar.sandbox._faults import Faults
     from cstar.sandbox._request_log import RequestLog
@@ -22,4 +20,11 @@ class Services:
     faults: Faults
     request_log: RequestLog
     webhooks: Webhooks
-    reset: Callable[[], None]
+    customers: int
+
+    def reset(self) -> None:
+        """Start over with the demo customers; called between two requests."""
+        self.api.reset(self.customers)
+        self.faults.clear()
+        self.request_log.clear()
+        self.webhooks.clear()
