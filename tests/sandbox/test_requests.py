@@ -1,5 +1,6 @@
 """`cstar_sandbox.requests`: what arrived."""
 
+import logging
 from datetime import datetime, timedelta, timezone
 
 import httpx
@@ -111,3 +112,11 @@ def test_large_bodies_push_out_older_ones_so_that_memory_stays_bounded():
         journal.add(request(number, body))
     assert sum(len(received.body) for received in journal.requests()) == 64 * len(body)
     assert journal.requests()[-1].path == "/99"
+
+
+@pytest.mark.parametrize(("level", "shown"), [(logging.INFO, ""), (logging.DEBUG, "?search=ada%40example.com")])
+def test_what_is_searched_for_is_logged_at_debug_only(fresh_api, cstar_sandbox, caplog, level, shown):
+    with caplog.at_level(level, "cstar.sandbox"):
+        fresh_api.get("/customers", params={"search": "ada@example.com"})
+    [line] = [record.getMessage() for record in caplog.records if record.name == "cstar.sandbox"]
+    assert line.startswith(f"200 GET    /api/v1/teams/{cstar_sandbox.team_id}/customers{shown} ")
