@@ -10,8 +10,11 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from pydantic import BaseModel
 
 from cstar.sandbox import _clock
 from cstar.sandbox._errors import ApiError
@@ -25,16 +28,10 @@ from cstar.sandbox._parsing import (
     parse_body,
     parse_query,
 )
+from cstar.sandbox._rate_limit import RateLimiter, Usage
 from cstar.sandbox._seed import seed
 from cstar.sandbox._store import IdempotencyRecord, Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from pydantic import BaseModel
-
-    from cstar.sandbox._rate_limit import RateLimiter, Usage
-    from cstar.sandbox._webhooks import Event
+from cstar.sandbox._webhooks import Event
 
 BASE_PATH = "/api/v1"
 
@@ -89,12 +86,7 @@ class Api:
         self._limiter = limiter
 
     def respond(self, request: ApiRequest, operation: Operation | ApiError) -> ApiResponse:
-        """Authenticate and validate a request, perform its operation, and put the result into the envelope.
-
-        Args:
-            request: The request.
-            operation: Its operation, or the error if its path or method has none.
-        """
+        """Authenticate and validate a request, and perform its operation, unless its path or method has none."""
         context, usage = self._receive(request)
         version = LATEST_VERSION
         try:
@@ -124,7 +116,7 @@ class Api:
     def _receive(self, request: ApiRequest) -> tuple[_Context, Usage]:
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         key, now = credentials.strip() if scheme.lower() == "bearer" else "", _clock.now()
-        usage = self._limiter.count(key, now) if self._is_known(key) else self._limiter.untouched(now)
+        usage = self._limiter.count(key, now) if self._is_known(key) else self._limiter.unused(now)
         return _Context(request, key, now, f"req_{secrets.token_hex(12)}"), usage
 
     def _is_known(self, key: str) -> bool:

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -16,33 +16,22 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar.sandbox import _clock
 from cstar.sandbox._api import BASE_PATH, ApiRequest, ApiResponse, replace_with_error
 from cstar.sandbox._control import control_routes
 from cstar.sandbox._errors import ApiError, injected
+from cstar.sandbox._faults import Fault
 from cstar.sandbox._openapi import document
-from cstar.sandbox._operations import OPERATIONS
+from cstar.sandbox._operations import OPERATIONS, Operation
 from cstar.sandbox._page import page_routes
 from cstar.sandbox._parsing import MAX_BODY_SIZE
 from cstar.sandbox._request_log import ReceivedRequest, headers_without_key
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Mapping
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from cstar.sandbox._faults import Fault
-    from cstar.sandbox._operations import Operation
-    from cstar.sandbox._services import Services
+from cstar.sandbox._services import Services
 
 _GARBAGE = b'\x89{"succ\x00ss": tru\xff, <<<'
-_ERROR_PAGE = b"""\
-<html>
-<head><title>Bad Gateway</title></head>
-<body><center><h1>The server is not available</h1></center><hr><center>proxy</center></body>
-</html>
-"""
+_ERROR_PAGE = b"<html><head><title>Bad Gateway</title></head><body><h1>The server is not available</h1></body></html>\n"
 
 _log = logging.getLogger("cstar.sandbox")
 
@@ -73,7 +62,8 @@ class _Endpoint:
         if request_log.resets != resets:
             await _drop(transport, receive)  # it belongs to a test that is over
             return
-        response = self._respond(api_request, decision.fault)
+        fault = decision.fault
+        response = self._respond(api_request, fault)
         received = ReceivedRequest(
             method=api_request.method,
             path=api_request.path,
@@ -83,7 +73,7 @@ class _Endpoint:
             status=response.status if response else None,
             request_id=(response.request_id or None) if response else None,
             replayed=response.replayed if response else False,
-            fault=decision.fault.kind if decision.fault else "latency" if decision.delay else None,
+            fault=fault.kind if fault else "latency" if decision.delay else None,
             at=arrived,
             duration=_clock.real_time() - started,
         )
@@ -94,7 +84,7 @@ class _Endpoint:
             await _drop(transport, receive)
             return
         whole = Response(response.body, response.status, dict(response.headers))
-        if decision.fault is None or decision.fault.kind != "cut":
+        if fault is None or fault.kind != "cut":
             await whole(scope, receive, send)
             return
         half = response.body[: len(response.body) // 2]

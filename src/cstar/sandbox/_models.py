@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import NotRequired, Required, TypedDict
 
 from cstar.sandbox import _clock
-from cstar.sandbox._errors import ErrorCode  # noqa: TC001 - pydantic reads it
+from cstar.sandbox._errors import ErrorCode
 
 Json: TypeAlias = JsonValue
 JsonObject: TypeAlias = "dict[str, JsonValue]"
@@ -353,24 +353,3 @@ class Failure(_Response):
     success: Literal[False] = False
     error: Error
     meta: Meta
-
-
-# ── Webhooks, whose names are in snake_case ──
-
-EventType: TypeAlias = Literal["customer.created", "customer.updated", "customer.deleted"]
-
-
-class EventCustomer(Customer):
-    """A customer, with names in snake_case."""
-
-
-class EventData(_Response):
-    customer: EventCustomer
-
-
-class WebhookEvent(_Response):
-    id: Annotated[str, Field(pattern="^evt_[0-9a-f]{24}$")]
-    type: EventType
-    created_at: Time
-    team_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-    data: EventData

@@ -7,14 +7,15 @@ It is exact: what it allows is accepted, what it forbids is rejected, and every 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from cstar.sandbox import _models
 from cstar.sandbox._errors import ERROR_CODES
-from cstar.sandbox._operations import OPERATIONS
+from cstar.sandbox._operations import OPERATIONS, Operation
 from cstar.sandbox._parsing import (
     IDEMPOTENCY_KEY_PATTERN,
     LATEST_VERSION,
@@ -23,17 +24,11 @@ from cstar.sandbox._parsing import (
     MAX_NESTING,
     adapter,
 )
-from cstar.sandbox._webhooks import ANSWER_TIME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from cstar.sandbox._operations import Operation
 
 Document: TypeAlias = dict[str, Any]
 
 _DESCRIPTION = f"""\
-The customers of a team on cStar, and webhooks about their changes.
+The customers of a team on cStar.
 
 Requests are validated strictly. A query parameter or a body field that is not described here, or that is given twice,
 is rejected with 400, because it is nearly always a mistake. JSON is nested at most {MAX_NESTING} levels deep.
@@ -77,22 +72,6 @@ _HEADERS = {
     "Retry-After": ("In how many seconds to try again.", _NUMBER),
 }
 
-_SIGNATURE = (
-    "`t=<Unix seconds>,v1=<hex>`, where the hex is the HMAC-SHA256 of `<Unix seconds>.<raw body>` under the webhook's "
-    "secret. Reject what is older than 300 seconds."
-)
-_WEBHOOK_HEADERS = {
-    "X-Signature": (
-        _SIGNATURE,
-        {"type": "string", "pattern": "^t=[0-9]+,v1=[0-9a-f]{64}$"},
-    ),
-    "X-Event-Type": ("The `type` of the event.", _TEXT),
-    "X-Event-ID": ("The `id` of the event: one that was received before is a repeat.", _TEXT),
-    "X-Webhook-ID": ("Which webhook this is.", {"type": "string", "pattern": "^wh_[0-9a-f]{24}$"}),
-    "X-Timestamp": ("When this attempt was made, in Unix seconds.", _NUMBER),
-    "X-Delivery-Attempt": ("Which attempt this is.", {"type": "integer", "minimum": 1}),
-}
-
 
 class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's signature
@@ -107,9 +86,7 @@ def document(team_id: str, *, url: str) -> Document:
     """The contract of the API that serves one team at a base URL."""
     requests = [shape for operation in OPERATIONS for shape in (operation.query, operation.body) if shape]
     responses = [_models.Failure, *(operation.response for operation in OPERATIONS)]
-    schemas, definitions = _schemas({"validation": requests, "serialization": responses})
-    events, event_definitions = _schemas({"serialization": [_models.WebhookEvent]}, by_alias=False)
-    components = {**event_definitions, **definitions}
+    schemas, components = _schemas({"validation": requests, "serialization": responses})
     paths: Document = {}
     for operation in OPERATIONS:
         names = [name for name in ("TeamId", "CustomerId") if name.lower() in operation.path.lower()]
@@ -123,9 +100,6 @@ def document(team_id: str, *, url: str) -> Document:
         "servers": [{"url": url}],
         "security": [{"apiKey": []}],
         "paths": paths,
-        "webhooks": {
-            name: {"post": _webhook(name, events[_models.WebhookEvent])} for name in get_args(_models.EventType)
-        },
         "components": {
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": key}},
             "parameters": _parameters(team_id),
@@ -139,11 +113,10 @@ def document(team_id: str, *, url: str) -> Document:
     }
 
 
-def _schemas(shapes: Mapping[str, list[Any]], *, by_alias: bool = True) -> tuple[dict[Any, Any], Document]:
+def _schemas(shapes: Mapping[str, list[Any]]) -> tuple[dict[Any, Any], Document]:
     """The JSON Schema of each type, by mode, and the definitions that these refer to."""
     schemas, definitions = TypeAdapter.json_schemas(
         [(shape, mode, adapter(shape)) for mode in shapes for shape in shapes[mode]],  # type: ignore[misc]
-        by_alias=by_alias,
         ref_template="#/components/schemas/{model}",
         schema_generator=_Generator,
     )
@@ -201,29 +174,6 @@ def _error(status: int, failure: Document) -> Document:
         "description": description,
         "headers": _header_references(headers),
         "content": _json({**failure, "properties": {"error": {"properties": narrowed}}}),
-    }
-
-
-def _webhook(event_type: str, schema: Document) -> Document:
-    constant = {"const": event_type}
-    received = f"Received. After any other response, and after none within {ANSWER_TIME:g} seconds, "
-    return {
-        "operationId": event_type,
-        "summary": f"A customer was {event_type.partition('.')[2]}",
-        "description": "The customer is as it was after that, or, if it was deleted, before.",
-        "security": [],  # the signature authenticates it
-        "parameters": [
-            {
-                "name": name,
-                "in": "header",
-                "required": True,
-                "description": description,
-                "schema": constant if name == "X-Event-Type" else header,
-            }
-            for name, (description, header) in _WEBHOOK_HEADERS.items()
-        ],
-        "requestBody": {"required": True, "content": _json({**schema, "properties": {"type": constant}})},
-        "responses": {"2XX": {"description": received + "the event is sent again later."}},
     }
 
 

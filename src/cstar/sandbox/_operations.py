@@ -10,22 +10,18 @@ import io
 import json
 import re
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
+
+from pydantic import BaseModel
 
 from cstar.sandbox import _clock, _models
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._models import Customer, Page, Success
+from cstar.sandbox._models import Customer, Filters, JsonObject, Page, Success
 from cstar.sandbox._parsing import validate
+from cstar.sandbox._store import Store
 from cstar.sandbox._webhooks import Event
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pydantic import BaseModel
-
-    from cstar.sandbox._models import Filters, JsonObject
-    from cstar.sandbox._store import Store
 
 
 @dataclass(frozen=True)
@@ -52,23 +48,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Operation:
-    """An entry of the table.
-
-    Attributes:
-        id: Its `operationId`.
-        method: The HTTP method.
-        path: The path below the base URL.
-        run: What it does, within a transaction if it writes; its docstring is the summary.
-        response: The type of the response.
-        query: The type of its query parameters.
-        body: The type of its body, if it has one.
-    """
+    """An entry of the table."""
 
     id: str
     method: str
     path: str
-    run: Callable[[Call], Result]
-    response: Any
+    run: Callable[[Call], Result]  # within a transaction if it writes; its docstring is the OpenAPI summary
+    response: Any  # the model of the response; the next two are those of the request
     query: Any = _models.NoParameters
     body: Any = None
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from cstar.sandbox._errors import ApiError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from cstar.sandbox._models import Json, JsonObject
+from cstar.sandbox._models import Json, JsonObject
 
 MAX_BODY_SIZE = 1024 * 1024
 MAX_NESTING = 100  # deeper JSON can be parsed, but not always written into a response

@@ -1,4 +1,4 @@
-"""Counting what each key has used of its budget."""
+"""The rate limit of each key, in fixed windows that a key's first request opens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cstar.sandbox._clock import SECOND
 
 @dataclass(frozen=True)
 class Usage:
-    """Where a key stands after a request: requests, and instants and spans in microseconds."""
+    """The rate limit of a key after a request; instants and spans in microseconds."""
 
     limit: int
     used: int
@@ -24,11 +24,11 @@ class Usage:
 
     @property
     def retry_after(self) -> int:
-        """Seconds until the budget is back for certain, so rounded up."""
+        """Seconds until the next window, rounded up."""
         return _seconds(self.ends - self.now)
 
     def headers(self) -> dict[str, str]:
-        """The contract's headers: requests, and seconds (since 1970 for the reset)."""
+        """The headers of a response: requests, and seconds (since 1970 for the reset)."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(0, self.limit - self.used)),
@@ -38,11 +38,7 @@ class Usage:
 
 
 class RateLimiter:
-    """Counts requests per key in fixed windows, each opened by a key's first request.
-
-    In memory: a restart gives everyone a fresh budget, which costs nothing, while counting in the database would cost
-    every read a synced write.
-    """
+    """Counts requests in memory: in the database, every read would cost a synced write."""
 
     def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
@@ -57,12 +53,12 @@ class RateLimiter:
         self._used[key] = ends, used + 1
         return Usage(self._limit, used + 1, self._window, ends, now)
 
-    def untouched(self, now: int) -> Usage:
-        """Where a key stands that has not been used: what strangers are told, who have no budget to use up."""
+    def unused(self, now: int) -> Usage:
+        """The rate limit of a request without a known key, which counts against none."""
         return Usage(self._limit, 0, self._window, now + self._window, now)
 
     def clear(self) -> None:
-        """Give every key a fresh budget."""
+        """Begin a new window for every key."""
         self._used.clear()
 
 

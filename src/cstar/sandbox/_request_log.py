@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from cstar.sandbox import _clock
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from cstar.sandbox._models import JsonObject
+from cstar.sandbox._models import JsonObject
 
 _MAX_REQUESTS = 1000
 _MAX_BYTES = 64 * 1024 * 1024

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from types import TracebackType
+from typing import cast
+
+from typing_extensions import Self
 
 from cstar.sandbox._api import BASE_PATH, Api
 from cstar.sandbox._app import build_app
 from cstar.sandbox._clock import SECOND
 from cstar.sandbox._faults import Faults, is_whole
 from cstar.sandbox._rate_limit import RateLimiter
-from cstar.sandbox._request_log import RequestLog
+from cstar.sandbox._request_log import ReceivedRequest, RequestLog
 from cstar.sandbox._seed import seed
-from cstar.sandbox._server import listen, serving
+from cstar.sandbox._server import Server, listen, serving
 from cstar.sandbox._services import Services
-from cstar.sandbox._store import Store
-from cstar.sandbox._webhooks import Webhooks, endpoints
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-    from cstar.sandbox._request_log import ReceivedRequest
-    from cstar.sandbox._server import Server
-    from cstar.sandbox._store import Credentials
-    from cstar.sandbox._webhooks import Delivery
-
+from cstar.sandbox._store import Credentials, Store
+from cstar.sandbox._webhooks import Delivery, Webhooks, endpoints
 
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 0.001, 366 * 24 * 3600  # seconds
 

@@ -10,19 +10,16 @@ import os
 import socket
 import threading
 import weakref
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cstar.sandbox import _clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 T = TypeVar("T")
 

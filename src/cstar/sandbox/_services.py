@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cstar.sandbox._api import Api
-    from cstar.sandbox._faults import Faults
-    from cstar.sandbox._request_log import RequestLog
-    from cstar.sandbox._store import Store
-    from cstar.sandbox._webhooks import Webhooks
+from cstar.sandbox._api import Api
+from cstar.sandbox._faults import Faults
+from cstar.sandbox._request_log import RequestLog
+from cstar.sandbox._store import Store
+from cstar.sandbox._webhooks import Webhooks
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,11 @@ import os
 import secrets
 import sqlite3
 import uuid
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cstar.sandbox import _clock
-from cstar.sandbox._models import DEFAULT_PAGE_SIZE, Customer, Ticket
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-
-    from cstar.sandbox._models import Filters
+from cstar.sandbox._models import DEFAULT_PAGE_SIZE, Customer, Filters, Ticket
 
 _APPLICATION_ID = 0x63737472  # "cstr": a database of another program is recognized and left alone
 _SCHEMA_VERSION = 3
