@@ -6,8 +6,10 @@ import re
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+
+from pydantic.alias_generators import to_camel
 
 from cstar.sandbox import _clock
 from cstar.sandbox._models import JsonObject
@@ -19,7 +21,7 @@ _KEY = re.compile(r"([sp]k_(?:live|test)_)[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that the sandbox received, and what came of it.
+    """A request that the sandbox received, and its response.
 
     Attributes:
         method: The HTTP method.
@@ -28,12 +30,12 @@ class ReceivedRequest:
         headers: The headers by lower-case name. The credentials in `authorization`, and whatever looks like a key in
             another header, are replaced by `***`.
         body: The body; empty if it was over the limit of 1 MiB.
-        status: The status of the answer; None if the connection was dropped instead.
-        request_id: The `X-Request-Id` of the answer, if the API gave one.
-        replayed: Whether this was the remembered answer to an earlier request with the same Idempotency-Key.
-        fault: The kind of the fault that struck this request, if one did; of a "flaky" one, what it came to.
+        status: The status of the response; None if the connection was dropped instead.
+        request_id: The `X-Request-Id` of the response, if the API gave one.
+        replayed: Whether the response repeats that of an earlier request with the same Idempotency-Key.
+        fault: The kind of the fault that applied, if one did; of a "flaky" one, which it became.
         at: When the request had arrived.
-        duration: Seconds from then to the answer, with any latency that was asked for.
+        duration: Seconds from then to the response, with any latency.
     """
 
     method: str
@@ -50,24 +52,13 @@ class ReceivedRequest:
 
 
 def request_json(received: ReceivedRequest) -> JsonObject:
-    """A request as JSON; a body that is not UTF-8 has replacement characters."""
-    return {
-        "method": received.method,
-        "path": received.path,
-        "query": received.query,
-        "headers": dict(received.headers),
-        "body": received.body.decode(errors="replace"),
-        "status": received.status,
-        "requestId": received.request_id,
-        "replayed": received.replayed,
-        "fault": received.fault,
-        "at": _clock.iso(_clock.instant(received.at)),
-        "duration": received.duration,
-    }
+    """Convert a request to JSON; a body that is not UTF-8 gets replacement characters."""
+    body, at = received.body.decode(errors="replace"), _clock.iso(_clock.instant(received.at))
+    return {to_camel(name): value for name, value in {**asdict(received), "body": body, "at": at}.items()}
 
 
 def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
-    """A request's headers by lower-case name, with the credentials taken out."""
+    """Redact the credentials in a request's headers; the names become lower-case."""
     shown = {name.lower(): _KEY.sub(r"\1***", value) for name, value in headers.items()}
     if "authorization" in shown:
         scheme, space, _ = shown["authorization"].partition(" ")

@@ -205,12 +205,7 @@ class Store:
         )
 
     def expire_idempotency_records(self, *, before: int) -> None:
-        """Delete records older than an instant; at most 100, so that no request pays for a whole day."""
-        self._db.execute(
-            """DELETE FROM idempotency WHERE (api_key, key) IN (
-                   SELECT api_key, key FROM idempotency WHERE at < ? ORDER BY at LIMIT 100)""",
-            (before,),
-        )
+        self._db.execute("DELETE FROM idempotency WHERE at < ?", (before,))
 
     def clear(self) -> None:
         """Delete everything but the credentials."""
