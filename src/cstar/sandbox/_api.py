@@ -171,9 +171,8 @@ class Api:
         self, operation: Operation, context: _Context, idempotency_key: str
     ) -> tuple[ApiResponse, Sequence[Event]]:
         """Perform a write, or repeat the response that the same request had within the last 24 hours."""
-        since = context.now - _IDEMPOTENCY_WINDOW
-        self._store.expire_idempotency_records(before=since)
-        first = self._store.idempotency_record(context.key, idempotency_key, since=since)
+        self._store.expire_idempotency_records(before=context.now - _IDEMPOTENCY_WINDOW)
+        first = self._store.idempotency_record(context.key, idempotency_key)
         fingerprint = _fingerprint(context.request)
         if first is not None and first.fingerprint != fingerprint:
             message = "This 'Idempotency-Key' was used for another request within the last 24 hours."

@@ -188,13 +188,11 @@ class Store:
             for row in rows
         ]
 
-    def idempotency_record(self, api_key: str, key: str, *, since: int) -> IdempotencyRecord | None:
-        """The first response to an Idempotency-Key at or after an instant."""
-        row = self._db.execute(
-            """SELECT fingerprint, status, media_type, body, request_id FROM idempotency
-               WHERE api_key = ? AND key = ? AND at >= ?""",
-            (api_key, key, since),
-        ).fetchone()
+    def idempotency_record(self, api_key: str, key: str) -> IdempotencyRecord | None:
+        """The first response to an Idempotency-Key."""
+        columns = "fingerprint, status, media_type, body, request_id"
+        statement = f"SELECT {columns} FROM idempotency WHERE api_key = ? AND key = ?"  # noqa: S608 - fixed names
+        row = self._db.execute(statement, (api_key, key)).fetchone()
         return row and IdempotencyRecord(*row)
 
     def add_idempotency_record(self, api_key: str, key: str, record: IdempotencyRecord, *, at: int) -> None:
