@@ -40,16 +40,16 @@ State: TypeAlias = "dict[str, object]"  # the variables of the template; each li
 _MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES, _MAX_SEARCHES = 25, 50, 50, 10
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
 
-# Browsers request these from any server, so the request log leaves them out.
-_BROWSER_PATHS = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")
+_BROWSER_PATHS = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")  # not in the request log
 
 # The request log redacts the Authorization header. A key may have been sent elsewhere by mistake.
 _SECRET = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]{8,}")
-_PUNCTUATION = re.compile(r"(?:&amp;|[@./?=:,-]|_(?![0-9a-f]{20}))+")  # in escaped text; ids stay in one piece
+# In escaped text, after which a line may break: but not within a number, an IP address or a customer id.
+_PUNCTUATION = re.compile(r"(?:&amp;|[@/?=:,-]|\.(?![0-9])|_(?![0-9a-f]{20}))+")
 
 
 def page_routes(services: Services, base_path: str) -> list[Route]:
-    """Return the routes of the page, and a 404 for the other paths that browsers request."""
+    """Return the routes of the page, and a 404 for the paths that browsers request from any server."""
     versions = _Versions()
 
     async def page(request: Request) -> Response:
