@@ -63,7 +63,7 @@ def test_no_two_modules_of_the_sandbox_import_each_other():
 def test_without_the_extra_the_import_says_what_to_install():
     program = """if True:
         import sys
-        for missing in ("markupsafe", "starlette", "uvicorn"):
+        for missing in ("starlette", "markupsafe", "uvicorn"):
             sys.modules[missing] = None
             try:
                 import cstar.sandbox

@@ -145,7 +145,7 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_redact, trim_blocks=True)
-    environment.filters.update(wbr=_wbr, indent_json=_indent_json)
+    environment.filters.update(wbr=_wbr, indent_json=_indent_json)  # pyright: ignore[reportUnknownMemberType]
     phrases = {status.value: status.phrase for status in HTTPStatus}
     constants = {"asset": _asset, "control_path": CONTROL_PATH, "max_body": _MAX_BODY, "phrases": phrases}
     return environment.from_string(_asset("_page.html"), constants)
