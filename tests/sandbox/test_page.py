@@ -186,6 +186,19 @@ def test_a_request_is_shown_without_its_key(box, api, look):
     assert row.endswith(" ms")
 
 
+def test_bulk_import_and_export_requests_are_shown_like_any_other(api, look):
+    records = [{"name": f"Customer {number}", "email": f"{number}@example.com"} for number in range(200)]
+    api.post("/import", json={"resource": "customers", "records": records})
+    api.post("/bulk", json={})
+    api.post("/export", json={"resources": [{"type": "customers"}]})
+    export, bulk, imported = look().rows("request-")
+    assert ("POST/api" in export, "/export" in export) == (True, True)
+    assert ("POST/api" in bulk, "/bulk" in bulk) == (True, True)
+    assert "Body, the first 4,000 of" in imported
+    assert "Customer 1" in imported
+    assert "Customer 199" not in imported
+
+
 def test_a_replay_is_marked(api, look):
     for _ in range(2):
         api.post("/customers", json={"name": "A", "email": "a@example.com"}, headers={"Idempotency-Key": "k"})
