@@ -14,24 +14,26 @@ _SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,800",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a name of another site that resolves to this machine
 )
+_TEXT = "document.querySelector(arguments[0])?.textContent.replaceAll('\\n', '')"
 
 
 class Browser(Chrome):
-    """Chromium, and what of it these tests ask again and again."""
+    """Chromium with helpers for these tests."""
 
     def run(self, script, *arguments):
         return self.execute_script(script, *arguments)
 
     def text(self, selector):
-        """The text of the first element that a selector finds, with what is closed or cut off; "" if there is none."""
-        return self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
+        """The text of the first match of a selector, also where hidden, without line breaks; "" without a match."""
+        return self.run(f"return {_TEXT} ?? ''", selector)
 
     def count(self, selector):
         return self.run("return document.querySelectorAll(arguments[0]).length", selector)
 
     def wait_until(self, condition, *arguments):
-        """Wait until an expression holds, which the page looks at whenever it changes, and at every frame."""
+        """Wait until an expression is true; it is evaluated at every frame."""
         held = self.execute_async_script(
             f"""
             const done = arguments[arguments.length - 1];
@@ -43,10 +45,10 @@ class Browser(Chrome):
         assert held
 
     def wait_for_text(self, selector, text):
-        self.wait_until("document.querySelector(arguments[0])?.textContent.includes(arguments[1])", selector, text)
+        self.wait_until(f"{_TEXT}?.includes(arguments[1])", selector, text)
 
     def refresh_twice(self):
-        """Wait until the page has asked the sandbox twice more: what one answer changes is then in place."""
+        """Wait for two more requests of the page: the changes of the first response are then in place."""
         self.wait_until(
             "performance.getEntriesByType('resource').length >= arguments[0]",
             self.run("return performance.getEntriesByType('resource').length") + 2,
@@ -57,7 +59,7 @@ class Browser(Chrome):
         self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def complaints(self):
-        """Errors, warnings and violations of the Content-Security-Policy since the last time."""
+        """Errors, warnings and violations of the Content-Security-Policy since the last call."""
         return [entry["message"] for entry in self.get_log("browser")]
 
 

@@ -20,11 +20,11 @@ try:
     from cstar.sandbox._sandbox import Sandbox
     from cstar.sandbox._webhooks import Delivery, DeliveryAttempt
 except ModuleNotFoundError as _missing:
-    if (_missing.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
+    if (_missing.name or "").partition(".")[0] not in {"markupsafe", "starlette", "uvicorn"}:
         raise
     raise ImportError(
-        "cstar.sandbox needs the extra 'sandbox', which brings Starlette and uvicorn. Install cstar[sandbox] from the "
-        "project's repository, as its README says: on PyPI, the name cstar belongs to another project.",
+        "cstar.sandbox needs the extra 'sandbox', which brings Starlette, uvicorn and Jinja2. Install cstar[sandbox] "
+        "from the project's repository, as its README says: on PyPI, the name cstar belongs to another project.",
         name=_missing.name,
     ) from None
 

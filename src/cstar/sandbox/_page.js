@@ -1,19 +1,19 @@
-// Keeps the page as the sandbox is: asks once a second, and changes only what has changed.
+// Requests the page once a second, and updates only the elements that have changed.
 
-const INTERVAL = 1000; // milliseconds from one answer to the next question
-const PATIENCE = 5000; // milliseconds until a sandbox that does not answer counts as gone
+const INTERVAL = 1000; // milliseconds from a response to the next request
+const TIMEOUT = 5000; // milliseconds to wait for a response
 
 const status = document.getElementById("status");
 
-function say(text, state) {
+function showStatus(text, state) {
   const root = document.documentElement;
-  if (root.dataset.state === state) return; // whatever is written here, a screen reader reads out
+  if (root.dataset.state === state) return; // screen readers announce each change of the text
   root.dataset.state = state;
   status.textContent = text;
 }
 
-// Makes one node like another without replacing what stays: focus, selection, scroll position and opened details
-// belong to nodes, and live as long as these do. Elements with an id are matched by it.
+// Makes a node equal to another one and keeps the nodes that stay, because focus, selection, scroll position and the
+// text of the search field belong to nodes. Elements with an id are matched by it.
 function update(node, wanted) {
   if (node === status) return;
   if (node.nodeType !== Node.ELEMENT_NODE) {
@@ -51,16 +51,16 @@ function updateChildren(node, wanted) {
   }
 }
 
-// The page as it is now, or null if that is what is shown already.
+// Returns the current page, or null if it has not changed.
 async function fetchChanged() {
-  const answer = await fetch(location.pathname, {
+  const response = await fetch(location.pathname + location.search, {
     headers: { "If-None-Match": document.body.dataset.version },
     cache: "no-store",
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(TIMEOUT),
   });
-  if (answer.status === 304) return null;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (!answer.ok || !page.body.dataset.version) throw new Error("Something else answers there.");
+  if (response.status === 304) return null;
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!response.ok || !page.body.dataset.version) throw new Error("Another server responded.");
   return page;
 }
 
@@ -69,11 +69,11 @@ async function refresh() {
   try {
     page = await fetchChanged();
   } catch {
-    say("Not running any more", "gone");
+    showStatus("Not responding", "gone");
     return;
   }
   if (page) update(document.body, page.body);
-  say("Live", "live");
+  showStatus("Live", "live");
 }
 
 async function keepFresh() {
