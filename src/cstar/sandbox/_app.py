@@ -19,14 +19,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar.sandbox import _clock
-from cstar.sandbox._api import BASE_PATH, ApiRequest, ApiResponse, replace_with_error
+from cstar.sandbox._api import BASE_PATH, ApiResponse, replace_with_error
 from cstar.sandbox._control import control_routes
 from cstar.sandbox._errors import ApiError, injected
 from cstar.sandbox._faults import Fault
 from cstar.sandbox._openapi import document
 from cstar.sandbox._operations import OPERATIONS, Operation
 from cstar.sandbox._page import page_routes
-from cstar.sandbox._parsing import MAX_BODY_SIZE
+from cstar.sandbox._parsing import MAX_BODY_SIZE, ApiRequest
 from cstar.sandbox._request_log import ReceivedRequest, headers_without_key
 from cstar.sandbox._services import Services
 

@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Literal
-
-ErrorCode = Literal[
-    "authentication_required",
-    "idempotency_key_reused",
-    "insufficient_permissions",
-    "internal_error",
-    "invalid_api_key",
-    "invalid_key_format",
-    "method_not_allowed",
-    "parameter_invalid",
-    "parameter_missing",
-    "publishable_key_write",
-    "rate_limit_exceeded",
-    "request_too_large",
-    "resource_already_exists",
-    "resource_missing",
-    "service_unavailable",
-    "team_access_denied",
-]
 
 # The status and the type of each code.
-ERROR_CODES: dict[ErrorCode, tuple[int, str]] = {
+ERROR_CODES: dict[str, tuple[int, str]] = {
     "authentication_required": (401, "authentication_error"),
     "idempotency_key_reused": (409, "invalid_request_error"),
     "insufficient_permissions": (403, "authentication_error"),
@@ -46,7 +26,7 @@ ERROR_CODES: dict[ErrorCode, tuple[int, str]] = {
 }
 
 # The codes of injected errors; other statuses have a general one.
-_CODE_OF_STATUS: dict[int, ErrorCode] = {
+_CODE_OF_STATUS: dict[int, str] = {
     401: "invalid_api_key",
     403: "insufficient_permissions",
     404: "resource_missing",
@@ -62,10 +42,10 @@ class ApiError(Exception):
     """A request is rejected; the API makes the response from it."""
 
     def __init__(
-        self, code: ErrorCode, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
+        self, code: str, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.code: ErrorCode = code
+        self.code = code
         self.message = message
         self.param = param
         self.headers = dict(headers or {})

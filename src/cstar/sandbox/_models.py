@@ -6,8 +6,9 @@ rejected, because it is nearly always a typing mistake that a lenient server wou
 
 from __future__ import annotations
 
+import contextlib
 import re
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import (
@@ -26,11 +27,11 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import NotRequired, Required, TypedDict
 
 from cstar.sandbox import _clock
-from cstar.sandbox._errors import ErrorCode
 
 Json: TypeAlias = JsonValue
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
+LATEST_VERSION = "2026-03-01"
 MAX_METADATA_KEYS = 50
 MAX_PAGE = 1_000_000_000
 MAX_PAGE_SIZE = 100
@@ -110,6 +111,30 @@ _PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
 
 def _default(value: Json) -> object:
     return Field(json_schema_extra={"default": value})
+
+
+def _date(value: str) -> str:
+    with contextlib.suppress(ValueError):
+        # From Python 3.11 on, fromisoformat() also takes 20260301 and 2026-W09-7.
+        if date.fromisoformat(value).isoformat() == value:
+            return value
+    raise PydanticCustomError("date", "Input should be a date such as 2026-03-01")
+
+
+_VERSION = Field(
+    description="The version of the API; without it, the latest.",
+    json_schema_extra={"format": "date", "examples": [LATEST_VERSION]},
+)
+_KEY = "[!-~](?:[ -~]{0,253}[!-~])?"
+_IDEMPOTENCY_KEY = Field(
+    description="The name of this write. The same request with the same key acts once: for 24 hours, it gets the first "
+    "response again. Another request with the same key is a conflict.",
+    json_schema_extra={"pattern": f"^{_KEY}$"},
+)
+_is_key = _matching(rf"\A{_KEY}\Z", "from 1 to 255 printable ASCII characters")
+# In this form, because their names have hyphens.
+Headers = TypedDict("Headers", {"CStar-Version": Annotated[str, _VERSION, AfterValidator(_date)]}, total=False)
+WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": Annotated[str, _IDEMPOTENCY_KEY, _is_key]}, total=False)
 
 
 @_request
@@ -342,7 +367,7 @@ class Error(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: str
-    code: ErrorCode
+    code: str
     message: Annotated[str, Field(min_length=1)]
     param: Annotated[str | None, Field(description="The field, query parameter or header at fault.")]
     doc_url: Annotated[str, Field(json_schema_extra={"format": "uri"})]

@@ -7,6 +7,7 @@ It is exact: what it allows is accepted, what it forbids is rejected, and every 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -16,14 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from cstar.sandbox import _models
 from cstar.sandbox._errors import ERROR_CODES
 from cstar.sandbox._operations import OPERATIONS, Operation
-from cstar.sandbox._parsing import (
-    IDEMPOTENCY_KEY_PATTERN,
-    LATEST_VERSION,
-    MAX_BODY_SIZE,
-    MAX_IDEMPOTENCY_KEY_LENGTH,
-    MAX_NESTING,
-    adapter,
-)
+from cstar.sandbox._parsing import MAX_BODY_SIZE, MAX_NESTING, adapter
 
 Document: TypeAlias = dict[str, Any]
 
@@ -85,24 +79,26 @@ class _Generator(GenerateJsonSchema):
 def document(team_id: str, *, url: str) -> Document:
     """The contract of the API that serves one team at a base URL."""
     requests = [shape for operation in OPERATIONS for shape in (operation.query, operation.body) if shape]
+    requests += [_models.Headers, _models.WriteHeaders]
     responses = [_models.Failure, *(operation.response for operation in OPERATIONS)]
     schemas, components = _schemas({"validation": requests, "serialization": responses})
     paths: Document = {}
     for operation in OPERATIONS:
-        names = [name for name in ("TeamId", "CustomerId") if name.lower() in operation.path.lower()]
-        parameters = [{"$ref": f"#/components/parameters/{name}"} for name in (*names, "Version")]
+        names = re.findall("{(.+?)}", operation.path)
+        parameters = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+        parameters += _parameters("header", _models.Headers, schemas, components)
         path = paths.setdefault(operation.path, {"parameters": parameters})
         path[operation.method.lower()] = _operation(operation, schemas, components)
     key = "A secret key (`sk_test_…`) reads and writes; a publishable key only reads."
     return {
         "openapi": "3.1.0",
-        "info": {"title": "cStar customers API", "version": LATEST_VERSION, "description": _DESCRIPTION},
+        "info": {"title": "cStar customers API", "version": _models.LATEST_VERSION, "description": _DESCRIPTION},
         "servers": [{"url": url}],
         "security": [{"apiKey": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": key}},
-            "parameters": _parameters(team_id),
+            "parameters": _path_parameters(team_id),
             "headers": {
                 name: {"description": description, "required": name != "Idempotent-Replayed", "schema": schema}
                 for name, (description, schema) in _HEADERS.items()
@@ -125,15 +121,12 @@ def _schemas(shapes: Mapping[str, list[Any]]) -> tuple[dict[Any, Any], Document]
 
 def _operation(operation: Operation, schemas: dict[Any, Any], components: Document) -> Document:
     summary, _, description = (inspect.getdoc(operation.run) or "").partition("\n\n")
-    query = components[schemas[operation.query]["$ref"].rpartition("/")[2]]
-    parameters: list[Document] = [
-        {"name": name, "in": "query", "schema": schema} for name, schema in query.get("properties", {}).items()
-    ]
+    parameters = _parameters("query", operation.query, schemas, components)
     statuses = {400, 401, 413, 429, 500, 503}
     statuses |= {403} if "{teamId}" in operation.path else set()
     statuses |= {404} if "{customerId}" in operation.path else set()
     if operation.writes:
-        parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
+        parameters += _parameters("header", _models.WriteHeaders, schemas, components)
         statuses |= {409}
     described: Document = {
         "operationId": operation.id,
@@ -177,30 +170,18 @@ def _error(status: int, failure: Document) -> Document:
     }
 
 
-def _parameters(team_id: str) -> Document:
-    customer_id = {"type": "string", "pattern": f"^(?:{_models.ID_PATTERN}|{_models.UUID_PATTERN})$"}
-    version = {"type": "string", "format": "date", "examples": [LATEST_VERSION]}
-    idempotency_key = {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
-        "pattern": f"^{IDEMPOTENCY_KEY_PATTERN}$",
+def _path_parameters(team_id: str) -> Document:
+    pattern = f"^(?:{_models.ID_PATTERN}|{_models.UUID_PATTERN})$"
+    parameters = {
+        "teamId": {"type": "string", "enum": [team_id], "description": "The team of the API key."},
+        "customerId": {"type": "string", "pattern": pattern, "description": "The customer's id, or the UUID in it."},
     }
-    idempotency = (
-        "The name of this write. The same request with the same key acts once: for 24 hours, it gets the first "
-        "response again. Another request with the same key is a conflict."
-    )
+    return {name: {"name": name, "in": "path", "required": True, "schema": parameters[name]} for name in parameters}
 
-    def parameter(place: str, name: str, description: str, schema: Document) -> Document:
-        required = {"required": True} if place == "path" else {}
-        return {"name": name, "in": place, **required, "description": description, "schema": schema}
 
-    return {
-        "TeamId": parameter("path", "teamId", "The team of the API key.", {"type": "string", "enum": [team_id]}),
-        "CustomerId": parameter("path", "customerId", "The customer's id, or the UUID in it.", customer_id),
-        "Version": parameter("header", "CStar-Version", "The version of the API; without it, the latest.", version),
-        "IdempotencyKey": parameter("header", "Idempotency-Key", idempotency, idempotency_key),
-    }
+def _parameters(place: str, shape: Any, schemas: dict[Any, Any], components: Document) -> list[Document]:
+    described = components[schemas[shape]["$ref"].rpartition("/")[2]]
+    return [{"name": name, "in": place, "schema": schema} for name, schema in described.get("properties", {}).items()]
 
 
 def _header_references(further: Iterable[str]) -> Document:

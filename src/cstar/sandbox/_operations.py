@@ -19,21 +19,22 @@ from pydantic import BaseModel
 from cstar.sandbox import _clock, _models
 from cstar.sandbox._errors import ApiError
 from cstar.sandbox._models import Customer, Filters, JsonObject, Page, Success
-from cstar.sandbox._parsing import validate
+from cstar.sandbox._parsing import ApiRequest, validate
 from cstar.sandbox._store import Store
 from cstar.sandbox._webhooks import Event
 
 
 @dataclass(frozen=True)
 class Call:
-    """An authenticated and validated request."""
+    """A request and its context; `query` and `body` are there once they are validated."""
 
     store: Store
+    request: ApiRequest
     api_key: str
     now: int
-    query: Any
-    body: Any
-    customer_id: str
+    request_id: str
+    query: Any = None
+    body: Any = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _create_customer(call: Call) -> Result:
 
 def _get_customer(call: Call) -> Result:
     """Get a customer and its newest tickets."""
-    customer = _find(call.store, call.customer_id)
+    customer = _find(call.store, call.request.customer_id)
     if call.query.get("expand", "tickets") != "tickets":
         return Result(customer)
     tickets = call.store.recent_tickets(customer, _models.RECENT_TICKETS)
@@ -107,14 +108,14 @@ def _update_customer(call: Call) -> Result:
     A field that is left out stays as it is. `tags` and `customFields` are replaced as a whole; `metadata` is merged,
     and a key given as null is removed.
     """
-    before = _find(call.store, call.customer_id)
+    before = _find(call.store, call.request.customer_id)
     after = _update(call.store, before, call.body, call.now)
     return Result(after, events=[] if after == before else [Event("customer.updated", after)])
 
 
 def _delete_customer(call: Call) -> Result:
     """Delete a customer and its tickets."""
-    customer = _find(call.store, call.customer_id)
+    customer = _find(call.store, call.request.customer_id)
     call.store.remove(customer)
     return Result(_models.DeletedCustomer(id=customer.id), events=[Event("customer.deleted", customer)])
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,15 +16,31 @@ from cstar.sandbox._models import Json, JsonObject
 
 MAX_BODY_SIZE = 1024 * 1024
 MAX_NESTING = 100  # deeper JSON can be parsed, but not always written into a response
-MAX_IDEMPOTENCY_KEY_LENGTH = 255
-IDEMPOTENCY_KEY_PATTERN = "[!-~](?:[ -~]*[!-~])?"
-LATEST_VERSION = "2026-03-01"
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """A request; `path` is as it was sent, `headers` ignores case, and a body that was `too_large` is empty."""
+
+    method: str
+    path: str
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    body: bytes
+    too_large: bool
+    team_id: str | None
+    customer_id: str
 
 
 @functools.cache
 def adapter(shape: Any) -> TypeAdapter[Any]:
     """The validator of a request or response type, which also has its JSON Schema."""
     return TypeAdapter(shape)
+
+
+def parse_headers(shape: Any, headers: Mapping[str, str]) -> Any:
+    """Validate the headers that a type names."""
+    return validate(shape, {name: headers[name] for name in shape.__annotations__ if name in headers})
 
 
 def parse_query(shape: Any, query: Sequence[tuple[str, str]]) -> Any:
@@ -75,28 +90,6 @@ def validate(shape: Any, value: Mapping[str, Any]) -> Any:
         raise _invalid(param, f"'{name}' is not a field or parameter here{allowed}.")
     expected = fault["msg"].partition(" should ")[2].removesuffix(" after validation")
     raise _invalid(param, f"'{name}' must {expected or 'be ' + fault['msg']}.")
-
-
-def idempotency_key(value: str | None) -> str | None:
-    """Validate the `Idempotency-Key` header, if there is one."""
-    if value is None or (len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and re.fullmatch(IDEMPOTENCY_KEY_PATTERN, value)):
-        return value
-    message = f"'Idempotency-Key' must have from 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters."
-    raise _invalid("Idempotency-Key", message)
-
-
-def api_version(value: str | None) -> str:
-    """Validate the `CStar-Version` header; without one, the latest version."""
-    if value is None:
-        return LATEST_VERSION
-    try:
-        # From Python 3.11 on, fromisoformat() also takes 20260301 and 2026-W09-7.
-        is_date = date.fromisoformat(value).isoformat() == value
-    except ValueError:
-        is_date = False
-    if not is_date:
-        raise _invalid("CStar-Version", f"'CStar-Version' must be a date such as {LATEST_VERSION}.")
-    return value
 
 
 def _unambiguous(members: list[tuple[str, Json]]) -> JsonObject:

@@ -7,7 +7,6 @@ thread that starts the sandbox, then the server's. So nothing here needs a lock.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import sqlite3
@@ -26,20 +25,17 @@ _SCHEMA = (
            team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
            seeded INTEGER NOT NULL DEFAULT 0)""",
     # The time of creation in microseconds, made unique, is the primary key: SQLite keeps rows in the order of lists.
-    # `folded` is for searching in any case.
+    # `document` is the customer as JSON; `folded` is for searching in any case.
     """CREATE TABLE customers (
-           created INTEGER PRIMARY KEY, updated INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
-           folded_email TEXT NOT NULL UNIQUE, folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL,
-           name TEXT NOT NULL, email TEXT NOT NULL, tags TEXT NOT NULL, notes TEXT, custom_fields TEXT NOT NULL,
-           metadata TEXT NOT NULL)""",
+           created INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, folded_email TEXT NOT NULL UNIQUE,
+           folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL, document TEXT NOT NULL)""",
     """CREATE TABLE tags (
            tag TEXT NOT NULL, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
            PRIMARY KEY (tag, customer)) WITHOUT ROWID""",
     "CREATE INDEX tags_by_customer ON tags (customer)",
     """CREATE TABLE tickets (
            customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE, created INTEGER NOT NULL, id TEXT NOT NULL,
-           title TEXT NOT NULL, status TEXT NOT NULL,
-           PRIMARY KEY (customer, created, id)) WITHOUT ROWID""",
+           document TEXT NOT NULL, PRIMARY KEY (customer, created, id)) WITHOUT ROWID""",
     """CREATE TABLE idempotency (
            api_key TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, at INTEGER NOT NULL,
            status INTEGER NOT NULL, media_type TEXT NOT NULL, body BLOB NOT NULL, request_id TEXT NOT NULL,
@@ -47,7 +43,7 @@ _SCHEMA = (
     "CREATE INDEX idempotency_by_time ON idempotency (at)",
 )
 
-_CUSTOMER = "SELECT *, (SELECT count(*) FROM tickets WHERE customer = customers.created) AS ticket_count FROM customers"
+_CUSTOMER = "SELECT document, (SELECT count(*) FROM tickets WHERE customer = customers.created) FROM customers"
 _CONDITIONS = {
     "status": "status = :status",
     "sentiment": "sentiment = :sentiment",
@@ -96,7 +92,6 @@ class Store:
                     check_same_thread=False,
                 )
                 stack.callback(self._db.close)
-                self._db.row_factory = sqlite3.Row
                 self._prepare(name)
                 select = "SELECT team_id, api_key, publishable_key, webhook_secret FROM sandbox"
                 self.credentials = Credentials(*self._db.execute(select).fetchone())
@@ -173,20 +168,17 @@ class Store:
     def add_tickets(self, customer: Customer, tickets: Iterable[Ticket]) -> None:
         created = _clock.instant(customer.created_at)
         self._db.executemany(
-            "INSERT INTO tickets (customer, created, id, title, status) VALUES (?, ?, ?, ?, ?)",
-            [(created, _clock.instant(each.created_at), each.id, each.title, each.status) for each in tickets],
+            "INSERT INTO tickets (customer, created, id, document) VALUES (?, ?, ?, ?)",
+            [(created, _clock.instant(each.created_at), each.id, each.model_dump_json()) for each in tickets],
         )
 
     def recent_tickets(self, customer: Customer, limit: int) -> list[Ticket]:
         """A customer's newest tickets, newest first."""
         rows = self._db.execute(
-            "SELECT * FROM tickets WHERE customer = ? ORDER BY created DESC, id LIMIT ?",
+            "SELECT document FROM tickets WHERE customer = ? ORDER BY created DESC, id LIMIT ?",
             (_clock.instant(customer.created_at), limit),
         )
-        return [
-            Ticket(id=row["id"], title=row["title"], status=row["status"], created_at=_clock.moment(row["created"]))
-            for row in rows
-        ]
+        return [Ticket.model_validate_json(document) for (document,) in rows]
 
     def idempotency_record(self, api_key: str, key: str) -> IdempotencyRecord | None:
         """The first response to an Idempotency-Key."""
@@ -256,34 +248,16 @@ class Store:
 def _row(customer: Customer) -> dict[str, object]:
     return {
         "created": _clock.instant(customer.created_at),
-        "updated": _clock.instant(customer.updated_at),
         "id": customer.id,
         "folded_email": customer.email.casefold(),
         # Folded text has no capital letter, so nothing that is searched for matches across this A.
         "folded": f"{customer.email.casefold()}A{customer.name.casefold()}",
         "sentiment": customer.sentiment,
         "status": customer.status,
-        "name": customer.name,
-        "email": customer.email,
-        "tags": json.dumps(customer.tags),
-        "notes": customer.notes,
-        "custom_fields": json.dumps(customer.custom_fields),
-        "metadata": json.dumps(customer.metadata),
+        "document": customer.model_dump_json(),
     }
 
 
-def _customer(row: sqlite3.Row) -> Customer:
-    return Customer(
-        id=row["id"],
-        name=row["name"],
-        email=row["email"],
-        sentiment=row["sentiment"],
-        status=row["status"],
-        tags=json.loads(row["tags"]),
-        notes=row["notes"],
-        custom_fields=json.loads(row["custom_fields"]),
-        ticket_count=row["ticket_count"],
-        metadata=json.loads(row["metadata"]),
-        created_at=_clock.moment(row["created"]),
-        updated_at=_clock.moment(row["updated"]),
-    )
+def _customer(row: tuple[str, int]) -> Customer:
+    document, ticket_count = row
+    return Customer.model_validate_json(document).model_copy(update={"ticket_count": ticket_count})
