@@ -45,8 +45,6 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, transport = Request(scope, receive), scope["transport"]
-        request_log = self._services.request_log
-        resets = request_log.resets
         try:
             body, too_large = await _read(request)
         except ClientDisconnect:
@@ -54,13 +52,8 @@ class _Endpoint:
         arrived, started = datetime.now(timezone.utc), _clock.real_time()
         api_request = _api_request(request, body, too_large=too_large)
         decision = self._services.faults.decide(api_request.method, api_request.path)
-        try:
-            await asyncio.sleep(decision.delay)
-        except asyncio.CancelledError:
-            transport.abort()  # or uvicorn would respond with 500 because the sandbox stops
-            raise
-        if request_log.resets != resets:
-            await _drop(transport, receive)  # it belongs to a test that is over
+        if decision.delay and not await self._is_still_wanted_after(decision.delay, transport):
+            await _drop(transport, receive)
             return
         fault = decision.fault
         response = self._respond(api_request, fault)
@@ -78,7 +71,7 @@ class _Endpoint:
             duration=_clock.real_time() - started,
         )
         # Before the response is sent: who has it can rely on its request being in the log.
-        request_log.add(received)
+        self._services.request_log.add(received)
         _log_request(received, response.log_note if response else "connection dropped")
         if response is None:
             await _drop(transport, receive)
@@ -92,6 +85,16 @@ class _Endpoint:
         await send({"type": "http.response.body", "body": half, "more_body": True})
         transport.close()
         await receive()
+
+    async def _is_still_wanted_after(self, delay: float, transport: asyncio.Transport) -> bool:
+        """Hold a request, and return whether it does not belong to a test that is over."""
+        resets = self._services.request_log.resets
+        try:
+            await asyncio.sleep(delay)
+        except asyncio.CancelledError:
+            transport.abort()  # or uvicorn would respond with 500 because the sandbox stops
+            raise
+        return self._services.request_log.resets == resets
 
     def _respond(self, request: ApiRequest, fault: Fault | None) -> ApiResponse | None:
         """The response to a request, as a fault leaves it; None if there is to be none."""

@@ -7,14 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import cast
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import Self
 
 from cstar.sandbox._api import BASE_PATH, Api
 from cstar.sandbox._app import build_app
 from cstar.sandbox._clock import SECOND
-from cstar.sandbox._faults import Faults, is_whole
+from cstar.sandbox._faults import Faults
 from cstar.sandbox._rate_limit import RateLimiter
 from cstar.sandbox._request_log import ReceivedRequest, RequestLog
 from cstar.sandbox._seed import seed
@@ -23,7 +24,9 @@ from cstar.sandbox._services import Services
 from cstar.sandbox._store import Credentials, Store
 from cstar.sandbox._webhooks import Delivery, Webhooks, endpoints
 
-_SHORTEST_WINDOW, _LONGEST_WINDOW = 0.001, 366 * 24 * 3600  # seconds
+_Text = Annotated[str, Field(min_length=1)]
+_Texts = list[_Text] | tuple[_Text, ...]
+_Seconds = Annotated[float, Field(ge=0.001, le=366 * 24 * 3600)]
 
 
 class Sandbox:
@@ -68,12 +71,13 @@ class Sandbox:
         webhook_url: str | Sequence[str] | None = None,
         allow_hosts: Sequence[str] = (),
     ) -> None:
-        _check("port", port, "a whole number from 0 to 65535", holds=is_whole(port) and 0 <= port <= 65535)
-        _check("host", host, "an address such as '127.0.0.1'", holds=_is_text(host))
-        _check("customers", customers, "a whole number from 0 on", holds=is_whole(customers) and customers >= 0)
         rates = "a whole number of requests and a number of seconds, such as (1000, 3600)"
-        _check("rate_limit", rate_limit, rates, holds=rate_limit is None or _is_rate(rate_limit))
-        _check("allow_hosts", allow_hosts, "a list of host names", holds=_are_texts(allow_hosts))
+        _check("port", port, Annotated[int, Field(ge=0, le=65535)], "a whole number from 0 to 65535")
+        _check("host", host, _Text, "an address such as '127.0.0.1'")
+        _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number from 0 on")
+        _check("rate_limit", rate_limit, tuple[Annotated[int, Field(ge=1)], _Seconds] | None, rates)
+        _check("webhook_url", webhook_url, _Text | _Texts | None, "a URL or a list of URLs")
+        _check("allow_hosts", allow_hosts, _Texts, "a list of host names")
         self._faults = Faults()
         self._allow_hosts = [*allow_hosts, host]
         self._port = port
@@ -82,9 +86,7 @@ class Sandbox:
         self._customers = customers
         requests, seconds = rate_limit or (1_000_000, 3600)
         self._rate_limit = requests, int(seconds * SECOND)
-        urls = [webhook_url] if isinstance(webhook_url, str) else webhook_url or ()
-        _check("webhook_url", webhook_url, "a URL or a list of URLs", holds=_are_texts(urls))
-        self._webhook_urls = list(urls)
+        self._webhook_urls = [webhook_url] if isinstance(webhook_url, str) else list(webhook_url or ())
         endpoints(self._webhook_urls)  # refuses what is not a URL, which should not wait for the start
         self._request_log = RequestLog()
         self._running: contextlib.ExitStack | None = None
@@ -277,25 +279,11 @@ class Sandbox:
         return self._latest
 
 
-def _check(name: str, value: object, allowed: str, *, holds: bool) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {allowed}, not {value!r}.")
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and all(_is_text(each) for each in cast("Sequence[object]", value))
-
-
-def _is_rate(value: object) -> bool:
-    if not isinstance(value, tuple) or len(pair := cast("tuple[object, ...]", value)) != 2:
-        return False
-    requests, seconds = pair
-    is_span = isinstance(seconds, (int, float)) and _SHORTEST_WINDOW <= seconds <= _LONGEST_WINDOW
-    return is_whole(requests) and cast("int", requests) >= 1 and is_span
+def _check(name: str, value: object, shape: Any, allowed: str) -> None:
+    try:
+        TypeAdapter(shape).validate_python(value, strict=True)
+    except ValidationError:
+        raise ValueError(f"{name} must be {allowed}, not {value!r}.") from None
 
 
 @dataclass(frozen=True)
