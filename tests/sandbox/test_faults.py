@@ -266,8 +266,8 @@ def test_a_path_may_be_whole_or_from_below_the_base_path(cstar_sandbox, path):
 def test_brackets_in_a_path_mean_nothing_special():
     faults = Faults()
     faults.add("drop", path="*/[ab]")
-    assert faults.strike("GET", "/a").fault is None
-    assert faults.strike("GET", "/[ab]").fault is not None
+    assert faults.decide("GET", "/a").fault is None
+    assert faults.decide("GET", "/[ab]").fault is not None
 
 
 def test_latency_holds_up_no_other_request(fresh_api, cstar_sandbox):
@@ -306,7 +306,7 @@ def test_faults_wait_for_a_start_and_survive_a_stop():
 
 
 def struck(faults, count):
-    return [faults.strike("GET", "/").fault is not None for _ in range(count)]
+    return [faults.decide("GET", "/").fault is not None for _ in range(count)]
 
 
 def test_a_probability_without_times_strikes_without_limit():
@@ -336,7 +336,7 @@ def test_what_does_not_match_uses_up_nothing():
     faults = Faults()
     faults.add("drop", method="POST", probability=0.5, seed=1, times=1)
     for _ in range(100):
-        assert faults.strike("GET", "/").fault is None
+        assert faults.decide("GET", "/").fault is None
     [untouched] = faults
     assert untouched.times == 1
 
@@ -345,7 +345,7 @@ def test_flaky_is_any_failure_that_a_client_should_survive_the_same_ones_for_the
     def sequence():
         faults = Faults()
         faults.add("flaky", probability=1, seed=3)
-        return [faults.strike("GET", "/").fault for _ in range(200)]
+        return [faults.decide("GET", "/").fault for _ in range(200)]
 
     kinds = {(fault.kind, fault.status, fault.acts) for fault in sequence()}
     assert kinds == {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from cstar.sandbox._api import BASE_PATH, Api
 from cstar.sandbox._app import build_app
 from cstar.sandbox._clock import SECOND
-from cstar.sandbox._faults import Faults, is_whole
+from cstar.sandbox._faults import Faults
 from cstar.sandbox._rate_limit import RateLimiter
 from cstar.sandbox._request_log import RequestLog
 from cstar.sandbox._seed import seed
@@ -75,9 +75,9 @@ class Sandbox:
         webhook_url: str | Sequence[str] | None = None,
         allow_hosts: Sequence[str] = (),
     ) -> None:
-        _check("port", port, "a whole number from 0 to 65535", holds=is_whole(port) and 0 <= port <= 65535)
+        _check("port", port, "a whole number from 0 to 65535", holds=_is_whole(port) and 0 <= port <= 65535)
         _check("host", host, "an address such as '127.0.0.1'", holds=_is_text(host))
-        _check("customers", customers, "a whole number from 0 on", holds=is_whole(customers) and customers >= 0)
+        _check("customers", customers, "a whole number from 0 on", holds=_is_whole(customers) and customers >= 0)
         _check(
             "rate_limit",
             rate_limit,
@@ -312,12 +312,16 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(_is_text(each) for each in cast("Sequence[object]", value))
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_rate(value: object) -> bool:
     if not isinstance(value, tuple) or len(pair := cast("tuple[object, ...]", value)) != 2:
         return False
     requests, seconds = pair
     is_span = isinstance(seconds, (int, float)) and _SHORTEST_WINDOW <= seconds <= _LONGEST_WINDOW
-    return is_whole(requests) and cast("int", requests) >= 1 and is_span
+    return _is_whole(requests) and cast("int", requests) >= 1 and is_span
 
 
 @dataclass(frozen=True)

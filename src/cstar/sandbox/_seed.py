@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import uuid
 from datetime import datetime, timezone
@@ -16,11 +15,9 @@ from cstar.sandbox._models import Customer, Ticket
 if TYPE_CHECKING:
     from cstar.sandbox._store import Store
 
-# Number 0 was created here and each further one a little earlier, so none is ever in the future.
+# Customer 0 was created at this time, and each further one a little earlier. So none is ever in the future.
 _NEWEST = instant(datetime(2025, 6, 1, tzinfo=timezone.utc))
 _APART = 11 * 60 * SECOND
-
-_AT_A_TIME = 1000
 
 _FIRST_NAMES = (
     "Ada Amara Ana Anders Astrid Aylin Beatriz Ben Björn Carmen Chloé Daniel Diego Elena Elif Emma Farid Fatima Femi "
@@ -70,12 +67,12 @@ _TICKET_STATUSES = ("open", "pending", "resolved", "closed")
 
 
 def seed(store: Store, customers: int) -> None:
-    """Add the demo customers numbered below `customers` that were not added before, with their tickets."""
+    """Add the first `customers` demo customers with their tickets, except those added before."""
     first = store.seeded
     if first >= customers:
         return
     with store.transaction():
-        for number in reversed(range(first, customers)):  # oldest first, the order in which the database appends
+        for number in reversed(range(first, customers)):  # oldest first: SQLite appends in this order
             customer, tickets = _demo(number)
             if store.customer_with_email(customer.email) is None:
                 store.put(customer)
@@ -84,8 +81,7 @@ def seed(store: Store, customers: int) -> None:
 
 
 def _demo(number: int) -> tuple[Customer, list[Ticket]]:
-    # Not for secrets: the point is that everyone gets the same customers.
-    chance = random.Random(f"cStar demo customer {number}")  # noqa: S311
+    chance = random.Random(f"cStar demo customer {number}")  # noqa: S311 - not for secrets
     first, last = chance.choice(_FIRST_NAMES), chance.choice(_LAST_NAMES)
     company, domain = chance.choice(_COMPANIES)
     plan = chance.choice(_PLANS)
@@ -115,7 +111,5 @@ def _demo(number: int) -> tuple[Customer, list[Ticket]]:
     return customer, tickets
 
 
-@functools.cache
 def _mailbox(name: str) -> str:
-    plain = name.lower().translate(str.maketrans("äéíëöü", "aeieou"))
-    return plain.replace("'", "")
+    return name.lower().translate(str.maketrans("äéíëöü", "aeieou", "'"))
