@@ -33,7 +33,7 @@ _ONLY_FOR = {
 }
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, alias_generator=to_camel, populate_by_name=True))
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", alias_generator=to_camel, populate_by_name=True))
 class Fault:
     """A fault and the requests that it applies to, as `Faults.add` returns it.
 
