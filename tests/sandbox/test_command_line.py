@@ -172,6 +172,8 @@ def test_a_database_of_another_program_is_one_line_and_exit_code_2(fails, tmp_pa
         (["--latency", "-1"], "seconds must be greater than or equal to 0, not -1.0."),
         (["--fault-rate", "2"], "probability must be less than or equal to 1, not 2.0."),
         (["--fault", '{"kind": "explode"}'], "kind must be 'latency', "),
+        (["--port", "65536"], "port must be a whole number from 0 to 65535, not 65536."),
+        (["--customers", "-1"], "customers must be a whole number from 0 on, not -1."),
         (["--rate-limit", "0/60"], "rate_limit must be a whole number of requests and a number of seconds"),
     ],
 )
@@ -182,9 +184,7 @@ def test_an_invalid_value_is_one_line_and_exit_code_2(fails, options, message):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--port", "65536"],
         ["--port", "http"],
-        ["--customers", "-1"],
         ["--rate-limit", "1000"],
         ["--fault", "drop"],
         ["--nonsense"],

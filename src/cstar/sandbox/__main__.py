@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m cstar.sandbox", description="A local cStar API to develop against, until Ctrl-C."
     )
     add = parser.add_argument
-    add("--port", type=_port, default=4010, help="TCP port; 0 takes any free one (default: %(default)s)")
+    add("--port", type=int, default=4010, help="TCP port; 0 takes any free one (default: %(default)s)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add(
         "--allow-host",
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a further name by which clients reach it, such as that of a container; may be repeated",
     )
     add("--database", default=":memory:", metavar="FILE", help="file to keep everything in (default: none)")
-    add("--customers", type=_count, default=0, metavar="N", help="number of demo customers (default: %(default)s)")
+    add("--customers", type=int, default=0, metavar="N", help="number of demo customers (default: %(default)s)")
     add(
         "--rate-limit",
         type=_rate,
@@ -102,18 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", action="store_true", help="print the URL and the keys as one line of JSON instead")
     return parser
-
-
-def _port(text: str) -> int:
-    if text.isdecimal() and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
-
-
-def _count(text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError("must be a number, 0 or more")
 
 
 def _rate(text: str) -> tuple[int, float]:

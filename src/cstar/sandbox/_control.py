@@ -63,10 +63,6 @@ def control_routes(services: Services) -> list[Route]:
         services.reset()
         return Response(status_code=204)
 
-    async def unknown(request: Request) -> Response:
-        known = ", ".join(f"{method} {path}" for method, path in endpoints)
-        return _error(404, f"There is no {request.method} {request.url.path}; there are {known}.")
-
     endpoints: dict[tuple[str, str], Endpoint] = {
         ("GET", f"{CONTROL_PATH}/faults"): list_faults,
         ("POST", f"{CONTROL_PATH}/faults"): add_fault,
@@ -75,19 +71,17 @@ def control_routes(services: Services) -> list[Route]:
         ("GET", f"{CONTROL_PATH}/deliveries"): list_deliveries,
         ("POST", f"{CONTROL_PATH}/reset"): reset,
     }
-    return [
-        *(Route(path, _guarded(endpoint), methods=[method]) for (method, path), endpoint in endpoints.items()),
-        *(Route(CONTROL_PATH + rest, unknown, methods=_METHODS) for rest in ("", "/{rest:path}")),
-    ]
 
-
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    async def guarded(request: Request) -> Response:
+    async def control(request: Request) -> Response:
+        endpoint = endpoints.get((request.method, request.url.path))
+        if endpoint is None:
+            known = ", ".join(f"{method} {path}" for method, path in endpoints)
+            return _error(404, f"There is no {request.method} {request.url.path}; there are {known}.")
         if request.method != "GET" and "Origin" in request.headers:
             return _error(403, "Web pages may not control the sandbox.")
         return await endpoint(request)
 
-    return guarded
+    return [Route(CONTROL_PATH + rest, control, methods=_METHODS) for rest in ("", "/{rest:path}")]
 
 
 def _list(items: Iterable[Json]) -> Response:

@@ -24,7 +24,7 @@ from pydantic.alias_generators import to_camel
 from cstar.sandbox import _clock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import datetime
 
     from typing_extensions import Self
@@ -324,21 +324,16 @@ def _endpoint(url: str) -> Endpoint:
 
 
 def _reason(failure: Exception) -> str:
-    """Say why there was no response."""
-    for cause in _causes(failure):
+    """Say why there was no response; the cause is several exceptions below httpx's."""
+    cause: BaseException | None = failure
+    while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
         if isinstance(cause, (ConnectionResetError, anyio.BrokenResourceError)):
             return "connection reset"
+        members: Sequence[BaseException] = getattr(cause, "exceptions", ())  # in Python 3.10, groups have no class
+        cause = members[0] if members else cause.__cause__ or cause.__context__
     return str(failure).rstrip(".") or type(failure).__name__
-
-
-def _causes(error: BaseException | None) -> Generator[BaseException]:
-    """An exception and its causes, also those in an exception group; Python 3.10 has no class for these."""
-    if error is not None:
-        yield error
-        for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
-            yield from _causes(cause)
 
 
 def _describe_pending(deliveries: Iterable[Delivery], since: str) -> str:
