@@ -116,7 +116,7 @@ NOT_MADE_BY_USERS = {
     "RowIterator": "iter() of a list returns it",
 }
 NOT_CALLED_BY_USERS = {
-    "Faults.strike": "the sandbox's server calls it for each request",
+    "Faults.decide": "the sandbox's server calls it for each request",
 }
 RAISES_NOTHING = {
     "AsyncCstar.aclose": "closing twice is allowed",
@@ -126,10 +126,9 @@ RAISES_NOTHING = {
     "Cstar.close": "closing twice is allowed",
     "Faults.clear": "there may be none",
     "Faults.remove": "the fault may be gone already",
-    "Faults.strike": "it chooses among checked faults",
+    "Faults.decide": "it chooses among checked faults",
     "RowIterator.checkpoint": "it may be called at any time",
     "RowIterator.close": "closing twice is allowed",
-    "Sandbox.stop": "stopping twice is allowed",
 }
 SAYS_NOTHING_OF_THE_API = {
     "AsyncCstar.aclose": "it is about this machine's connections",

@@ -1,4 +1,4 @@
-"""Driving a sandbox from another process, over HTTP."""
+"""Control of a sandbox over HTTP."""
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ def control(cstar_sandbox):
 FAULT = {"kind": "status", "status": 429, "retryAfter": 3, "times": 2}
 
 
-def test_a_fault_can_be_added_listed_and_taken_back(control, cstar_sandbox):
+def test_faults_can_be_added_listed_and_cleared(control, cstar_sandbox):
     added = control.post("/faults", json=FAULT)
     assert (added.status_code, added.json()) == (201, {"data": FAULT})
     assert [(fault.kind, fault.retry_after) for fault in cstar_sandbox.faults] == [("status", 3)]
@@ -22,11 +22,11 @@ def test_a_fault_can_be_added_listed_and_taken_back(control, cstar_sandbox):
     assert control.get("/faults").json() == {"data": []}
 
 
-def test_an_added_fault_strikes(control, fresh_api):
+def test_an_added_fault_applies(control, fresh_api):
     control.post("/faults", json=FAULT)
-    answers = [fresh_api.get("/customers") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [429, 429, 200]
-    assert answers[0].headers["Retry-After"] == "3"
+    responses = [fresh_api.get("/customers") for _ in range(3)]
+    assert [response.status_code for response in responses] == [429, 429, 200]
+    assert responses[0].headers["Retry-After"] == "3"
 
 
 @pytest.mark.parametrize(
@@ -37,19 +37,19 @@ def test_an_added_fault_strikes(control, fresh_api):
         (b"\xff", "The body must be JSON, such as"),
         (b"[" * 100_000, "The body must be JSON, such as"),
         (b"[]", "A fault is a JSON object such as"),
-        (b'{"kind": "explode"}', "kind must be one of"),
-        (b'{"kind": "drop", "method": "\\ud800"}', "method must be one of"),
+        (b'{"kind": "explode"}', "kind must be 'latency', 'status'"),
+        (b'{"kind": "drop", "method": "\\ud800"}', "method must be "),
     ],
     ids=["nothing", "half", "not text", "deep", "a list", "unknown", "surrogate"],
 )
-def test_a_fault_that_makes_no_sense_is_a_400_that_says_why(control, cstar_sandbox, body, message):
-    answer = control.post("/faults", content=body)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["message"].startswith(message)
+def test_an_invalid_fault_is_a_400_with_the_reason(control, cstar_sandbox, body, message):
+    response = control.post("/faults", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"].startswith(message)
     assert not list(cstar_sandbox.faults)
 
 
-def test_what_arrived_is_listed(control, fresh_api, cstar_sandbox):
+def test_received_requests_are_listed(control, fresh_api, cstar_sandbox):
     fresh_api.post("/customers", content='{"name":"Jürgen"}'.encode(), params={"a": "b"})
     [received] = control.get("/requests").json()["data"]
     assert received.pop("at").endswith("Z")
@@ -85,12 +85,12 @@ def test_a_reset_starts_over(control, fresh_api, cstar_sandbox):
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/faults"), ("DELETE", "/faults"), ("POST", "/reset")])
-def test_no_web_page_may_change_anything(control, fresh_api, cstar_sandbox, method, path):
+def test_web_pages_may_not_change_anything(control, fresh_api, cstar_sandbox, method, path):
     cstar_sandbox.faults.add("latency", seconds=0)
     fresh_api.get("/customers")
     cstar_sandbox.faults.add("status", status=503)
-    answer = control.request(method, path, json=FAULT, headers={"Origin": "https://evil.example"})
-    assert answer.status_code == 403
+    response = control.request(method, path, json=FAULT, headers={"Origin": "https://evil.example"})
+    assert response.status_code == 403
     assert [fault.kind for fault in cstar_sandbox.faults] == ["status"]
     assert len(cstar_sandbox.requests) == 1
 
@@ -105,17 +105,17 @@ def test_the_control_endpoint_is_not_part_of_the_api(control, cstar_sandbox):
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", ""), ("GET", "/"), ("GET", "/fault"), ("PUT", "/faults"), ("GET", "/reset")]
 )
-def test_what_does_not_exist_is_a_404_that_lists_what_does(control, cstar_sandbox, method, path):
-    answer = control.request(method, path)
-    assert answer.status_code == 404
-    assert "POST /_sandbox/faults" in answer.json()["error"]["message"]
+def test_an_unknown_path_is_a_404_with_the_known_ones(control, cstar_sandbox, method, path):
+    response = control.request(method, path)
+    assert response.status_code == 404
+    assert "POST /_sandbox/faults" in response.json()["error"]["message"]
     assert not cstar_sandbox.requests
 
 
-def test_a_failure_beside_the_api_is_logged_and_says_so(control, cstar_sandbox, monkeypatch, caplog):
+def test_a_bug_in_the_sandbox_is_a_500_and_is_logged(control, cstar_sandbox, monkeypatch, caplog):
     monkeypatch.setattr("cstar.sandbox._request_log.RequestLog.requests", lambda _: 1 / 0)
-    answer = control.get("/requests")
-    assert (answer.status_code, answer.json()["error"]["message"]) == (
+    response = control.get("/requests")
+    assert (response.status_code, response.json()["error"]["message"]) == (
         500,
         "The sandbox failed to do this; its log says why.",
     )

@@ -431,6 +431,9 @@ def test_the_page_loads_nothing_from_other_servers(look):
 
 def hostile(text):
     """The page with a text in every place that a client can fill."""
+    fault = Fault("status", status=503)
+    for name in ("path", "retry_after"):
+        object.__setattr__(fault, name, text)  # more than Fault would allow
     return document(
         customers=[a_customer(name=text, email=text, tags=[text], sentiment=text, status=text)],
         requests=[
@@ -442,7 +445,7 @@ def hostile(text):
                 url=text, customer_id=text, event_type=text, attempts=(an_attempt(error=text),), payload=text.encode()
             )
         ],
-        faults=[Fault("status", status=503, path=f"/{text}", retry_after=text)],
+        faults=[fault],
         team_id=TEAM,
         search=text,
     )

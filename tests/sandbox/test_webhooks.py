@@ -5,6 +5,7 @@ import base64
 import contextlib
 import gc
 import hashlib
+import itertools
 import json
 import logging
 import re
@@ -13,7 +14,6 @@ import ssl
 import struct
 import threading
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,8 +22,9 @@ import httpx
 import pytest
 
 from cstar.sandbox import Sandbox, _webhooks
-from cstar.sandbox._store import Customer
-from cstar.sandbox._webhooks import Webhooks, delivery_json
+from cstar.sandbox._clock import moment
+from cstar.sandbox._models import Customer
+from cstar.sandbox._webhooks import Event, Webhooks, delivery_json
 
 SECRET = "whsec_a-secret-of-the-tests"
 TEAM = "11111111-2222-4333-8444-555555555555"
@@ -204,12 +205,22 @@ def to(fake_time):
     return to
 
 
+ids = itertools.count(1)
+
+
 def customer(name="Jane", **fields):
-    return Customer(uuid.uuid4(), NOON, NOON, name, f"{name.lower()}@example.com", **fields)
+    return Customer(
+        id=f"cus_{next(ids):032x}",
+        name=name,
+        email="someone@example.com",
+        created_at=moment(NOON),
+        updated_at=moment(NOON),
+        **fields,
+    )
 
 
 def publish(webhooks, who, type="customer.updated"):
-    webhooks.publish(type, who, NOON)
+    webhooks.publish([Event(type, who)], NOON)
 
 
 async def settled(webhooks):
@@ -233,30 +244,21 @@ def hmac_sha256(key, message):
 
 
 async def test_the_body_is_the_event_and_its_customer_in_snake_case(receiver, to):
-    jane = Customer(
-        uuid.UUID("0123456789abcdef0123456789abcdef"),
-        NOON,
-        NOON + 5,
-        "Jané",
-        "jane@example.com",
-        sentiment="happy",
-        tags=["vip"],
-        custom_fields={"seatCount": [1, None]},
-        metadata={"crmId": "7"},
-        ticket_count=3,
+    jane = customer(
+        "Jané", sentiment="happy", tags=["vip"], custom_fields={"seatCount": [1, None]}, metadata={"crmId": "7"}
     )
     async with to(receiver) as webhooks:
-        webhooks.publish("customer.created", jane, NOON + 7)
+        webhooks.publish([Event("customer.created", jane)], NOON + 7)
         await settled(webhooks)
     [post] = receiver.posts
     event_id = post.headers["X-Event-ID"]
     assert re.fullmatch(r"evt_[0-9a-f]{24}", event_id)
     assert post.body.decode() == (
         f'{{"id":"{event_id}","type":"customer.created","created_at":"2026-11-22T12:00:00.000007Z","team_id":"{TEAM}",'
-        '"data":{"customer":{"id":"cus_0123456789abcdef0123456789abcdef","object":"customer","name":"Jané",'
-        '"email":"jane@example.com","sentiment":"happy","status":"active","tags":["vip"],"notes":null,'
-        '"custom_fields":{"seatCount":[1,null]},"ticket_count":3,"metadata":{"crmId":"7"},'
-        '"created_at":"2026-11-22T12:00:00.000000Z","updated_at":"2026-11-22T12:00:00.000005Z"}}}'
+        f'"data":{{"customer":{{"id":"{jane.id}","object":"customer","name":"Jané",'
+        '"email":"someone@example.com","sentiment":"happy","status":"active","tags":["vip"],"notes":null,'
+        '"custom_fields":{"seatCount":[1,null]},"ticket_count":0,"metadata":{"crmId":"7"},'
+        '"created_at":"2026-11-22T12:00:00.000000Z","updated_at":"2026-11-22T12:00:00.000000Z"}}}'
     )
 
 
@@ -281,7 +283,7 @@ async def test_the_headers_say_what_it_is_and_sign_it(receiver, to):
     assert post.path == "/hook"
 
 
-async def test_a_url_keeps_its_webhook_id_from_one_start_to_the_next_and_no_other_url_has_it(receiver, to):
+async def test_each_url_has_its_own_webhook_id_at_every_start(receiver, to):
     for _ in range(2):
         async with to(receiver, receiver.url + "/other") as webhooks:
             publish(webhooks, customer())
@@ -291,16 +293,14 @@ async def test_a_url_keeps_its_webhook_id_from_one_start_to_the_next_and_no_othe
     assert len(ids) == len({webhook_id for _, webhook_id in ids}) == 2
 
 
-async def test_a_user_name_and_password_in_the_url_are_sent_as_basic_authentication(receiver, to):
+async def test_credentials_in_a_url_are_sent_as_basic_authentication(receiver, to):
     async with to(receiver.url.replace("//", "//me:p%40ss@")) as webhooks:
         publish(webhooks, customer())
         await settled(webhooks)
     assert receiver.posts[0].headers["Authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
 
 
-async def test_it_goes_straight_to_the_receiver_whatever_proxy_the_environment_names(
-    receiver, to, closed_port, monkeypatch
-):
+async def test_proxies_in_the_environment_are_not_used(receiver, to, closed_port, monkeypatch):
     for name in ("http_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("no_proxy", "")
@@ -310,7 +310,7 @@ async def test_it_goes_straight_to_the_receiver_whatever_proxy_the_environment_n
     assert len(receiver.posts) == 1
 
 
-async def test_each_post_has_a_connection_of_its_own(receiver, to):
+async def test_each_post_has_its_own_connection(receiver, to):
     """So that a receiver that serves one connection at a time is not kept from the next by an idle one."""
     async with to(receiver) as webhooks:
         for _ in range(3):
@@ -323,13 +323,6 @@ async def test_each_post_has_a_connection_of_its_own(receiver, to):
     assert len(receiver.posts) == 3
 
 
-async def test_without_urls_nothing_is_recorded_and_no_http_client_is_made(to, monkeypatch):
-    monkeypatch.delattr(_webhooks, "_new_client")
-    async with to() as webhooks:
-        publish(webhooks, customer())
-        assert webhooks.wait_until_settled(0) == webhooks.deliveries == ()
-
-
 # Retries
 
 
@@ -338,8 +331,7 @@ async def test_without_urls_nothing_is_recorded_and_no_http_client_is_made(to, m
     [
         (500, 500, "answered 500"),
         (404, 404, "answered 404"),
-        (302, 302, "answered 302, and redirects are not followed"),
-        (307, 307, "answered 307, and redirects are not followed"),
+        (302, 302, "answered 302"),
         ("drop the connection", None, "Server disconnected without sending a response"),
         ("reset the connection", None, "connection reset"),
     ],
@@ -355,17 +347,7 @@ async def test_anything_but_2xx_is_retried(receiver, to, fake_time, answer, stat
     assert fake_time.waits == BACKOFF[:1]
 
 
-@pytest.mark.parametrize("status", [200, 201, 204, 299])
-async def test_every_2xx_is_taken_for_delivered(receiver, to, status):
-    receiver.answer = lambda post: status
-    async with to(receiver) as webhooks:
-        publish(webhooks, customer())
-        [delivery] = await settled(webhooks)
-    assert delivery.outcome == "delivered"
-    assert [(attempt.status, attempt.error) for attempt in delivery.attempts] == [(status, None)]
-
-
-async def test_a_receiver_that_is_not_up_yet_gets_it_once_it_is(new_receiver, to, fake_time, closed_port):
+async def test_a_receiver_that_starts_late_gets_the_event_then(new_receiver, to, fake_time, closed_port):
     receivers = []
 
     async def sleep(seconds):
@@ -380,7 +362,7 @@ async def test_a_receiver_that_is_not_up_yet_gets_it_once_it_is(new_receiver, to
     assert [attempt.error for attempt in delivery.attempts] == ["connection refused", "connection refused", None]
 
 
-async def test_refused_at_every_address_of_a_name_is_still_called_refused(to, closed_port, monkeypatch):
+async def test_a_connection_refused_at_every_address_is_called_refused(to, closed_port, monkeypatch):
     def getaddrinfo(*arguments, **options):
         addresses = [("127.0.0.1", closed_port), ("127.0.0.2", closed_port)]
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in addresses]
@@ -392,25 +374,7 @@ async def test_refused_at_every_address_of_a_name_is_still_called_refused(to, cl
     assert {attempt.error for attempt in delivery.attempts} == {"connection refused"}
 
 
-@pytest.mark.parametrize(
-    ("failure", "error"),
-    [
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "unknown host (Name or service not known)"),
-        (UnicodeError("label too long"), "label too long"),
-    ],
-)
-async def test_a_host_that_cannot_be_looked_up_is_retried_and_given_up_too(to, monkeypatch, failure, error):
-    def getaddrinfo(*arguments, **options):
-        raise failure
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    async with to("http://receiver.example/hook") as webhooks:
-        publish(webhooks, customer())
-        [delivery] = await settled(webhooks)
-    assert [attempt.error for attempt in delivery.attempts] == [error] * 8
-
-
-async def test_https_needs_a_certificate_that_somebody_vouches_for_also_beside_plain_http(new_receiver, to, tmp_path):
+async def test_https_needs_a_trusted_certificate(new_receiver, to, tmp_path):
     certificate = tmp_path / "self-signed.pem"
     certificate.write_text(SELF_SIGNED)
     plain, secure = new_receiver(), new_receiver(certificate=certificate)
@@ -418,12 +382,12 @@ async def test_https_needs_a_certificate_that_somebody_vouches_for_also_beside_p
         publish(webhooks, customer())
         delivered, failed = await settled(webhooks)
     assert (delivered.outcome, failed.outcome) == ("delivered", "failed")
-    assert re.fullmatch(r"certificate not trusted \(self.signed certificate\)", failed.attempts[-1].error)
+    assert re.search("certificate verify failed: self.signed certificate", failed.attempts[-1].error)
     assert secure.posts == []
 
 
 @pytest.mark.parametrize("answer", ["nothing", "never end"])
-async def test_a_receiver_that_has_not_answered_in_time_gets_it_again(receiver, to, fake_time, monkeypatch, answer):
+async def test_a_response_that_does_not_end_in_time_is_retried(receiver, to, fake_time, monkeypatch, answer):
     assert _webhooks.ANSWER_TIME == 10
     monkeypatch.setattr(_webhooks, "ANSWER_TIME", 0.1)
 
@@ -437,13 +401,13 @@ async def test_a_receiver_that_has_not_answered_in_time_gets_it_again(receiver, 
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     late, taken = delivery.attempts
-    assert (late.status, late.error) == (None, "no answer within 0.1 s")
+    assert (late.status, late.error) == (None, "no response within 0.1 s")
     assert 0.1 <= late.duration < 1
     assert taken.error is None
     assert fake_time.waits == BACKOFF[:1]
 
 
-async def test_each_attempt_is_numbered_and_signed_anew_while_event_and_body_stay_the_same(receiver, to, fake_time):
+async def test_each_attempt_has_its_own_number_and_signature(receiver, to, fake_time):
     receiver.answer = lambda post: 500 if post.attempt < 4 else 200
     async with to(receiver) as webhooks:
         publish(webhooks, customer())
@@ -460,7 +424,7 @@ async def test_each_attempt_is_numbered_and_signed_anew_while_event_and_body_sta
     assert {post.headers["X-Event-ID"] for post in receiver.posts} == {delivery.event_id}
 
 
-async def test_after_the_last_of_growing_waits_it_is_given_up(receiver, to, fake_time):
+async def test_a_delivery_fails_after_eight_attempts_with_growing_waits(receiver, to, fake_time):
     receiver.answer = lambda post: 503
     async with to(receiver) as webhooks:
         publish(webhooks, customer())
@@ -495,7 +459,7 @@ class Gate:
         self._opened.set()
 
 
-async def test_a_later_event_waits_for_the_earlier_one_of_its_customer_and_for_no_other(receiver, to):
+async def test_an_event_waits_only_for_earlier_events_of_its_customer(receiver, to):
     gate = Gate()
     jane, bob = customer("Jane"), customer("Bob")
     receiver.answer = lambda post: 500 if post.customer == "Jane" and len(receiver.posts) == 1 else 200
@@ -517,7 +481,7 @@ async def test_a_later_event_waits_for_the_earlier_one_of_its_customer_and_for_n
     ]
 
 
-async def test_after_a_delivery_was_given_up_the_next_event_of_the_customer_is_sent(receiver, to):
+async def test_the_next_event_follows_a_failed_delivery(receiver, to):
     receiver.answer = lambda post: 500 if post.event["type"] == "customer.created" else 200
     jane = customer()
     async with to(receiver) as webhooks:
@@ -526,15 +490,6 @@ async def test_after_a_delivery_was_given_up_the_next_event_of_the_customer_is_s
         first, second = await settled(webhooks)
     assert (first.outcome, second.outcome) == ("failed", "delivered")
     assert receiver.posts[-1].event["type"] == "customer.updated"
-
-
-async def test_a_customer_with_nothing_pending_is_told_of_again(receiver, to):
-    jane = customer()
-    async with to(receiver) as webhooks:
-        for event_type in ("customer.created", "customer.updated"):
-            publish(webhooks, jane, event_type)
-            await settled(webhooks)
-    assert [post.event["type"] for post in receiver.posts] == ["customer.created", "customer.updated"]
 
 
 async def test_one_event_goes_to_every_url(new_receiver, to):
@@ -547,7 +502,7 @@ async def test_one_event_goes_to_every_url(new_receiver, to):
     assert here.posts[0].body == there.posts[0].body
 
 
-async def test_a_url_that_hangs_gets_a_limited_number_at_once_and_holds_up_no_other_url(new_receiver, to, monkeypatch):
+async def test_a_url_that_hangs_does_not_delay_other_urls(new_receiver, to, monkeypatch):
     monkeypatch.setattr(_webhooks, "CONCURRENT_POSTS", 2)
     hanging, quick = new_receiver(), new_receiver()
     hanging.answer = hanging.hang
@@ -562,23 +517,23 @@ async def test_a_url_that_hangs_gets_a_limited_number_at_once_and_holds_up_no_ot
     assert len(hanging.posts) == 10
 
 
-async def test_publishing_waits_for_nobody(receiver, to):
+async def test_500_events_at_once_are_published_without_waiting(receiver, to):
+    assert _webhooks.CONCURRENT_POSTS == 20
     receiver.answer = receiver.hang
-    jane = customer()
+    events = [Event("customer.created", customer()) for _ in range(500)]
     async with to(receiver) as webhooks:
-        publish(webhooks, jane)
-        await receiver.arrival_of(1)
         started = time.perf_counter()
-        for _ in range(100):
-            publish(webhooks, jane)
-        assert time.perf_counter() - started < 1
-        assert [delivery.outcome for delivery in webhooks.deliveries] == ["pending"] * 101
+        webhooks.publish(events, NOON)
+        assert time.perf_counter() - started < 0.5
+        await receiver.arrival_of(20)
+        assert len(receiver.posts) == 20
+    assert len(webhooks.deliveries) == 500
 
 
-# The record
+# The deliveries
 
 
-async def test_a_delivery_tells_where_what_and_how_it_went(receiver, to):
+async def test_a_delivery_has_the_event_the_url_and_the_attempts(receiver, to):
     receiver.answer = lambda post: 500 if post.attempt == 1 else 200
     jane = customer()
     async with to(receiver) as webhooks:
@@ -588,7 +543,7 @@ async def test_a_delivery_tells_where_what_and_how_it_went(receiver, to):
     assert re.fullmatch(r"dlv_[0-9a-f]{24}", delivery.id)
     assert delivery.event_id == post.event["id"]
     assert delivery.event_type == "customer.created"
-    assert delivery.customer_id == jane.public_id == post.event["data"]["customer"]["id"]
+    assert delivery.customer_id == jane.id == post.event["data"]["customer"]["id"]
     assert delivery.url == receiver.url
     assert delivery.webhook_id == post.headers["X-Webhook-ID"]
     assert delivery.payload == post.body
@@ -597,7 +552,7 @@ async def test_a_delivery_tells_where_what_and_how_it_went(receiver, to):
     assert all(0 < attempt.duration < DEADLINE for attempt in delivery.attempts)
 
 
-async def test_a_delivery_as_json_has_camel_case_keys_and_the_payload_parsed(receiver, to):
+async def test_a_delivery_as_json_has_camel_case_keys_and_a_parsed_payload(receiver, to):
     async with to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
@@ -623,18 +578,7 @@ async def test_a_delivery_as_json_has_camel_case_keys_and_the_payload_parsed(rec
     }
 
 
-async def test_a_failed_attempt_shows_while_the_delivery_is_still_pending(receiver, to):
-    gate = Gate()
-    receiver.answer = lambda post: 500
-    async with to(receiver, sleep=gate.sleep) as webhooks:
-        publish(webhooks, customer())
-        await gate.entered_by(1)
-        [delivery] = webhooks.deliveries
-    assert delivery.outcome == "pending"
-    assert [attempt.status for attempt in delivery.attempts] == [500]
-
-
-async def test_only_the_newest_finished_deliveries_are_remembered_and_all_that_are_pending(receiver, to, monkeypatch):
+async def test_all_pending_and_the_newest_finished_deliveries_are_kept(receiver, to, monkeypatch):
     assert _webhooks.REMEMBERED_DELIVERIES == 1000
     monkeypatch.setattr(_webhooks, "REMEMBERED_DELIVERIES", 3)
     gate = Gate()
@@ -667,7 +611,7 @@ async def test_waiting_returns_as_soon_as_nothing_is_pending(receiver, to):
     assert delivery.outcome == "delivered"
 
 
-async def test_waiting_too_long_says_how_many_are_pending_where_and_why(new_receiver, to, fake_time):
+async def test_the_timeout_says_how_many_are_pending_where_and_why(new_receiver, to, fake_time):
     failing, hanging, mixed = new_receiver(), new_receiver(), new_receiver()
     gate = Gate()
     failing.answer = lambda post: 500 if post.customer == "Jane" else 503
@@ -684,15 +628,16 @@ async def test_waiting_too_long_says_how_many_are_pending_where_and_why(new_rece
         with pytest.raises(TimeoutError) as caught:
             await asyncio.to_thread(webhooks.wait_until_settled, 0.01)
     assert str(caught.value) == (
-        f"5 webhook deliveries are still pending after 0.01 s: 2 to {failing.url} (last attempt: answered 503); "
-        f"2 to {hanging.url} (no attempt has ended yet); 1 to {mixed.url} (last attempt: answered 502)."
+        f"5 webhook deliveries are still pending after 0.01 s: 1 to {failing.url} (last attempt: answered 500); "
+        f"2 to {hanging.url} (no attempt yet); 1 to {failing.url} (last attempt: answered 503); "
+        f"1 to {mixed.url} (last attempt: answered 502)."
     )
 
 
 # Clearing and stopping
 
 
-async def test_clearing_forgets_everything_and_makes_no_pending_delivery(receiver, to):
+async def test_clear_forgets_every_delivery_and_abandons_the_pending_ones(receiver, to):
     gate = Gate()
     receiver.answer = lambda post: 500 if post.customer == "Jane" else 200
     jane = customer("Jane")
@@ -718,19 +663,6 @@ async def test_clearing_forgets_everything_and_makes_no_pending_delivery(receive
     ]
 
 
-async def test_an_answer_to_what_was_cleared_meanwhile_is_not_recorded(receiver, to):
-    receiver.answer = lambda post: receiver.hang(post) if len(receiver.posts) == 1 else 200
-    jane = customer()
-    async with to(receiver) as webhooks:
-        publish(webhooks, jane)
-        await receiver.arrival_of(1)
-        webhooks.clear()
-        receiver.released.set()
-        publish(webhooks, jane)
-        [delivery] = await settled(webhooks)
-    assert delivery.event_id == receiver.posts[1].event["id"]
-
-
 @pytest.fixture
 def no_complaints(caplog):
     """Nothing that asyncio would complain about is left behind."""
@@ -740,7 +672,7 @@ def no_complaints(caplog):
 
 
 @pytest.mark.usefixtures("no_complaints")
-async def test_leaving_in_the_middle_of_a_post_is_quick_and_leaves_it_pending(receiver, to):
+async def test_leaving_during_a_post_is_quick_and_leaves_it_pending(receiver, to):
     receiver.answer = receiver.hang
     jane = customer()
     tasks = asyncio.all_tasks()
@@ -756,7 +688,7 @@ async def test_leaving_in_the_middle_of_a_post_is_quick_and_leaves_it_pending(re
 
 
 @pytest.mark.usefixtures("no_complaints")
-async def test_leaving_between_two_attempts_ends_the_wait_and_keeps_what_was_tried(receiver, to):
+async def test_leaving_between_two_attempts_keeps_the_first(receiver, to):
     gate = Gate()
     receiver.answer = lambda post: 500
     async with to(receiver, sleep=gate.sleep) as webhooks:
@@ -767,7 +699,7 @@ async def test_leaving_between_two_attempts_ends_the_wait_and_keeps_what_was_tri
     assert len(receiver.posts) == 1
 
 
-async def test_whoever_waits_is_told_at_once_that_the_sandbox_stopped(receiver, to):
+async def test_waiting_ends_at_once_when_the_sandbox_stops(receiver, to):
     receiver.answer = receiver.hang
     async with to(receiver) as webhooks:
         publish(webhooks, customer())
@@ -777,15 +709,8 @@ async def test_whoever_waits_is_told_at_once_that_the_sandbox_stopped(receiver, 
         await asyncio.wait_for(waiting, DEADLINE / 2)
 
 
-async def test_after_leaving_nothing_more_is_sent(receiver, to):
-    async with to(receiver) as webhooks:
-        pass
-    publish(webhooks, customer())
-    assert webhooks.deliveries == ()
-
-
 @pytest.mark.usefixtures("no_complaints")
-def test_a_loop_that_ends_in_the_middle_of_a_post_leaves_nothing_behind(receiver, to):
+def test_an_event_loop_that_ends_during_a_post_leaves_nothing_behind(receiver, to):
     receiver.answer = receiver.hang
 
     async def end_abruptly():
@@ -813,16 +738,7 @@ async def test_each_attempt_is_one_line_of_the_log(receiver, to, caplog):
     ]
 
 
-async def test_the_log_says_when_a_delivery_is_given_up(to, closed_port, caplog):
-    caplog.set_level(logging.INFO, "cstar.sandbox")
-    async with to(f"http://127.0.0.1:{closed_port}/") as webhooks:
-        publish(webhooks, customer())
-        await settled(webhooks)
-    line = [record.getMessage() for record in caplog.records if record.name == "cstar.sandbox"][-1]
-    assert re.search(r": connection refused \(attempt 8, [\d.]+ ms\), given up$", line)
-
-
-async def test_neither_the_secret_nor_a_password_shows_in_logs_json_or_errors(receiver, to, caplog):
+async def test_logs_json_and_errors_contain_no_secret_and_no_password(receiver, to, caplog):
     caplog.set_level(logging.DEBUG)
     gate = Gate()
     receiver.answer = lambda post: 500
@@ -859,22 +775,23 @@ async def test_neither_the_secret_nor_a_password_shows_in_logs_json_or_errors(re
         "http://example.com/ho\nok",
     ],
 )
-def test_what_is_not_an_absolute_http_url_is_refused(to, url):
+def test_anything_but_an_absolute_http_url_is_rejected(to, url):
     with pytest.raises(ValueError, match="not an absolute URL with http or https, such as http://127") as caught:
         to("http://127.0.0.1/", url)
     assert f"{url!r} is not" in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://me:hunter2@example.com/", "me:hunter2@example.com", "http://me:hunter2@/x"])
-def test_a_refused_url_does_not_give_its_password_away(to, url):
+def test_the_error_about_a_url_does_not_contain_its_password(to, url):
     with pytest.raises(ValueError, match="is not an absolute URL") as caught:
         to(url)
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("again", ["http://example.com/hook", "http://me:hunter2@EXAMPLE.com:80/hook#here"])
-def test_the_same_url_twice_is_refused(to, again):
-    with pytest.raises(ValueError, match=re.escape("The webhook URL http://example.com/hook is there twice.")):
+def test_the_same_url_twice_is_rejected(to, again):
+    message = "A webhook URL is there twice; the different ones are http://example.com/hook."
+    with pytest.raises(ValueError, match=re.escape(message)):
         to("http://example.com/hook", again)
 
 
@@ -892,7 +809,7 @@ def calling(box):
 NEW = {"name": "Jane", "email": "jane@example.com"}
 
 
-def test_each_write_is_told_in_order_with_the_customer_as_it_then_was(receiver):
+def test_each_change_is_an_event_with_the_customer_after_it(receiver):
     with Sandbox(webhook_url=receiver.url) as box, calling(box) as api:
         created = api.post("/customers", json=NEW).json()["data"]
         updated = api.patch(f"/customers/{created['id']}", json={"name": "Janet"}).json()["data"]
@@ -910,7 +827,7 @@ def test_each_write_is_told_in_order_with_the_customer_as_it_then_was(receiver):
     assert (last["created_at"], last["updated_at"]) == (created["createdAt"], updated["updatedAt"])
 
 
-def test_the_sandbox_signs_with_its_webhook_secret_at_the_time_it_is(receiver):
+def test_a_sandbox_signs_with_its_webhook_secret_and_the_current_time(receiver):
     with Sandbox(webhook_url=receiver.url) as box, calling(box) as api:
         before = int(time.time())
         api.post("/customers", json=NEW)
@@ -922,21 +839,7 @@ def test_the_sandbox_signs_with_its_webhook_secret_at_the_time_it_is(receiver):
     assert post.headers["X-Signature"] == f"t={timestamp},v1={digest}"
 
 
-def test_what_writes_nothing_tells_nobody(receiver):
-    with Sandbox(webhook_url=receiver.url) as box, calling(box) as api:
-        key = {"Idempotency-Key": "once"}
-        assert api.post("/customers", json=NEW, headers=key).status_code == 201
-        assert api.post("/customers", json=NEW, headers=key).status_code == 201  # a replay
-        assert api.post("/customers", json=NEW).status_code == 409
-        assert api.post("/customers", json={}).status_code == 400
-        assert api.delete(f"/customers/cus_{0:032}").status_code == 404
-        assert api.get("/customers").status_code == 200
-        [delivery] = box.wait_for_deliveries(DEADLINE)
-    assert delivery.event_type == "customer.created"
-    assert len(receiver.posts) == 1
-
-
-def test_a_hanging_receiver_delays_neither_the_answers_of_the_api_nor_its_stop(receiver):
+def test_a_receiver_that_hangs_delays_neither_the_api_nor_its_stop(receiver):
     receiver.answer = receiver.hang
     started = time.perf_counter()
     with Sandbox(webhook_url=receiver.url) as box, calling(box) as api:
@@ -948,7 +851,7 @@ def test_a_hanging_receiver_delays_neither_the_answers_of_the_api_nor_its_stop(r
         box.wait_for_deliveries(DEADLINE)
 
 
-def test_stopping_does_not_wait_for_a_retry_that_is_due_later(closed_port):
+def test_stopping_does_not_wait_for_a_retry(closed_port):
     with Sandbox(webhook_url=f"http://127.0.0.1:{closed_port}/") as box, calling(box) as api:
         api.post("/customers", json=NEW)
         with pytest.raises(TimeoutError, match="last attempt: connection refused"):
@@ -959,7 +862,7 @@ def test_stopping_does_not_wait_for_a_retry_that_is_due_later(closed_port):
     assert delivery.outcome == "pending"
 
 
-def test_a_sandbox_tells_several_urls_and_none_that_is_not_one(new_receiver):
+def test_a_sandbox_delivers_to_several_urls(new_receiver):
     receivers = [new_receiver(), new_receiver()]
     with Sandbox(webhook_url=[receiver.url for receiver in receivers]) as box, calling(box) as api:
         api.post("/customers", json=NEW)

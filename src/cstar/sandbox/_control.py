@@ -1,28 +1,24 @@
-"""Driving a sandbox from another process: what `box.faults`, `box.requests` and the rest do, over HTTP.
+"""Control of a sandbox over HTTP, for other processes: what `box.faults`, `box.requests` and `box.reset` do.
 
-It asks for no key: whoever can reach it may use it. Web pages may not: a browser says in the `Origin` header on whose
-behalf it writes, and such a request is refused.
+It needs no key: whoever can reach it may use it, except web pages. A browser sends the `Origin` header with their
+requests, which are then rejected.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cstar.sandbox._faults import fault_json, read_fault
+from cstar.sandbox._models import Json
 from cstar.sandbox._request_log import request_json
+from cstar.sandbox._services import Services
 from cstar.sandbox._webhooks import delivery_json
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from starlette.requests import Request
-
-    from cstar.sandbox._models import Json
-    from cstar.sandbox._services import Services
 
 CONTROL_PATH = "/_sandbox"
 
@@ -32,11 +28,11 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def control_routes(services: Services) -> list[Route]:
-    """The control endpoint."""
+    """The routes below `/_sandbox`."""
     faults = services.faults
 
     async def list_faults(_request: Request) -> Response:
-        return _listed(fault_json(fault) for fault in faults)
+        return _list(fault_json(fault) for fault in faults)
 
     async def add_fault(request: Request) -> Response:
         try:
@@ -54,46 +50,37 @@ def control_routes(services: Services) -> list[Route]:
         return Response(status_code=204)
 
     async def list_requests(_request: Request) -> Response:
-        return _listed(request_json(received) for received in services.request_log.requests())
+        return _list(map(request_json, services.request_log.requests()))
 
     async def list_deliveries(_request: Request) -> Response:
-        return _listed(delivery_json(delivery) for delivery in services.webhooks.deliveries)
+        return _list(map(delivery_json, services.webhooks.deliveries))
 
-    async def start_over(_request: Request) -> Response:
+    async def reset(_request: Request) -> Response:
         services.reset()
         return Response(status_code=204)
 
-    async def unknown(request: Request) -> Response:
-        known = ", ".join(f"{method} {CONTROL_PATH}/{name}" for method, name in endpoints)
-        return _error(404, f"There is no {request.method} {request.url.path}; there are {known}.")
-
     endpoints: dict[tuple[str, str], Endpoint] = {
-        ("GET", "faults"): list_faults,
-        ("POST", "faults"): _not_from_a_page(add_fault),
-        ("DELETE", "faults"): _not_from_a_page(clear_faults),
-        ("GET", "requests"): list_requests,
-        ("GET", "deliveries"): list_deliveries,
-        ("POST", "reset"): _not_from_a_page(start_over),
+        ("GET", f"{CONTROL_PATH}/faults"): list_faults,
+        ("POST", f"{CONTROL_PATH}/faults"): add_fault,
+        ("DELETE", f"{CONTROL_PATH}/faults"): clear_faults,
+        ("GET", f"{CONTROL_PATH}/requests"): list_requests,
+        ("GET", f"{CONTROL_PATH}/deliveries"): list_deliveries,
+        ("POST", f"{CONTROL_PATH}/reset"): reset,
     }
-    return [
-        *(
-            Route(f"{CONTROL_PATH}/{name}", endpoint, methods=[method])
-            for (method, name), endpoint in endpoints.items()
-        ),
-        *(Route(CONTROL_PATH + rest, unknown, methods=_METHODS) for rest in ("", "/{rest:path}")),
-    ]
 
-
-def _not_from_a_page(endpoint: Endpoint) -> Endpoint:
-    async def guarded(request: Request) -> Response:
-        if "Origin" in request.headers:
-            return _error(403, "Web pages may not drive the sandbox.")
+    async def control(request: Request) -> Response:
+        endpoint = endpoints.get((request.method, request.url.path))
+        if endpoint is None:
+            known = ", ".join(f"{method} {path}" for method, path in endpoints)
+            return _error(404, f"There is no {request.method} {request.url.path}; there are {known}.")
+        if request.method != "GET" and "Origin" in request.headers:
+            return _error(403, "Web pages may not control the sandbox.")
         return await endpoint(request)
 
-    return guarded
+    return [Route(CONTROL_PATH + rest, control, methods=_METHODS) for rest in ("", "/{rest:path}")]
 
 
-def _listed(items: Iterable[Json]) -> Response:
+def _list(items: Iterable[Json]) -> Response:
     return JSONResponse({"data": list(items)})
 
 

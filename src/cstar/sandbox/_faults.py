@@ -1,103 +1,138 @@
-"""Misbehaving on request: which requests are struck by which fault, decided before anything of HTTP is involved."""
+"""Faults: the ways in which the sandbox fails on request, and which requests they apply to."""
 
 from __future__ import annotations
 
 import random
 import threading
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, fields
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
-BASE_PATH = "/api/v1"
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cstar.sandbox._models import Json, JsonObject
+from cstar.sandbox._api import BASE_PATH
+from cstar.sandbox._models import Json, JsonObject
 
 FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flaky"]
-"""The ways to misbehave; `Faults.add` says what each one does."""
+"""The kinds of fault; `Faults.add` says what each one does."""
 
 When = Literal["before", "after"]
+Method = Literal["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE"]
 
-_LONGEST = 3600.0
-_METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE")
+_ONLY_FOR = {
+    "status": ("status", "html"),
+    "retry_after": ("status", "html"),
+    "seconds": ("latency",),
+    "when": ("status", "drop", "garbage", "html"),
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", alias_generator=to_camel, populate_by_name=True))
 class Fault:
-    """A way to misbehave, and the requests that it strikes, as `Faults.add` returns it.
+    """A fault and the requests that it applies to, as `Faults.add` returns it.
 
     What was not given to `Faults.add` is `None`.
 
     Attributes:
         kind: What it does.
-        status: The answer's status.
-        retry_after: The answer's `Retry-After` header: seconds, or any text.
-        seconds: How long a latency lasts, in seconds.
-        when: Whether it strikes "before" or "after" the API does its work.
-        method: The method of the requests that it strikes; `None` for any.
-        path: The path of the requests that it strikes, with `*` and `?`; `None` for any.
-        times: How many requests it strikes; `None` for one, or for no limit where there is a probability.
-        probability: How likely each matching request is to be struck.
-        seed: What makes it pick the same ones each time.
+        status: The status of the response.
+        retry_after: The `Retry-After` header of the response: seconds, or any text.
+        seconds: The length of a latency, in seconds.
+        when: Whether it comes "before" or "after" the API handles the request.
+        method: The method of the requests that it applies to; `None` for any.
+        path: The path of the requests that it applies to, with `*` and `?`; `None` for any.
+        times: The number of requests that it applies to; `None` for one, or for no limit if there is a probability.
+        probability: How likely it applies to a matching request.
+        seed: Makes the choice by probability the same each time.
     """
 
     kind: FaultKind
-    status: int | None = None
-    retry_after: int | str | None = None
-    seconds: float | None = None
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    retry_after: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern="^[!-~]([ -~]*[!-~])?$")] | None = None
+    seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
     when: When | None = None
-    method: str | None = None
-    path: str | None = None
-    times: int | None = None
-    probability: float | None = None
+    method: Annotated[Method, BeforeValidator(lambda method: str(method).upper())] | None = None
+    path: Annotated[str, Field(pattern="^[/*][!-~]*$")] | None = None
+    times: Annotated[int, Field(ge=1)] | None = None
+    probability: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        for name, kinds in _ONLY_FOR.items():
+            if getattr(self, name) is not None and self.kind not in kinds:
+                raise ValueError(f"{name} has no meaning for the kind '{self.kind}', only for {', '.join(kinds)}.")
+        if self.kind == "status" and self.status is None:
+            raise ValueError("The kind 'status' needs a status, such as 503.")
+        if self.kind == "latency" and self.seconds is None:
+            raise ValueError("The kind 'latency' needs seconds, such as 0.5.")
 
     @property
     def acts(self) -> bool:
-        """Whether the API does its work before the answer is spoilt."""
+        """Whether the API handles the request before the fault replaces the response."""
         return self.when == "after" if self.when else self.kind in {"cut", "garbage"}
 
 
 def fault_json(fault: Fault) -> JsonObject:
-    """What was given, in the control endpoint's spelling."""
-    return {_json_name(name): value for name, value in asdict(fault).items() if value is not None}
+    """Convert a fault to JSON, without what was not given."""
+    return {to_camel(name): value for name, value in asdict(fault).items() if value is not None}
 
 
 def read_fault(document: Json) -> dict[str, Any]:
-    """The arguments for `Faults.add` from a JSON object, in which `retry_after` is called `retryAfter`.
+    """Convert JSON to arguments for `Faults.add`.
 
-    Of whatever types, and without a kind an empty one: the fault checks its values itself.
+    Raises:
+        ValueError: It is not a fault; the message says why.
     """
     if not isinstance(document, dict):
         raise ValueError('A fault is a JSON object such as {"kind": "drop", "times": 2}.')  # noqa: TRY004 - input
-    names = {_json_name(each.name): each.name for each in fields(Fault)}
-    for name in document:
-        if name not in names:
-            raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(names)}.")
-    return {"kind": "", **{names[name]: value for name, value in document.items()}}
+    return asdict(_new_fault(**{"kind": "", **document}))
 
 
-@dataclass(frozen=True)
-class Strike:
-    """What happens to one request: it is held up for so many seconds, and then spoilt by a fault or not."""
+def _new_fault(*values: Any, **options: Any) -> Fault:
+    """Create a fault, or say in one line what is wrong with it."""
+    try:
+        return Fault(*values, **options)
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_context=False)[0]
+    if not error["loc"]:
+        raise ValueError(error["msg"].removeprefix("Value error, "))
+    names, name = [field.name for field in fields(Fault)], error["loc"][0]
+    if error["type"] == "unexpected_keyword_argument":
+        raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(map(to_camel, names))}.")
+    name = names[name] if isinstance(name, int) else name
+    raise ValueError(f"{name} must {error['msg'].partition(' should ')[2]}, not {error['input']!r}.")
 
-    delay: float = 0.0
-    fault: Fault | None = None
+
+# What a client should survive by sending the request again.
+_FLAKY = (
+    Fault("status", status=500),
+    Fault("status", status=503),
+    Fault("html", status=502),
+    Fault("html", status=504, when="after"),
+    Fault("drop", when="before"),
+    Fault("drop", when="after"),
+    Fault("cut"),
+)
+
+
+class Decision(NamedTuple):
+    """What happens to one request: the fault that replaces its response, if any, after a delay in seconds."""
+
+    fault: Fault | None
+    delay: float
 
 
 class Faults:
-    """`box.faults`: the faults that lie in wait. Iterate over it for those that can still strike.
+    """`box.faults`: the faults that still apply. Iterate over it to list them.
 
-    Any thread may change them while requests are served.
+    Any thread may change it while requests are served.
     """
 
     def __init__(self) -> None:
-        self._armed: list[_Armed] = []
+        self._active: list[_ActiveFault] = []
         self._lock = threading.Lock()
 
     def add(
@@ -114,33 +149,33 @@ class Faults:
         probability: float | None = None,
         seed: int | None = None,
     ) -> Fault:
-        """Have the sandbox misbehave: at the next matching request, at the next `times`, or by chance.
+        """Make the next matching request fail, or the next `times` requests, or each with a probability.
 
-        Of several faults that match a request, the one added first strikes. Latencies add up, and come before it.
+        If several faults match a request, the one added first applies. Latencies add up, and come before it.
 
         Args:
-            kind: What to do. "latency": answer late. "status": answer with another status, from 400 on with the API's
-                error envelope, below with no body. "drop": close the connection without an answer. "cut": close it in
-                the middle of the answer's body. "garbage": a body that is not JSON. "html": an error page, as a proxy
-                in front of the API would send. "flaky": one of the above at random, of those that a client should
-                survive by sending the request again.
-            status: For "status", 200 to 599 and required; for "html", 502 unless given.
-            retry_after: The answer's `Retry-After` header, for "status" and "html": seconds, or any text.
-            seconds: For "latency", how long, at most an hour.
-            when: Whether it strikes "before" the API does its work, so that nothing is done, or "after", so that only
-                the answer is lost. "cut" and "garbage" strike after the work, everything else before unless told.
+            kind: What happens. "latency": a delay before the response. "status": a response with this status; from 400
+                on with the API's error envelope, below without a body. "drop": the connection is closed without a
+                response. "cut": it is closed in the middle of the response's body. "garbage": a body that is not JSON.
+                "html": an error page, as from a proxy in front of the API. "flaky": a random one of the above, of those
+                that a client should survive by sending the request again.
+            status: For "status", 200 to 599 and required; for "html", 502 by default.
+            retry_after: The `Retry-After` header of the response, for "status" and "html": seconds, or any text.
+            seconds: The length of a "latency", at most an hour.
+            when: "before" the API handles the request, so that nothing changes; or "after", so that only the response
+                is lost. The default is "after" for "cut" and "garbage", and "before" for the others.
             method: Only requests with this method.
-            path: Only requests to this path, such as "*/customers" or "/auth/whoami": without the query, whole or from
-                below `/api/v1`. `*` stands for anything, `?` for one character.
-            times: How many requests to strike. Once, or without limit where a probability is given.
-            probability: How likely each matching request is to be struck, above 0 up to 1.
-            seed: Makes what `probability` and "flaky" pick the same each time.
+            path: Only requests to this path, such as "*/customers" or "/auth/whoami": without the query, and complete
+                or from below `/api/v1`. `*` matches anything, `?` one character.
+            times: The number of requests; by default one, or no limit if there is a probability.
+            probability: How likely it applies to a matching request, above 0 up to 1.
+            seed: Makes the choices of `probability` and "flaky" the same each time.
 
         Returns:
             The fault, for `remove`.
 
         Raises:
-            ValueError: These do not fit together; the message says what would.
+            ValueError: The arguments do not fit together; the message says what would.
 
         Example:
             ```python
@@ -148,13 +183,13 @@ class Faults:
             box.faults.add("drop", when="after", method="POST", path="*/customers")
             ```
         """
-        fault = Fault(kind, status, retry_after, seconds, when, method, path, times, probability, seed)
+        fault = _new_fault(kind, status, retry_after, seconds, when, method, path, times, probability, seed)
         with self._lock:
-            self._armed.append(_Armed(fault))
+            self._active.append(_ActiveFault(fault))
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """Take a fault back; do nothing if it has struck often enough already.
+        """Remove a fault; do nothing if it no longer applies.
 
         Args:
             fault: What `add` returned.
@@ -166,10 +201,10 @@ class Faults:
             ```
         """
         with self._lock:
-            self._armed = [armed for armed in self._armed if armed.fault is not fault]
+            self._active = [active for active in self._active if active.fault is not fault]
 
     def clear(self) -> None:
-        """Behave again: take every fault back.
+        """Remove every fault.
 
         Example:
             ```python
@@ -177,132 +212,54 @@ class Faults:
             ```
         """
         with self._lock:
-            self._armed.clear()
+            self._active.clear()
 
     def __iter__(self) -> Iterator[Fault]:
-        """The faults that can still strike."""
+        """The faults that still apply."""
         with self._lock:
-            return iter([armed.fault for armed in self._armed])
+            return iter([active.fault for active in self._active])
 
-    def decide(self, method: str, path: str) -> Strike:
-        """Decide what happens to a request that has just arrived. The sandbox calls this; it uses faults up.
+    def decide(self, method: str, path: str) -> Decision:
+        """Decide what happens to a request. The sandbox calls this, once per request: it uses faults up.
 
         Args:
             method: The HTTP method, in upper case.
             path: The path, without the query.
 
         Returns:
-            How long to hold the request up, and the fault that spoils its answer, if one does.
+            The fault that replaces the response, if any, and the delay in seconds.
         """
-        delay, spoiling = 0.0, None
+        chosen, delay = None, 0.0
         with self._lock:
-            for armed in self._armed:
-                fault = armed.fault
-                if (spoiling and fault.kind != "latency") or not _matches(fault, method, path) or not armed.strikes():
+            for active in self._active:
+                fault = active.fault
+                if (chosen and fault.kind != "latency") or not active.applies(method, path):
                     continue
                 if fault.kind == "latency":
                     delay += fault.seconds or 0.0
                 else:
-                    spoiling = armed.chance.choice(_FLAKY) if fault.kind == "flaky" else fault
-            self._armed = [armed for armed in self._armed if armed.left != 0]
-        return Strike(delay, spoiling)
+                    chosen = active.random.choice(_FLAKY) if fault.kind == "flaky" else fault
+            self._active = [active for active in self._active if active.remaining != 0]
+        return Decision(chosen, delay)
 
 
-class _Armed:
-    """A fault, how often it may still strike, and its own sequence of chances."""
+class _ActiveFault:
+    """A fault, how often it still applies, and its own random numbers."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
-        self.left = fault.times or (1 if fault.probability is None else None)
-        self.chance = random.Random(fault.seed)  # noqa: S311 - not for secrets
+        self.remaining = fault.times or (1 if fault.probability is None else None)
+        self.random = random.Random(fault.seed)  # noqa: S311 - not for secrets
 
-    def strikes(self) -> bool:
-        if self.fault.probability is not None and self.chance.random() >= self.fault.probability:
+    def applies(self, method: str, path: str) -> bool:
+        """Whether it applies to a request; if so, count it."""
+        fault, pattern = self.fault, (self.fault.path or "*").replace("[", "[[]")  # brackets match themselves
+        if (
+            fault.method not in {None, method}
+            or not (fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix(BASE_PATH), pattern))
+            or (fault.probability is not None and self.random.random() >= fault.probability)
+        ):
             return False
-        if self.left is not None:
-            self.left -= 1
+        if self.remaining is not None:
+            self.remaining -= 1
         return True
-
-
-def _matches(fault: Fault, method: str, path: str) -> bool:
-    if fault.method is not None and fault.method.upper() != method:
-        return False
-    if fault.path is None:
-        return True
-    pattern = fault.path.replace("[", "[[]")  # which means nothing special here
-    return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix(BASE_PATH), pattern)
-
-
-def _json_name(name: str) -> str:
-    return "retryAfter" if name == "retry_after" else name
-
-
-def _check(fault: Fault) -> None:
-    """Check a fault's values, whatever their types: they may have come as JSON."""
-    kinds: tuple[str, ...] = get_args(FaultKind)
-    if fault.kind not in kinds:
-        raise ValueError(f"kind must be one of {', '.join(kinds)}, not {fault.kind!r}.")
-    for name, kinds in _ONLY_FOR.items():
-        if getattr(fault, name) is not None and fault.kind not in kinds:
-            raise ValueError(f"{name} has no meaning for the kind '{fault.kind}', only for {', '.join(kinds)}.")
-    if fault.kind == "status" and fault.status is None:
-        raise ValueError("The kind 'status' needs a status, such as status=503.")
-    if fault.kind == "latency" and fault.seconds is None:
-        raise ValueError("The kind 'latency' needs seconds, such as seconds=0.5.")
-    for name, allowed, holds in (
-        (
-            "status",
-            "a whole number from 200 to 599",
-            is_whole(fault.status) and 200 <= (fault.status or 0) <= 599,
-        ),
-        ("retry_after", "seconds from 0 on, or a text", _is_retry_after(fault.retry_after)),
-        ("seconds", f"a number from 0 to {_LONGEST:g}", _is_number(fault.seconds, 0, _LONGEST)),
-        ("when", "'before' or 'after'", fault.when in get_args(When)),
-        ("method", f"one of {', '.join(_METHODS)}", isinstance(fault.method, str) and fault.method.upper() in _METHODS),
-        ("path", "a path such as '*/customers', without a query", _is_path(fault.path)),
-        ("times", "a whole number from 1 on", is_whole(fault.times) and (fault.times or 0) >= 1),
-        ("probability", "above 0 and at most 1", _is_number(fault.probability, 0, 1) and fault.probability != 0),
-        ("seed", "a whole number", is_whole(fault.seed)),
-    ):
-        value = getattr(fault, name)
-        if value is not None and not holds:
-            raise ValueError(f"{name} must be {allowed}, not {value!r}.")
-
-
-_ONLY_FOR = {
-    "status": ("status", "html"),
-    "retry_after": ("status", "html"),
-    "seconds": ("latency",),
-    "when": ("status", "drop", "garbage", "html"),
-}
-
-
-def _is_number(value: object, least: float, most: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_retry_after(value: object) -> bool:
-    if isinstance(value, str):
-        return value.isascii() and value.isprintable() and value == value.strip()  # else it is no header
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("/", "*")) and value.isascii()
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is an int, which a bool is only in name."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# What a client should survive by sending the same request again.
-_FLAKY = (
-    Fault("status", status=500),
-    Fault("status", status=503),
-    Fault("html", status=502),
-    Fault("html", status=504, when="after"),
-    Fault("drop", when="before"),
-    Fault("drop", when="after"),
-    Fault("cut"),
-)

@@ -1,7 +1,7 @@
-"""Webhooks as the sandbox sends them: each event to every configured URL as a signed POST, repeated until it is taken.
+"""Webhooks: each event is sent to every configured URL as a signed POST, with retries.
 
-Everything happens on the server's event loop, in one task for each customer and URL that has something pending. Only
-the record of the deliveries is shared with other threads, behind a lock.
+Everything happens on the server's event loop, in one task per delivery. Other threads only read the deliveries, under a
+lock.
 """
 
 from __future__ import annotations
@@ -12,51 +12,42 @@ import hmac
 import json
 import logging
 import secrets
-import socket
-import ssl
 import threading
-import time
-from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+from weakref import WeakValueDictionary
 
 import anyio
+from pydantic.alias_generators import to_camel
+from typing_extensions import Self
 
 from cstar.sandbox import _clock
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-    from datetime import datetime
-    from types import TracebackType
-
-    import httpx
-    from typing_extensions import Self
-
-    from cstar.sandbox._models import Customer, Json, JsonObject
+from cstar.sandbox._models import Customer, JsonObject
 
 EventType: TypeAlias = Literal["customer.created", "customer.updated", "customer.deleted"]
 Outcome: TypeAlias = Literal["pending", "delivered", "failed"]
 
-USER_AGENT = "cStar-Webhooks/1.0 (sandbox)"
-ANSWER_TIME = 10.0  # seconds from connecting to the end of the answer
-RETRY_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds after each failed attempt; there is one attempt more
+ANSWER_TIME = 10.0  # seconds from connecting to the end of the response
+RETRY_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds after each failed attempt but the last
 CONCURRENT_POSTS = 20  # to one URL
-REMEMBERED_DELIVERIES = 1000  # finished ones; those pending are never forgotten
-
+REMEMBERED_DELIVERIES = 1000  # finished ones; pending ones are always kept
 
 _log = logging.getLogger("cstar.sandbox")
 
 
 @dataclass(frozen=True)
 class DeliveryAttempt:
-    """One POST, and what came of it.
+    """One POST and its result.
 
     Attributes:
         at: When it was sent, which is also the time in its signature.
         signature: Its `X-Signature` header.
-        status: The status code of the answer, if there was one.
-        error: Why it failed, such as "connection refused"; None if it was taken.
-        duration: Seconds from connecting to the end of the answer.
+        status: The status code of the response, or None if there was no response.
+        error: Why it failed, such as "connection refused", or None if it succeeded.
+        duration: Seconds from connecting to the end of the response.
     """
 
     at: datetime
@@ -68,17 +59,17 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event on its way to one URL.
+    """The delivery of one event to one URL.
 
     Attributes:
-        id: Its own id, `dlv_…`.
-        event_id: The event's id, `evt_…`, the same for every URL and attempt.
+        id: Its id, `dlv_…`.
+        event_id: The id of the event, `evt_…`: the same for every URL and attempt.
         event_type: What happened, such as "customer.created".
-        customer_id: To which customer, `cus_…`.
-        url: Where it goes, without the user name and password that the URL may hold.
-        webhook_id: Which of the webhooks that is, `wh_…`, always the same for a URL.
+        customer_id: The id of the customer, `cus_…`.
+        url: The URL, without the user name and password that it may contain.
+        webhook_id: The id of the webhook, `wh_…`: always the same for the same URL.
         payload: The body, byte for byte.
-        outcome: "pending" until it was taken ("delivered") or given up ("failed").
+        outcome: "pending", then "delivered", or "failed" after the last attempt.
         attempts: Every POST so far, oldest first.
     """
 
@@ -94,53 +85,24 @@ class Delivery:
 
 
 def delivery_json(delivery: Delivery) -> JsonObject:
-    """A delivery and its attempts as JSON."""
-    payload: Json = json.loads(delivery.payload)
-    return {
-        "id": delivery.id,
-        "eventId": delivery.event_id,
-        "eventType": delivery.event_type,
-        "customerId": delivery.customer_id,
-        "url": delivery.url,
-        "webhookId": delivery.webhook_id,
-        "payload": payload,
-        "outcome": delivery.outcome,
-        "attempts": [_attempt_json(attempt) for attempt in delivery.attempts],
-    }
-
-
-def _attempt_json(attempt: DeliveryAttempt) -> JsonObject:
-    return {
-        "at": _clock.iso(_clock.instant(attempt.at)),
-        "signature": attempt.signature,
-        "status": attempt.status,
-        "error": attempt.error,
-        "duration": attempt.duration,
-    }
+    """Convert a delivery and its attempts to JSON."""
+    attempts = [{**asdict(each), "at": _clock.iso(_clock.instant(each.at))} for each in delivery.attempts]
+    document: JsonObject = {**asdict(delivery), "payload": json.loads(delivery.payload), "attempts": [*attempts]}
+    return {to_camel(name): value for name, value in document.items()}
 
 
 class Event(NamedTuple):
-    """Something that happened to a customer, and the customer after it, or as it last was."""
+    """A change to a customer, with the customer after it; a deleted one is as it last was."""
 
     type: EventType
     customer: Customer
 
 
 class Webhooks:
-    """The webhooks of one sandbox: entered on its event loop, on which `publish()` and `clear()` must be called too.
+    """The webhooks of one sandbox: an async context manager, for the event loop on which it is entered.
 
-    Events of one customer reach a URL in order: the next one waits until the last was delivered or given up. Customers
-    do not wait for each other, nor URLs. On leaving, what is still pending stays so in the record.
-
-    Args:
-        urls: Where events go. A user name and a password in a URL are sent as basic authentication.
-        secret: What signs them.
-        team_id: The team to which the customers belong.
-        clock: The time in microseconds, see `_clock`.
-        sleep: Waits between two attempts.
-
-    Raises:
-        ValueError: A URL is not absolute, not http or https, or there twice.
+    Events of one customer reach a URL in order: each waits until the one before it is delivered or has failed.
+    Customers do not wait for each other, nor do URLs. Deliveries that are pending on exit stay pending.
     """
 
     def __init__(
@@ -157,154 +119,134 @@ class Webhooks:
         self._clock = clock
         self._sleep = sleep
         self._endpoints = endpoints(urls)
-        # Without URLs there is no client either: importing httpx would take longer than all else in starting a sandbox.
-        self._client = _new_client(self._endpoints) if urls else None
-        self._lanes: dict[tuple[str, str], deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-
-        # Shared with other threads, under the lock of this condition, which is notified when nothing is pending.
-        self._settled = threading.Condition()
-        self._record: dict[str, Delivery] = {}
+        # A lock per URL and customer, for as long as a task uses it. Tasks acquire it in the order of the events.
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        # All that follows is shared with other threads, under the lock of this condition.
+        self._changed = threading.Condition()
+        self._deliveries: dict[str, Delivery] = {}
         self._finished: deque[str] = deque()
         self._stopped = False
 
     async def __aenter__(self) -> Self:
+        if self._endpoints:
+            import httpx  # only here, because that takes longer than the rest of a sandbox's start
+
+            self._client = httpx.AsyncClient(
+                timeout=None,  # noqa: S113 - _attempt() limits the whole POST
+                # Reading the certificate authorities takes as long as starting the sandbox.
+                verify=any(endpoint.url.startswith("https:") for endpoint in self._endpoints),
+                trust_env=False,
+                # One connection per POST: a receiver may close an idle connection just as the next POST is sent, and
+                # one that serves a single connection at a time would serve nobody else.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        client, self._client = self._client, None
-        self._lanes = {}
-        tasks = self._cancel_tasks()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if client is not None:
-            await client.aclose()
-        with self._settled:
+    async def __aexit__(self, *_error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._endpoints:
+            await self._client.aclose()
+        with self._changed:
             self._stopped = True
-            self._settled.notify_all()
+            self._changed.notify_all()
 
     def publish(self, events: Iterable[Event], at: int) -> None:
-        for event in events:
-            self._publish(event.type, event.customer, at)
-
-    def _publish(self, event_type: EventType, customer: Customer, at: int) -> None:
-        """Send an event about a customer to every URL; returns at once.
-
-        Args:
-            event_type: What happened.
-            customer: The customer as it is now or, of a deleted one, as it last was.
-            at: When it happened, in microseconds.
-        """
-        client = self._client
-        if client is None:
+        """Start to send events that happened at an instant; does not wait for anything."""
+        if not self._endpoints:
             return
-        event_id = f"evt_{secrets.token_hex(12)}"
-        payload = _payload(event_id, event_type, customer, at, self._team_id)
-        for endpoint in self._endpoints:
-            delivery = Delivery(
-                id=f"dlv_{secrets.token_hex(12)}",
-                event_id=event_id,
-                event_type=event_type,
-                customer_id=customer.id,
-                url=endpoint.url,
-                webhook_id=endpoint.webhook_id,
-                payload=payload,
-            )
-            with self._settled:
-                self._record[delivery.id] = delivery
-            self._enqueue(client, endpoint, delivery)
+        for event in events:
+            event_id = f"evt_{secrets.token_hex(12)}"
+            document: JsonObject = {
+                "id": event_id,
+                "type": event.type,
+                "created_at": _clock.iso(at),
+                "team_id": self._team_id,
+                "data": {"customer": event.customer.model_dump(mode="json")},
+            }
+            payload = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+            for endpoint in self._endpoints:
+                delivery = Delivery(
+                    id=f"dlv_{secrets.token_hex(12)}",
+                    event_id=event_id,
+                    event_type=event.type,
+                    customer_id=event.customer.id,
+                    url=endpoint.url,
+                    webhook_id=endpoint.webhook_id,
+                    payload=payload,
+                )
+                with self._changed:
+                    self._deliveries[delivery.id] = delivery
+                lock = self._locks.setdefault((endpoint.url, event.customer.id), asyncio.Lock())
+                task = asyncio.create_task(self._deliver(endpoint, delivery, lock))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     def clear(self) -> None:
-        """Forget every delivery; those that are pending are not made."""
-        self._lanes = {}
-        self._cancel_tasks()
-        with self._settled:
-            self._record.clear()
+        """Forget every delivery, and abandon those that are pending."""
+        for task in self._tasks:
+            task.cancel()
+        with self._changed:
+            self._deliveries.clear()
             self._finished.clear()
-            self._settled.notify_all()
+            self._changed.notify_all()
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """What is pending and the newest of what is finished, oldest first. For any thread."""
-        with self._settled:
-            return tuple(self._record.values())
+        """The pending deliveries and the newest of the finished ones, oldest first. For any thread."""
+        with self._changed:
+            return tuple(self._deliveries.values())
 
     def wait_until_settled(self, timeout: float) -> tuple[Delivery, ...]:
-        """Block until every delivery was made or given up. For any thread but the event loop's.
-
-        Args:
-            timeout: The longest wait, in seconds.
-
-        Returns:
-            The deliveries, as in `deliveries`.
+        """Block for at most `timeout` seconds until no delivery is pending. For any thread but the event loop's.
 
         Raises:
-            TimeoutError: Some are still pending; says how many, to which URL, and why the last attempt failed. Raised
-                at once when the sandbox has stopped.
+            TimeoutError: Some are still pending: how many, to which URL, and why the last attempt failed. Raised at
+                once if the sandbox has stopped.
         """
-        with self._settled:
-            self._settled.wait_for(lambda: self._stopped or not self._pending_count(), timeout)
-            if self._pending_count():
-                since = "after the sandbox has stopped" if self._stopped else f"after {timeout:g} s"
-                raise TimeoutError(_still_pending(self._record.values(), since))
-            return tuple(self._record.values())
+        deadline = _clock.real_time() + timeout  # Condition.wait_for() would look at a clock that a test can freeze
+        with self._changed:
+            while len(self._deliveries) > len(self._finished):
+                remaining = deadline - _clock.real_time()
+                if self._stopped or remaining <= 0:
+                    since = "after the sandbox has stopped" if self._stopped else f"after {timeout:g} s"
+                    raise TimeoutError(_describe_pending(self._deliveries.values(), since))
+                self._changed.wait(remaining)
+            return tuple(self._deliveries.values())
 
-    def _enqueue(self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery) -> None:
-        key = (endpoint.webhook_id, delivery.customer_id)
-        if key in self._lanes:
-            self._lanes[key].append(delivery)
-            return
-        self._lanes[key] = deque([delivery])
-        task = asyncio.create_task(self._work_off(client, endpoint, key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _deliver(self, endpoint: Endpoint, delivery: Delivery, lock: asyncio.Lock) -> None:
+        async with lock:
+            for number, wait in enumerate((*RETRY_WAITS, None), start=1):
+                async with endpoint.slots:
+                    attempt = await self._attempt(endpoint, delivery, number)
+                outcome: Outcome = "delivered" if attempt.error is None else "pending" if wait else "failed"
+                delivery = replace(delivery, outcome=outcome, attempts=(*delivery.attempts, attempt))
+                _log.info(
+                    "webhook %s %s to %s: %s (attempt %d, %.1f ms)%s",
+                    delivery.event_type,
+                    delivery.event_id,
+                    delivery.url,
+                    attempt.error or attempt.status,
+                    number,
+                    attempt.duration * 1000,
+                    {"delivered": "", "pending": f", next in {wait} s", "failed": ", given up"}[outcome],
+                )
+                self._update(delivery)
+                if outcome == "delivered":
+                    return
+                if wait:
+                    await self._sleep(wait)
 
-    async def _work_off(self, client: httpx.AsyncClient, endpoint: Endpoint, key: tuple[str, str]) -> None:
-        """Deliver what is in a lane and what is added meanwhile, one after another, and close the lane."""
-        lane = self._lanes[key]
-        while lane:
-            await self._deliver(client, endpoint, lane.popleft())
-        del self._lanes[key]
-
-    async def _deliver(self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery) -> None:
-        for number, wait in enumerate((*RETRY_WAITS, None), start=1):
-            async with endpoint.slots:
-                attempt = await self._attempt(client, endpoint, delivery, number)
-            outcome: Outcome
-            if attempt.error is None:
-                outcome, remark = "delivered", ""
-            elif wait is None:
-                outcome, remark = "failed", ", given up"
-            else:
-                outcome, remark = "pending", f", next in {wait:g} s"
-            delivery = replace(delivery, outcome=outcome, attempts=(*delivery.attempts, attempt))
-            _log.info(
-                "webhook %s %s to %s: %s (attempt %d, %.1f ms)%s",
-                delivery.event_type,
-                delivery.event_id,
-                delivery.url,
-                attempt.error or attempt.status,
-                number,
-                attempt.duration * 1000,
-                remark,
-            )
-            self._update(delivery)
-            if outcome == "delivered":
-                return
-            if wait is not None:
-                await self._sleep(wait)
-
-    async def _attempt(
-        self, client: httpx.AsyncClient, endpoint: Endpoint, delivery: Delivery, number: int
-    ) -> DeliveryAttempt:
-        now = self._clock()
-        # Signed anew each time: under the time of the first attempt, a late one would be refused as a replay.
-        timestamp = str(now // _clock.SECOND)
-        signature = _signature(self._secret, timestamp, delivery.payload)
+    async def _attempt(self, endpoint: Endpoint, delivery: Delivery, number: int) -> DeliveryAttempt:
+        now, started = self._clock(), _clock.real_time()
+        timestamp = str(now // _clock.SECOND)  # of this attempt: receivers reject an old one as a replay
+        signed = f"{timestamp}.".encode() + delivery.payload
+        signature = f"t={timestamp},v1={hmac.new(self._secret.encode(), signed, hashlib.sha256).hexdigest()}"
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": USER_AGENT,
+            "User-Agent": "cStar-Webhooks/1.0 (sandbox)",
             "X-Signature": signature,
             "X-Event-Type": delivery.event_type,
             "X-Event-ID": delivery.event_id,
@@ -313,62 +255,50 @@ class Webhooks:
             "X-Delivery-Attempt": str(number),
         }
         status = error = None
-        started = time.perf_counter()
         try:
-            # Not httpx's timeouts, each of which begins again with every packet. Nor asyncio.wait_for(), which before
-            # Python 3.12 can swallow the cancellation on which stopping relies.
+            # httpx's timeouts begin again with every packet; asyncio.wait_for() can lose a cancel() before Python 3.12.
             with anyio.fail_after(ANSWER_TIME):
-                status = await _post(client, endpoint, delivery.payload, headers)
-            error = _refusal(status)
+                response = await self._client.request(
+                    "POST", endpoint.url, content=delivery.payload, headers=headers, auth=endpoint.credentials
+                )
+            status = response.status_code
+            error = None if response.is_success else f"answered {status}"
         except TimeoutError:
-            error = f"no answer within {ANSWER_TIME:g} s"
-        except Exception as failure:  # not only httpx's: should one end this task, what follows in the lane would hang
+            error = f"no response within {ANSWER_TIME:g} s"
+        except Exception as failure:  # not only httpx's: a host name that cannot be encoded is a UnicodeError
             error = _reason(failure)
-        duration = time.perf_counter() - started
-        return DeliveryAttempt(_clock.moment(now), signature, status, error, duration)
+        return DeliveryAttempt(_clock.moment(now), signature, status, error, _clock.real_time() - started)
 
     def _update(self, delivery: Delivery) -> None:
-        with self._settled:
-            self._record[delivery.id] = delivery
-            if delivery.outcome == "pending":
-                return
-            self._finished.append(delivery.id)
-            if len(self._finished) > REMEMBERED_DELIVERIES:
-                del self._record[self._finished.popleft()]
-            if not self._pending_count():
-                self._settled.notify_all()
-
-    def _pending_count(self) -> int:
-        return len(self._record) - len(self._finished)
-
-    def _cancel_tasks(self) -> list[asyncio.Task[None]]:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        return tasks
+        with self._changed:
+            self._deliveries[delivery.id] = delivery
+            if delivery.outcome != "pending":
+                self._finished.append(delivery.id)
+                if len(self._finished) > REMEMBERED_DELIVERIES:
+                    del self._deliveries[self._finished.popleft()]
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A configured URL: the part of it that may be shown, and the part that may not."""
+    """A configured URL: `url` may be shown, `credentials` may not."""
 
     url: str
     credentials: tuple[str, str] | None = field(repr=False)
     webhook_id: str
-    slots: asyncio.Semaphore  # its own, so that a URL that hangs cannot use up those of the others
+    slots: asyncio.Semaphore  # one per URL, so that a receiver that hangs does not delay the others
 
 
 def endpoints(urls: Sequence[str]) -> list[Endpoint]:
-    """Read webhook URLs.
+    """Parse webhook URLs.
 
     Raises:
         ValueError: A URL is not absolute, not http or https, or there twice.
     """
-    read = [_endpoint(url) for url in urls]
-    for number, endpoint in enumerate(read):
-        if endpoint.url in [other.url for other in read[:number]]:
-            raise ValueError(f"The webhook URL {endpoint.url} is there twice.")
-    return read
+    found = {endpoint.url: endpoint for endpoint in map(_endpoint, urls)}
+    if len(found) < len(urls):
+        raise ValueError(f"A webhook URL is there twice; the different ones are {', '.join(found)}.")
+    return list(found.values())
 
 
 def _endpoint(url: str) -> Endpoint:
@@ -377,113 +307,35 @@ def _endpoint(url: str) -> Endpoint:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
-        raise _bad_url(url) from None
+        parsed = httpx.URL()
     if parsed.scheme not in {"http", "https"} or not parsed.host or (parsed.port or 0) > 65535:
-        raise _bad_url(url)
+        harmless = url.rpartition("@")[2]  # what comes before may be a password
+        message = "is not an absolute URL with http or https, such as http://127.0.0.1:8000/webhooks."
+        raise ValueError(f"The webhook URL {harmless!r} {message}")
+    # Without the credentials, because httpx logs URLs.
     shown = str(parsed.copy_with(userinfo=b"", fragment=None))
-    return Endpoint(
-        url=shown,
-        # Never left in the URL, which httpx writes into its log.
-        credentials=(parsed.username, parsed.password) if parsed.userinfo else None,
-        webhook_id=f"wh_{hashlib.sha256(shown.encode()).hexdigest()[:24]}",
-        slots=asyncio.Semaphore(CONCURRENT_POSTS),
-    )
-
-
-def _bad_url(url: str) -> ValueError:
-    harmless = url.rpartition("@")[2]  # in a URL that cannot be read, all that comes before may be a password
-    return ValueError(
-        f"The webhook URL {harmless!r} is not an absolute URL with http or https, such as http://127.0.0.1:8000/webhooks."
-    )
-
-
-def _new_client(endpoints: Sequence[Endpoint]) -> httpx.AsyncClient:
-    import httpx
-
-    return httpx.AsyncClient(
-        timeout=None,  # noqa: S113 - there is one, around the whole POST
-        # Reading the certificate authorities takes as long as starting the sandbox, and no other URL is ever asked.
-        verify=any(endpoint.url.startswith("https:") for endpoint in endpoints),
-        trust_env=False,
-        follow_redirects=False,
-        # A connection for each POST: on a kept one, a receiver that is just then letting go of it would cost an
-        # attempt, and one that serves a single connection at a time would serve nobody else.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-    )
-
-
-async def _post(client: httpx.AsyncClient, endpoint: Endpoint, body: bytes, headers: dict[str, str]) -> int:
-    request = client.stream("POST", endpoint.url, content=body, headers=headers, auth=endpoint.credentials)
-    async with request as answer:
-        # The receiver gets to say all of it, though nobody listens: hanging up on it would be an error on its side.
-        async for _ in answer.aiter_raw():
-            pass
-        return answer.status_code
-
-
-def _payload(event_id: str, event_type: EventType, customer: Customer, at: int, team_id: str) -> bytes:
-    event: JsonObject = {
-        "id": event_id,
-        "type": event_type,
-        "created_at": _clock.iso(at),
-        "team_id": team_id,
-        "data": {"customer": _customer_json(customer)},
-    }
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _customer_json(customer: Customer) -> JsonObject:
-    document: JsonObject = customer.model_dump(mode="json")
-    return document
-
-
-def _signature(secret: str, timestamp: str, payload: bytes) -> str:
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + payload, hashlib.sha256)
-    return f"t={timestamp},v1={digest.hexdigest()}"
-
-
-def _refusal(status: int) -> str | None:
-    """What is wrong with a status code, if anything is."""
-    if 200 <= status < 300:
-        return None
-    return f"answered {status}, and redirects are not followed" if 300 <= status < 400 else f"answered {status}"
+    credentials = (parsed.username, parsed.password) if parsed.userinfo else None
+    webhook_id = f"wh_{hashlib.sha256(shown.encode()).hexdigest()[:24]}"
+    return Endpoint(shown, credentials, webhook_id, asyncio.Semaphore(CONCURRENT_POSTS))
 
 
 def _reason(failure: Exception) -> str:
-    """Why there was no answer, in words; the plainest cause is somewhere below what httpx raises."""
-    for cause in _causes(failure):
+    """Say why there was no response; the cause is several exceptions below httpx's."""
+    cause: BaseException | None = failure
+    while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
-        if isinstance(cause, (ConnectionResetError, anyio.BrokenResourceError)):  # which older ones of anyio say alone
+        if isinstance(cause, (ConnectionResetError, anyio.BrokenResourceError)):
             return "connection reset"
-        if isinstance(cause, socket.gaierror):
-            return f"unknown host ({cause.strerror})"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate not trusted ({cause.verify_message})"
+        members: Sequence[BaseException] = getattr(cause, "exceptions", ())  # in Python 3.10, groups have no class
+        cause = members[0] if members else cause.__cause__ or cause.__context__
     return str(failure).rstrip(".") or type(failure).__name__
 
 
-def _causes(error: BaseException) -> Generator[BaseException]:
-    yield error
-    # Those of an exception group; before Python 3.11 that class is not a builtin.
-    members: Sequence[BaseException] = getattr(error, "exceptions", ())
-    below = error.__cause__ or error.__context__
-    for cause in (*members, *([below] if below else [])):
-        yield from _causes(cause)
-
-
-def _still_pending(deliveries: Iterable[Delivery], since: str) -> str:
-    pending: dict[str, list[Delivery]] = {}
-    for delivery in deliveries:
-        if delivery.outcome == "pending":
-            pending.setdefault(delivery.url, []).append(delivery)
-    count = sum(map(len, pending.values()))
-    where = "; ".join(f"{len(waiting)} to {url} ({_last_error(waiting)})" for url, waiting in pending.items())
-    return f"{count} webhook {'delivery is' if count == 1 else 'deliveries are'} still pending {since}: {where}."
-
-
-def _last_error(deliveries: Sequence[Delivery]) -> str:
-    attempts = [delivery.attempts[-1] for delivery in deliveries if delivery.attempts]
-    if not attempts:
-        return "no attempt has ended yet"
-    return f"last attempt: {max(attempts, key=lambda attempt: attempt.at).error}"
+def _describe_pending(deliveries: Iterable[Delivery], since: str) -> str:
+    pending = [each for each in deliveries if each.outcome == "pending"]
+    errors = [f"last attempt: {each.attempts[-1].error}" if each.attempts else "no attempt yet" for each in pending]
+    counts = Counter(f"to {each.url} ({error})" for each, error in zip(pending, errors, strict=True))
+    where = "; ".join(f"{count} {what}" for what, count in counts.items())
+    subject = "delivery is" if len(pending) == 1 else "deliveries are"
+    return f"{len(pending)} webhook {subject} still pending {since}: {where}."

@@ -1,0 +1,246 @@
+"""The sandbox in programs that freeze the time, use another event loop, fork, or stop it during a request."""
+
+import asyncio
+import http.server
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+import freezegun
+import httpx
+import pytest
+import time_machine
+
+from cstar.sandbox import Sandbox
+
+THEN = datetime(2020, 2, 29, 12, tzinfo=timezone.utc)
+DEADLINE = 10
+
+
+@pytest.fixture(
+    params=[
+        lambda: freezegun.freeze_time(THEN),
+        lambda: time_machine.travel(THEN, tick=False),
+    ],
+    ids=["freezegun", "time-machine"],
+)
+def frozen(request):
+    """Freezes the time."""
+    return request.param
+
+
+def create(box):
+    response = httpx.post(
+        f"{box.url}/teams/{box.team_id}/customers",
+        json={"name": "Jane", "email": "jane@example.com"},
+        headers={"Authorization": f"Bearer {box.api_key}"},
+    )
+    assert response.status_code == 201
+    return response.json()["data"]
+
+
+@contextmanager
+def receiver(status):
+    """The URL of a webhook receiver that responds with a status."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# Time
+
+
+def test_it_starts_serves_and_stops_while_the_time_is_frozen(frozen):
+    with frozen(), Sandbox() as box:
+        assert create(box)["createdAt"] == "2020-02-29T12:00:00.000000Z"
+
+
+def test_it_stops_after_the_time_was_frozen_at_its_start(frozen):
+    with frozen():
+        box = Sandbox()
+        box.start()
+    create(box)
+    box.stop()
+    assert not box.is_running
+
+
+def test_it_serves_and_stops_when_the_time_is_frozen_after_its_start(frozen):
+    box = Sandbox()
+    box.start()
+    with frozen():
+        assert create(box)["createdAt"] == "2020-02-29T12:00:00.000000Z"
+        box.stop()
+
+
+def test_latency_passes_while_the_time_is_frozen(frozen):
+    with frozen(), Sandbox() as box:
+        box.faults.add("latency", seconds=0.05)
+        create(box)
+        assert 0.05 <= box.requests[0].duration < DEADLINE
+
+
+def test_webhooks_are_delivered_while_the_time_is_frozen(frozen):
+    with receiver(204) as url, frozen(), Sandbox(webhook_url=url) as box:
+        create(box)
+        [delivery] = box.wait_for_deliveries(DEADLINE)
+        assert delivery.outcome == "delivered"
+        assert [attempt.at for attempt in delivery.attempts] == [THEN]
+
+
+def test_webhooks_are_retried_while_the_time_is_frozen(frozen, monkeypatch):
+    monkeypatch.setattr("cstar.sandbox._webhooks.RETRY_WAITS", (0.01, 0.01))
+    with receiver(500) as url, frozen(), Sandbox(webhook_url=url) as box:
+        create(box)
+        [delivery] = box.wait_for_deliveries(DEADLINE)
+        assert (delivery.outcome, len(delivery.attempts)) == ("failed", 3)
+
+
+def test_waiting_for_deliveries_ends_in_time_while_the_time_is_frozen(frozen):
+    with receiver(500) as url, frozen(), Sandbox(webhook_url=url) as box:
+        create(box)
+        with pytest.raises(TimeoutError, match=r"1 webhook delivery is still pending after 0\.05 s"):
+            box.wait_for_deliveries(0.05)
+
+
+# Event loops
+
+
+@pytest.fixture
+def uvloop():
+    return pytest.importorskip("uvloop")
+
+
+@pytest.mark.filterwarnings("ignore:.*(uvloop.install|event_loop_policy|EventLoopPolicy).*:DeprecationWarning")
+def test_it_serves_with_the_event_loop_policy_of_uvloop(uvloop):
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    try:
+        with receiver(204) as url, Sandbox(webhook_url=url) as box:
+            box.faults.add("drop")
+            with pytest.raises(httpx.RemoteProtocolError):
+                create(box)
+            create(box)
+            [delivery] = box.wait_for_deliveries(DEADLINE)
+            assert delivery.outcome == "delivered"
+    finally:
+        asyncio.set_event_loop_policy(before)
+
+
+def test_it_serves_clients_on_a_running_loop_of_uvloop(uvloop):
+    async def main():
+        with Sandbox() as box:
+            async with httpx.AsyncClient(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
+                return await client.get(f"{box.url}/auth/whoami")
+
+    loop = uvloop.new_event_loop()
+    try:
+        assert loop.run_until_complete(main()).status_code == 200
+    finally:
+        loop.close()
+
+
+# Processes
+
+
+def output_of(program):
+    """What a program prints; it must exit with 0 and leave standard error empty."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_in_a_forked_child_only_clients_can_use_it():
+    program = """if True:
+        import os, sys, warnings
+        import httpx
+        from cstar.sandbox import Sandbox
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer versions of Python warn of threads and fork
+
+        def rejected(use):
+            try:
+                use()
+            except RuntimeError as error:
+                return f"runs in process {os.getppid()}, from which this process was forked" in str(error)
+
+        with Sandbox() as box:
+            child = os.fork()
+            if child == 0:
+                uses = {
+                    "start": box.start,
+                    "stop": box.stop,
+                    "reset": box.reset,
+                    "faults": lambda: box.faults,
+                    "requests": lambda: box.requests,
+                    "deliveries": lambda: box.deliveries,
+                    "wait": box.wait_for_deliveries,
+                }
+                print([name for name, use in uses.items() if not rejected(use)])
+            else:
+                os.waitpid(child, 0)
+            print(httpx.get(f"{box.url}/auth/whoami").status_code, flush=True)
+        if child:
+            print(box.is_running)
+        """
+    assert output_of(program).split("\n") == ["[]", "401", "401", "False", ""]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_forked_child_that_leaves_the_block_does_not_stop_the_sandbox():
+    program = """if True:
+        import os, warnings
+        import httpx
+        from cstar.sandbox import Sandbox
+        warnings.simplefilter("ignore", DeprecationWarning)
+        box = Sandbox()
+        with box:
+            child = os.fork()
+            if child:
+                os.waitpid(child, 0)
+                print(httpx.get(f"{box.url}/auth/whoami").status_code)
+        """
+    assert output_of(program) == "401\n"
+
+
+def test_stopping_during_a_request_is_quick_and_silent():
+    program = """if True:
+        import logging, threading, time
+        import httpx
+        from cstar.sandbox import Sandbox
+        logging.basicConfig(level=logging.WARNING)
+
+        def request():
+            try:
+                httpx.get(f"{box.url}/auth/whoami")
+            except httpx.TransportError as error:
+                print(type(error).__name__)
+
+        with Sandbox() as box:
+            box.faults.add("latency", seconds=30)
+            thread = threading.Thread(target=request)
+            thread.start()
+            while list(box.faults):
+                time.sleep(0.01)
+            began = time.monotonic()
+            box.stop()
+            assert time.monotonic() - began < 2
+            thread.join()
+        """
+    assert output_of(program) in {"ReadError\n", "RemoteProtocolError\n"}

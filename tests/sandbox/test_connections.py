@@ -1,0 +1,115 @@
+"""Connections that are idle, or that a client leaves half-open."""
+
+import socket
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+
+import httpx
+import pytest
+
+from cstar.sandbox import Sandbox, _server
+
+HEADERS = b"POST /api/v1/auth/whoami HTTP/1.1\r\nHost: localhost\r\n"
+DEADLINE = 10
+
+
+def connect(box):
+    url = httpx.URL(box.url)
+    connection = socket.create_connection((url.host, url.port))
+    connection.settimeout(DEADLINE)
+    return connection
+
+
+def read_to_the_end(connection):
+    """What the server sends until it closes the connection."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while data := connection.recv(65536):
+            received += data
+    return received
+
+
+@pytest.mark.parametrize(
+    "half",
+    [b"", HEADERS[:20], HEADERS, HEADERS + b"Content-Length: 9\r\n\r\n{"],
+    ids=["nothing", "request line", "headers", "body"],
+)
+def test_half_a_request_is_closed_after_the_timeout(monkeypatch, half):
+    monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.2)
+    with Sandbox() as box, connect(box) as connection:
+        connection.sendall(half)
+        assert read_to_the_end(connection) == b""
+
+
+def test_the_timeout_is_for_the_whole_request_not_for_each_packet(monkeypatch):
+    monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.2)
+
+    def send_slowly(connection):
+        for _ in range(DEADLINE * 50):
+            connection.sendall(b"X")
+            time.sleep(0.02)
+
+    with Sandbox() as box, connect(box) as connection, pytest.raises(ConnectionError):
+        send_slowly(connection)
+
+
+def test_a_request_that_is_handled_is_not_subject_to_the_timeout(monkeypatch):
+    monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.1)
+    with Sandbox() as box:
+        box.faults.add("latency", seconds=0.3)
+        assert httpx.get(f"{box.url}/auth/whoami").status_code == 401
+
+
+def test_an_idle_connection_is_closed_after_the_timeout(monkeypatch):
+    monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.2)
+    with Sandbox() as box, connect(box) as connection:
+        connection.sendall(b"GET /api/v1/auth/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 401")
+
+
+def test_idle_connections_are_kept_for_longer_than_httpx_keeps_them():
+    assert _server.REQUEST_TIMEOUT > 5
+
+
+@contextmanager
+def many_open_files(count):
+    if sys.platform == "win32":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        if hard != resource.RLIM_INFINITY and hard < count:
+            pytest.skip(f"only {hard} files may be open")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_2000_half_open_connections_do_not_delay_other_clients():
+    with many_open_files(5000), Sandbox() as box, ExitStack() as stack:
+        connections = []
+        for _ in range(2000):
+            connections.append(stack.enter_context(connect(box)))
+            connections[-1].sendall(HEADERS)
+        started = time.monotonic()
+        assert httpx.get(f"{box.url}/auth/whoami").status_code == 401
+        assert time.monotonic() - started < 1
+        assert read_to_the_end(connections[0]) == b""
+
+
+def test_beyond_the_maximum_the_oldest_waiting_connection_is_closed(monkeypatch):
+    monkeypatch.setattr(_server, "MAX_WAITING_CONNECTIONS", 2)
+    with Sandbox() as box, connect(box) as first, connect(box) as second:
+        first.sendall(HEADERS)
+        second.sendall(HEADERS)
+        with connect(box) as third:
+            assert read_to_the_end(first) == b""
+            for connection in (second, third):
+                connection.settimeout(0.05)
+                with pytest.raises(TimeoutError):
+                    connection.recv(1)
