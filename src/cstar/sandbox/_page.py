@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import re
-import secrets
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 State: TypeAlias = "dict[str, object]"  # the variables of the template; each list begins with its newest item
 
-_MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES, _MAX_SEARCHES = 25, 50, 50, 10
+_MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES = 25, 50, 50
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
 
 _BROWSER_PATHS = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")  # not in the request log
@@ -48,12 +47,11 @@ _PUNCTUATION = re.compile(r"(?:&amp;|[@/?=:,-]|\.(?![0-9])|_(?![0-9a-f]{20}))+")
 
 def page_routes(services: Services, base_path: str) -> list[Route]:
     """Return the routes of the page, and a 404 for the paths that browsers request from any server."""
-    versions = _Versions()
 
     async def page(request: Request) -> Response:
         search = request.query_params.get("search", "").strip()
         state = _state(services, search) | {"base_path": base_path, "root": str(request.base_url).rstrip("/")}
-        version = versions.version(search, state)
+        version = f'"{hashlib.sha256(repr(state).encode(errors="replace")).hexdigest()}"'
         headers = {**_headers(), "ETag": version}
         if request.headers.get("If-None-Match") == version:
             return Response(status_code=304, headers=headers)
@@ -95,24 +93,6 @@ def _state(services: Services, search: str) -> State:
         "deliveries": deliveries[: -_MAX_DELIVERIES - 1 : -1],
         "delivery_count": len(deliveries),
     }
-
-
-class _Versions:
-    """Assigns an ETag to each state. Each search has its own, so that two open pages do not replace each other's."""
-
-    def __init__(self) -> None:
-        self._prefix, self._count = secrets.token_hex(4), 0  # the prefix differs after a restart
-        self._latest: dict[str, tuple[State, str]] = {}  # by search, least recently used first
-
-    def version(self, search: str, state: State) -> str:
-        latest, version = self._latest.pop(search, (None, ""))
-        if state != latest:
-            self._count += 1
-            version = f'"{self._prefix}-{self._count}"'
-        self._latest[search] = (state, version)
-        if len(self._latest) > _MAX_SEARCHES:
-            del self._latest[next(iter(self._latest))]
-        return version
 
 
 @functools.cache

@@ -108,14 +108,9 @@ class Store:
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
         """Write all of it or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # some failures, such as a full disk, have rolled back already
-                self._db.execute("ROLLBACK")
-            raise
 
     def customers(
         self, filters: Filters, *, page: int = 1, page_size: int = DEFAULT_PAGE_SIZE
