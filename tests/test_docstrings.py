@@ -116,7 +116,7 @@ NOT_MADE_BY_USERS = {
     "RowIterator": "iter() of a list returns it",
 }
 NOT_CALLED_BY_USERS = {
-    "Faults.strike": "the sandbox's server calls it for each request",
+    "Faults.decide": "the sandbox's server calls it for each request",
 }
 RAISES_NOTHING = {
     "AsyncCstar.aclose": "closing twice is allowed",
@@ -126,10 +126,9 @@ RAISES_NOTHING = {
     "Cstar.close": "closing twice is allowed",
     "Faults.clear": "there may be none",
     "Faults.remove": "the fault may be gone already",
-    "Faults.strike": "it chooses among checked faults",
+    "Faults.decide": "it chooses among checked faults",
     "RowIterator.checkpoint": "it may be called at any time",
     "RowIterator.close": "closing twice is allowed",
-    "Sandbox.stop": "stopping twice is allowed",
 }
 SAYS_NOTHING_OF_THE_API = {
     "AsyncCstar.aclose": "it is about this machine's connections",
@@ -188,8 +187,7 @@ def test_it_has_a_docstring(documented: Documented) -> None:
     )
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_a_type_or_a_constant_has_a_docstring_below_it(name: str) -> None:
+def test_a_type_or_a_constant_has_a_docstring_below_it() -> None:
     documented = {
         target.id
         for file in SOURCES
@@ -198,7 +196,7 @@ def test_a_type_or_a_constant_has_a_docstring_below_it(name: str) -> None:
         for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
         if isinstance(target, ast.Name)
     }
-    assert name in documented
+    assert set(VALUES) <= documented
 
 
 @each_of(MADE, CALLED)

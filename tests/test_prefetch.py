@@ -527,7 +527,7 @@ def test_a_walk_can_be_read_on_in_a_fork(cstar_sandbox: Sandbox, cstar_client: C
     answers: Any = fork.Queue()
     child = fork.Process(target=_read_on, args=(rows, answers))
     child.start()
-    theirs = answers.get(timeout=20)
+    theirs = answers.get(timeout=60)
     child.join()
     assert theirs == [row.id for row in rows]
     assert len({first, *theirs}) == 12
