@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import socket
@@ -250,11 +251,14 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("deadline", [1e-6, 0.05])
 def test_a_deadline_that_is_over_is_a_timeout_with_a_custom_client_too(say: Speaker, deadline: float) -> None:
     own = say.http_client(limits=httpx.Limits(max_keepalive_connections=0))
     with RawServer(SLOW["nothing"]) as server, pytest.raises(APITimeoutError, match="within the deadline of"):
         say(lambda client: client.whoami(), base_url=server.url, deadline=deadline, http_client=own)
+    # In httpx on anyio 4.4, a connection whose timeout ends as it is made is left open: here, not in a later test.
+    gc.collect()
 
 
 def test_after_a_delay_that_took_too_long_the_last_outcome_stands(
