@@ -21,9 +21,10 @@ def documentation_sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def sandbox_in_environment(documentation_sandbox: Sandbox) -> Iterator[None]:
+def sandbox_in_environment(documentation_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     documentation_sandbox.reset()
     with pytest.MonkeyPatch.context() as environment:
+        environment.chdir(tmp_path_factory.mktemp("page"))  # examples write databases to the current directory
         environment.setenv("CSTAR_API_KEY", documentation_sandbox.api_key)
         environment.setenv("CSTAR_BASE_URL", documentation_sandbox.url)
         environment.setenv("CSTAR_WEBHOOK_SECRET", documentation_sandbox.webhook_secret)

@@ -60,6 +60,12 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
+@pytest.fixture
+def late_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a wait of the async client time out before its attempt is cancelled, on a busy machine, too."""
+    monkeypatch.setattr("cstar._transport._CANCELLATION_DELAY", 10)
+
+
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def say(request: pytest.FixtureRequest, waits: list[float]) -> Speaker:
     """Says one thing to `Cstar`, to `AsyncCstar` on asyncio and to `AsyncCstar` on trio."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from cstar import Cstar
 from cstar.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -27,14 +30,33 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield box
 
 
-def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
 
 
+@pytest.fixture
+def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs sync_crm.py in this process, which takes a tenth of the time, as `run_program` would."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["sync_crm.py", *arguments])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            runpy.run_path(str(EXAMPLES / "sync_crm.py"), run_name="__main__")
+        except SystemExit as end:
+            code = end.code or 0
+        said = "" if isinstance(code, int) else f"{code}\n"  # as Python does
+        captured = capsys.readouterr()
+        return subprocess.CompletedProcess([], 1 if said else int(str(code)), captured.out, captured.err + said)
+
+    return run
+
+
 def test_quickstart_shows_a_customers_whole_life() -> None:
-    done = run("quickstart.py")
+    done = run_program("quickstart.py")
     assert (done.returncode, done.stderr) == (0, "")
     told = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert told == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "budget"]
@@ -47,13 +69,13 @@ def test_quickstart_shows_a_customers_whole_life() -> None:
 CSV = "\ufeffemail,name,status,tags,notes\na@sync.test,Ann,active,vip;new,Hello\nb@sync.test,Bob,,,\n"
 
 
-def test_sync_crm_creates_updates_and_can_be_run_again(box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_creates_updates_and_can_be_run_again(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
-    assert run("sync_crm.py", str(path)).stdout.endswith("2 created\n")
-    assert run("sync_crm.py", str(path)).stdout.endswith("2 unchanged\n")
+    assert sync_crm(str(path)).stdout.endswith("2 created\n")
+    assert sync_crm(str(path)).stdout.endswith("2 unchanged\n")
     path.write_text(CSV.replace("Hello", "").replace("Bob", "Robert"), encoding="utf-8")
-    assert run("sync_crm.py", str(path)).stdout.endswith("2 updated\n")
+    assert sync_crm(str(path)).stdout.endswith("2 updated\n")
     with Cstar() as client:
         rows = {row.email: row for row in client.customers.list(box.team_id, search="@sync.test")}
     assert (rows["a@sync.test"].notes, rows["a@sync.test"].tags) == (None, ["vip", "new"])
@@ -61,27 +83,27 @@ def test_sync_crm_creates_updates_and_can_be_run_again(box: Sandbox, tmp_path: P
 
 
 def test_sync_crm_has_a_demo() -> None:
-    done = run("sync_crm.py", "--demo")
+    done = run_program("sync_crm.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 created" in done.stdout
     assert "2 unchanged, 1 updated" in done.stdout
 
 
-def test_sync_crm_creates_again_who_was_deleted_since(box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
-    run("sync_crm.py", str(path))
+    sync_crm(str(path))
     with Cstar() as client:
         [ann] = client.customers.list(box.team_id, search="a@sync.test")
         client.customers.delete(box.team_id, ann.id)
-        assert "1 created, 1 unchanged" in run("sync_crm.py", str(path)).stdout
+        assert "1 created, 1 unchanged" in sync_crm(str(path)).stdout
         assert client.customers.list(box.team_id, search="a@sync.test").total == 1
 
 
-def test_sync_crm_goes_on_past_a_row_that_the_server_refuses(box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_goes_on_past_a_row_that_the_server_refuses(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV.replace("a@sync.test", "not an address"), encoding="utf-8")
-    done = run("sync_crm.py", str(path))
+    done = sync_crm(str(path))
     assert (done.returncode, "1 created, 1 refused" in done.stdout) == (1, True)
     assert "line 2, not an address: POST /teams/" in done.stderr
 
@@ -96,11 +118,11 @@ def test_sync_crm_goes_on_past_a_row_that_the_server_refuses(box: Sandbox, tmp_p
     ],
 )
 def test_sync_crm_finds_what_is_wrong_with_a_file_before_it_sends_anything(
-    box: Sandbox, tmp_path: Path, content: str, said: str
+    sync_crm: Run, box: Sandbox, tmp_path: Path, content: str, said: str
 ) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(content, encoding="utf-8")
-    done = run("sync_crm.py", str(path))
+    done = sync_crm(str(path))
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

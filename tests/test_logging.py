@@ -99,7 +99,7 @@ def run(setting: str | None, before: str = "") -> list[str]:
     environment = {**os.environ, **({} if setting is None else {"CSTAR_LOG": setting})}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(before=before)],
-        env=environment, capture_output=True, text=True, check=True, timeout=20,
+        env=environment, capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     return [line for line in done.stderr.splitlines() if "cstar" in line.lower()]
 
@@ -148,6 +148,6 @@ print(logging.getLogger("httpx").isEnabledFor(logging.INFO))
 """
     environment = {**os.environ, **({} if setting is None else {"CSTAR_LOG": setting})}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout == f"{is_enabled}\n"

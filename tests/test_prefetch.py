@@ -72,7 +72,7 @@ class Server:
         number = self._enter(request)
         try:
             if number > 1 and self.holds:
-                assert self._enough.wait(10), "so many requests never came at once"
+                assert self._enough.wait(30), "so many requests never came at once"
             return self._answer(number)
         finally:
             self._leave()
@@ -80,7 +80,7 @@ class Server:
     async def _serve_async(self, request: httpx.Request) -> httpx.Response:
         number = self._enter(request)
         try:
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 while number > 1 and not self._enough.is_set() and self.holds:  # noqa: ASYNC110 - shared with threads
                     await anyio.sleep(0.001)
             await anyio.lowlevel.checkpoint()
@@ -131,7 +131,7 @@ def test_pages_come_in_order_though_their_answers_do_not(say: Speaker) -> None:
         if number == 3:
             later.set()
         elif number == 2 and say.kind == "sync":
-            assert later.wait(10)
+            assert later.wait(30)
         return page(number)
 
     rows = say.collect(listed(prefetch=2), http_client=Server(say.kind, answer=answer).client())
@@ -272,7 +272,7 @@ def test_a_page_that_is_not_wanted_any_more_when_its_thread_begins_is_not_asked_
     run, goes_on = threading.Thread.run, threading.Event()
 
     def late(thread: threading.Thread) -> None:
-        assert thread.name != "cstar-prefetch" or goes_on.wait(10)
+        assert thread.name != "cstar-prefetch" or goes_on.wait(30)
         run(thread)
 
     monkeypatch.setattr(threading.Thread, "run", late)
@@ -292,7 +292,7 @@ def test_leaving_does_not_wait_for_a_server_that_hangs(monkeypatch: pytest.Monke
     goes_on = threading.Event()
 
     def answer(number: int) -> httpx.Response:
-        assert number == 1 or goes_on.wait(10)
+        assert number == 1 or goes_on.wait(30)
         return page(number)
 
     with Cstar(KEY, base_url=URL, http_client=Server("sync", answer=answer).client()) as client:
@@ -312,7 +312,7 @@ def test_a_walk_that_was_left_does_not_go_on_retrying() -> None:
         started = time.monotonic()
         for _ in listed(prefetch=2)(client):
             while len(server.asked) < 3:
-                assert time.monotonic() - started < 10
+                assert time.monotonic() - started < 30
             break
         assert threads_left() == []
     assert len(server.asked) <= 5
@@ -346,7 +346,7 @@ def test_leaving_an_async_loop_leaves_no_task(backend: str, leave: str) -> None:
             assert tasks() == before
 
     async def all_are_asked_for() -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while len(server.asked) < 5:  # noqa: ASYNC110 - it counts for threads too
                 await anyio.sleep(0.001)
 
@@ -391,8 +391,10 @@ def test_rows_that_were_taken_are_given_even_if_the_walk_is_cancelled_while_it_c
 
     async def read(client: Any) -> None:
         walk = aiter(listed(prefetch=4)(client))
+        patience = 0.02
         while True:
-            with anyio.move_on_after(0.02):
+            patience *= 1.05  # so that it ends on a busy machine, too
+            with anyio.move_on_after(patience):
                 try:
                     given.append((await anext(walk)).id)
                 except StopAsyncIteration:
@@ -470,7 +472,7 @@ def test_a_walk_may_be_collected_in_one_of_its_own_threads() -> None:
 
     def answer(number: int) -> httpx.Response:
         if number == 2:
-            assert is_last.wait(10)
+            assert is_last.wait(30)
             walks.clear()  # what it raises fails the test: nobody else could be told
         return page(number)
 
@@ -491,7 +493,7 @@ def test_a_walk_that_another_thread_closes_ends_with_the_page_it_is_at() -> None
     def answer(number: int) -> httpx.Response:
         if number == 2:
             waiting.set()
-            assert goes_on.wait(10)
+            assert goes_on.wait(30)
         return page(number)
 
     server = Server("sync", answer=answer)
@@ -499,7 +501,7 @@ def test_a_walk_that_another_thread_closes_ends_with_the_page_it_is_at() -> None
         rows = iter(listed(prefetch=1)(client))
         with ThreadPoolExecutor() as threads:
             reading = threads.submit(list, rows)
-            assert waiting.wait(10)
+            assert waiting.wait(30)
             closing_it = threads.submit(rows.close)  # type: ignore[attr-defined]
             while not rows._pages._is_closed:  # type: ignore[attr-defined]
                 time.sleep(0.001)
@@ -525,7 +527,7 @@ def test_a_walk_can_be_read_on_in_a_fork(cstar_sandbox: Sandbox, cstar_client: C
     answers: Any = fork.Queue()
     child = fork.Process(target=_read_on, args=(rows, answers))
     child.start()
-    theirs = answers.get(timeout=20)
+    theirs = answers.get(timeout=60)
     child.join()
     assert theirs == [row.id for row in rows]
     assert len({first, *theirs}) == 12

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAMEWORKS = ["fastapi", "flask", "django"]
 SECRET = "whsec_a-secret-of-the-tests"
-DEADLINE = 10
+DEADLINE = 30
 
 
 def body(event_id: str, type: str = "ticket.created") -> bytes:
@@ -115,9 +115,12 @@ def new_inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
 
 
 @pytest.fixture(scope="module")
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+def port() -> Iterator[int]:
+    """A port for the receivers. Until they listen, it is refused, and bound, so that nobody else gets it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -226,22 +229,16 @@ def test_a_receiver_sees_each_write_in_order_as_a_typed_event(
     assert [[attempt.status for attempt in delivery.attempts] for delivery in deliveries] == [[204]] * 3
 
 
-@pytest.mark.parametrize(
-    ("sent", "signature"),
-    [
-        pytest.param(body("evt_forged"), "", id="no signature"),
-        pytest.param(body("evt_forged"), sign(body("evt_forged"), SECRET), id="signed with another secret"),
-    ],
-)
 def test_what_is_not_proven_to_come_from_cstar_gets_a_401_and_is_not_kept(
-    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, sent: bytes, signature: str
+    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> None:
     with receiver.up():
-        assert receiver.post(sent, signature) == 401
+        assert receiver.post(body("evt_forged"), "") == 401
+        assert receiver.post(body("evt_forged"), sign(body("evt_forged"), SECRET)) == 401
         assert receiver.post(body("evt_good")) == 204
         assert handler.ids(1) == ["evt_good"]
-    [warning] = [record.getMessage() for record in caplog.records if record.name == receiver.example.__name__]
-    assert warning.startswith("Refused a delivery: The ")
+    warnings = [record.getMessage() for record in caplog.records if record.name == receiver.example.__name__]
+    assert [warning[:23] for warning in warnings] == ["Refused a delivery: The"] * 2
 
 
 def test_json_that_was_parsed_and_written_again_gets_a_401(receiver: Receiver, box: Sandbox, handler: Handler) -> None:
@@ -261,17 +258,17 @@ def test_an_event_of_an_unknown_type_is_taken(receiver: Receiver, handler: Handl
     assert (event.type, event.data) == ("ticket.created", {"ticket": {"id": "tkt_1", "title": "Grüße"}})
 
 
-@pytest.mark.parametrize("sent", [b"<html>", b"[1]", b"\xff\x00", b""], ids=repr)
 def test_a_signed_body_that_cannot_be_read_is_answered_with_a_204_and_kept(
-    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, tmp_path: Path, sent: bytes
+    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
+    unreadable = [b"<html>", b"[1]", b"\xff\x00", b""]
     with receiver.up():
-        assert [receiver.post(sent), receiver.post(sent)] == [204, 204]
+        assert [receiver.post(sent) for sent in unreadable * 2] == [204] * 8
         assert receiver.post(body("evt_good")) == 204
         assert handler.ids(1) == ["evt_good"]
-    assert unreadable_bodies(tmp_path) == [sent]
+    assert unreadable_bodies(tmp_path) == unreadable
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert [error.getMessage() for error in errors] == ["Kept a delivery that cannot be read"] * 2
+    assert [error.getMessage() for error in errors] == ["Kept a delivery that cannot be read"] * 8
     assert errors[0].exc_info
     assert isinstance(errors[0].exc_info[1], WebhookPayloadError)
 
@@ -281,24 +278,24 @@ def unreadable_bodies(directory: Path) -> list[bytes]:
         return [row[0] for row in database.execute("SELECT body FROM unreadable ORDER BY number")]
 
 
-ODD: dict[str, bytes] = {
-    "an empty object": b"{}",
-    "an odd time": body("evt_odd", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon"),
-    "no customer": body("evt_odd", "customer.created"),
-    "an odd customer": b'{"id":"evt_odd","type":"customer.deleted","data":{"customer":{"id":"cus_1","tags":[[7]]}}}',
-    "a byte order mark": b"\xef\xbb\xbf" + body("evt_odd"),
-    "a lone surrogate": b'{"id":"evt_odd","type":"x","data":"\\ud800"}',
-}
+ODD_TIME = body("evt_odd", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon")
+ODD = [
+    b"{}",
+    ODD_TIME,
+    body("evt_without_customer", "customer.created"),
+    b'{"id":"evt_odd_customer","type":"customer.deleted","data":{"customer":{"id":"cus_1","tags":[[7]]}}}',
+    b"\xef\xbb\xbf" + body("evt_byte_order_mark"),
+    b'{"id":"evt_lone_surrogate","type":"x","data":"\\ud800"}',
+]
 
 
-@pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
 def test_an_odd_event_is_taken_and_handled_once(
-    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, sent: bytes
+    receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> None:
     with receiver.up():
-        assert [receiver.post(sent), receiver.post(sent), receiver.post(body("evt_good"))] == [204] * 3
-        odd, good = handler.wait_for(2)
-    assert odd == construct_event(sent, sign(sent, SECRET), SECRET)
+        assert [receiver.post(sent) for sent in [*ODD, *ODD, body("evt_good")]] == [204] * 13
+        *odd, good = handler.wait_for(7)
+    assert odd == [construct_event(sent, sign(sent, SECRET), SECRET) for sent in ODD]
     assert good.id == "evt_good"
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
@@ -512,7 +509,7 @@ def test_what_was_pending_at_a_crash_is_handled_after_the_restart(
         env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
         cwd=tmp_path,
         encoding="utf-8",
-        timeout=DEADLINE,
+        timeout=10 * DEADLINE,
         check=False,
     )
     assert crashed.returncode == 7
@@ -551,7 +548,7 @@ def test_an_odd_event_for_which_the_handler_raises_does_not_hold_up_others(
     handler.act = fail
     inbox = new_inbox(retry_wait=0.01)
     inbox.start(handler)
-    for sent in (ODD["an odd time"], body("evt_2"), body("evt_3")):
+    for sent in (ODD_TIME, body("evt_2"), body("evt_3")):
         inbox.put(construct_event(sent, sign(sent, SECRET), SECRET))
     handler.wait_for(5)
     assert set(handler.ids(5)) == {"evt_odd", "evt_2", "evt_3"}

@@ -403,11 +403,12 @@ def test_a_certificate_of_another_host_is_not_accepted(say: Speaker, authority: 
         say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
 
 
+@pytest.mark.usefixtures("late_cancellation")
 def test_a_handshake_that_stalls_ends_with_the_timeout(say: Speaker, trusted: None) -> None:
     with RawServer(lambda connection, number: connection.recv(65536) and connection.recv(65536)) as server:
         url = server.url.replace("http:", "https:")
-        with pytest.raises(APIConnectionError, match=r"within the timeout of 0\.15 s \(ConnectTimeout") as caught:
-            say(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.15)
+        with pytest.raises(APIConnectionError, match=r"within the timeout of 0\.3 s \(ConnectTimeout") as caught:
+            say(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.3)
     assert not caught.value.was_sent
 
 

@@ -104,7 +104,7 @@ class Resumption:
         for index in reversed(self._landmarks.values()):
             guesses += [index + 1, index + 1 + grown]
         guesses = [guess for guess in dict.fromkeys(guesses) if guess > self._point.origin and guess != end]
-        for guess in chain(guesses, repeat(self._point.origin)):
+        for guess in chain(guesses, repeat(self._point.origin)):  # pragma: no branch - it has no end
             while self._detour:
                 yield self._detour.pop()
             yield guess
