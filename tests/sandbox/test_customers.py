@@ -1,3 +1,4 @@
+import json
 import uuid
 
 import pytest
@@ -194,3 +195,11 @@ def test_demo_customers_are_the_same_in_every_sandbox_and_look_like_people(seede
     assert customers == seeded.get("/customers").json()["data"]
     assert all(" " in customer["name"] and customer["email"].isascii() for customer in customers)
     assert len({customer["sentiment"] for customer in customers}) > 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), ([1], [True])])
+def test_values_that_python_calls_equal_are_different_in_json(api, create, before, after):
+    customer = create(customFields={"value": before})
+    updated = api.patch(f"/customers/{customer['id']}", json={"customFields": {"value": after}}).json()["data"]
+    assert json.dumps(updated["customFields"]) == json.dumps({"value": after})
+    assert updated["updatedAt"] > customer["updatedAt"]

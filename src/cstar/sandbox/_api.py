@@ -29,7 +29,7 @@ BASE_PATH = "/api/v1"
 
 _IDEMPOTENCY_WINDOW = 24 * _clock.HOUR
 _KEY = re.compile(r"[sp]k_(?:live|test)_[A-Za-z0-9_-]{32}")
-_JSON = {"Content-Type": "application/json"}
+JSON = {"Content-Type": "application/json"}
 
 _log = logging.getLogger("cstar.sandbox")
 
@@ -97,11 +97,11 @@ class Api:
             message = f"This key has sent the {usage.limit} requests that it may; wait {usage.retry_after} seconds."
             raise ApiError("rate_limit_exceeded", message, headers={"Retry-After": str(usage.retry_after)})
         if not key:
-            raise _unauthorized("authentication_required", "Send your API key as 'Authorization: Bearer <key>'.")
+            raise ApiError("authentication_required", "Send your API key as 'Authorization: Bearer <key>'.")
         if not _KEY.fullmatch(key):
-            raise _unauthorized("invalid_key_format", "This does not have the form of an API key.")
+            raise ApiError("invalid_key_format", "This does not have the form of an API key.")
         if not self._is_known(key):
-            raise _unauthorized("invalid_api_key", "There is no such API key.")
+            raise ApiError("invalid_api_key", "There is no such API key.")
         if request.team_id is not None and request.team_id.lower() != self._store.credentials.team_id:
             raise ApiError("team_access_denied", "This API key does not belong to that team.")
         if request.too_large:
@@ -133,7 +133,7 @@ class Api:
         else:
             pagination = {"pagination": result.pagination} if result.pagination else {}
             meta = _meta(call.request_id, call.now)
-            content, headers = _encode(operation.response(data=result.data, **pagination, meta=meta)), _JSON
+            content, headers = _encode(operation.response(data=result.data, **pagination, meta=meta)), JSON
         return ApiResponse(operation.status, content, call.request_id, headers), result.events
 
     def _run_once(self, operation: Operation, call: Call, idempotency_key: str) -> tuple[ApiResponse, Sequence[Event]]:
@@ -170,26 +170,15 @@ def replace_with_error(response: ApiResponse, error: ApiError) -> ApiResponse:
     return replace(failure, headers={**response.headers, **failure.headers})
 
 
-def _unauthorized(code: str, message: str) -> ApiError:
-    return ApiError(code, message, headers={"WWW-Authenticate": "Bearer"})
-
-
 def _fingerprint(request: ApiRequest) -> str:
     target = json.dumps([request.method, request.path, request.query]).encode()
     return hashlib.sha256(target + b"\n" + request.body).hexdigest()
 
 
 def _failure(error: ApiError, request_id: str, now: int) -> ApiResponse:
-    described = Error(
-        type=error.type,
-        code=error.code,
-        message=error.message,
-        param=error.param,
-        doc_url=error.doc_url,
-        request_id=request_id,
-    )
-    body = _encode(Failure(error=described, meta=_meta(request_id, now)))
-    return ApiResponse(error.status, body, request_id, {**_JSON, **error.headers}, log_note=error.code)
+    fields = {name: getattr(error, name) for name in ("type", "code", "message", "param", "doc_url")}
+    body = _encode(Failure(error=Error(**fields, request_id=request_id), meta=_meta(request_id, now)))
+    return ApiResponse(error.status, body, request_id, {**JSON, **error.headers}, log_note=error.code)
 
 
 def _with_headers(response: ApiResponse, version: str, usage: Usage) -> ApiResponse:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
+import re
 from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cstar.sandbox import _clock
-from cstar.sandbox._api import BASE_PATH, ApiResponse, replace_with_error
+from cstar.sandbox._api import BASE_PATH, JSON, ApiResponse, replace_with_error
 from cstar.sandbox._control import control_routes
 from cstar.sandbox._errors import ApiError, injected
 from cstar.sandbox._faults import Fault
@@ -105,12 +105,10 @@ class _Endpoint:
         if fault.kind == "drop":
             return None
         if fault.kind == "garbage":
-            json = ApiResponse(200, b"", headers={"Content-Type": "application/json"})
-            return replace(response or json, body=_GARBAGE)
+            return replace(response or ApiResponse(200, b"", headers=JSON), body=_GARBAGE)
         retry_after = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         if fault.kind == "html":
-            headers = {"Content-Type": "text/html", **retry_after}
-            return ApiResponse(fault.status or 502, _ERROR_PAGE, headers=headers)
+            return ApiResponse(fault.status or 502, _ERROR_PAGE, headers={"Content-Type": "text/html", **retry_after})
         status = fault.status or 500
         if status < 400:
             return ApiResponse(status, b"", headers=retry_after)
@@ -154,12 +152,7 @@ class _HostCheck:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        if name in self._allowed or name == "localhost" or name.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return name in self._allowed or re.fullmatch(r"(.+\.)?localhost|127(\.[0-9]{1,3}){3}|::1", name) is not None
 
 
 def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:

@@ -11,18 +11,11 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    WithJsonSchema,
-    with_config,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, with_config
 from pydantic.alias_generators import to_camel
+from pydantic.functional_serializers import PlainSerializer
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import NotRequired, Required, TypedDict
 
@@ -102,15 +95,13 @@ Time = Annotated[
     PlainSerializer(lambda moment: _clock.iso(_clock.instant(moment)), return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-
-
 _Count = Annotated[int, Field(ge=0)]
 _PageNumber = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 _PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)]
 
 
-def _default(value: Json) -> object:
-    return Field(json_schema_extra={"default": value})
+def _default(value: Json, description: str | None = None) -> object:
+    return Field(description=description, json_schema_extra={"default": value})
 
 
 def _date(value: str) -> str:
@@ -155,12 +146,9 @@ class ListParameters(Filters):
     page_size: NotRequired[Annotated[_PageSize, BeforeValidator(_digits), _default(DEFAULT_PAGE_SIZE)]]
 
 
-_EXPAND = "What to embed. With anything but `tickets`, the tickets are left out."
-
-
 @_request
 class GetParameters(TypedDict, total=False):
-    expand: Annotated[str, Field(description=_EXPAND, json_schema_extra={"default": "tickets"})]
+    expand: Annotated[str, _default("tickets", "What to embed. With anything else, the tickets are left out.")]
 
 
 @_request
@@ -204,8 +192,6 @@ class BulkDelete(TypedDict):
 
 
 Bulk = Annotated[BulkUpdate | BulkDelete, Field(discriminator="action")]
-
-
 _RECORDS = "Customers, each as for a create. One that is invalid is an entry in `errors`."
 _STRATEGY = (
     "What to do with a customer that exists, by its email address: `skip` leaves it as it is; `update`, an assumption "
@@ -217,9 +203,7 @@ _STRATEGY = (
 class Import(TypedDict):
     resource: Literal["customers"]
     records: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_IMPORT_RECORDS, description=_RECORDS)]
-    merge_strategy: NotRequired[
-        Annotated[Literal["skip", "update"], Field(description=_STRATEGY, json_schema_extra={"default": "skip"})]
-    ]
+    merge_strategy: NotRequired[Annotated[Literal["skip", "update"], _default("skip", _STRATEGY)]]
 
 
 @_request
@@ -238,13 +222,7 @@ class Export(TypedDict):
 
 
 class _Response(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        regex_engine="python-re",
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
 
 class Customer(_Response):

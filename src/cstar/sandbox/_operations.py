@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from cstar.sandbox import _clock, _models
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._models import Customer, Filters, JsonObject, Page, Success
+from cstar.sandbox._models import Customer, JsonObject, Page, Success
 from cstar.sandbox._parsing import ApiRequest, validate
 from cstar.sandbox._store import Store
 from cstar.sandbox._webhooks import Event
@@ -58,16 +58,12 @@ class Operation:
     response: Any  # the model of the response; the next two are those of the request
     query: Any = _models.NoParameters
     body: Any = None
+    status: int = 200
 
     @property
     def writes(self) -> bool:
         """Whether it needs a secret key and takes an `Idempotency-Key`."""
         return self.method != "GET"
-
-    @property
-    def status(self) -> int:
-        """The status of a success."""
-        return 201 if self.run is _create_customer else 200
 
 
 def _whoami(call: Call) -> Result:
@@ -77,45 +73,43 @@ def _whoami(call: Call) -> Result:
     return Result(_models.Identity(team_id=credentials.team_id, key_type="secret" if is_secret else "publishable"))
 
 
-def _list_customers(call: Call) -> Result:
+def _list(call: Call) -> Result:
     """List customers, newest first."""
-    filters: Filters = dict(call.query)  # type: ignore[assignment]  # all that is left after the next two lines
-    page: int = filters.pop("page", 1)  # type: ignore[typeddict-item]
-    page_size: int = filters.pop("page_size", _models.DEFAULT_PAGE_SIZE)  # type: ignore[typeddict-item]
-    customers, total = call.store.customers(filters, page=page, page_size=page_size)
+    page, page_size = call.query.get("page", 1), call.query.get("page_size", _models.DEFAULT_PAGE_SIZE)
+    customers, total = call.store.customers(call.query, page=page, page_size=page_size)
     has_more = page * page_size < total
     return Result(customers, _models.Pagination(total=total, page=page, page_size=page_size, has_more=has_more))
 
 
-def _create_customer(call: Call) -> Result:
+def _create(call: Call) -> Result:
     """Create a customer."""
-    customer = _create(call.store, call.body, call.now)
+    customer = _insert(call, call.body)
     return Result(customer, events=[Event("customer.created", customer)])
 
 
-def _get_customer(call: Call) -> Result:
+def _get(call: Call) -> Result:
     """Get a customer and its newest tickets."""
-    customer = _find(call.store, call.request.customer_id)
+    customer = _find(call, call.request.customer_id)
     if call.query.get("expand", "tickets") != "tickets":
         return Result(customer)
     tickets = call.store.recent_tickets(customer, _models.RECENT_TICKETS)
     return Result(_models.CustomerDetails(**dict(customer), recent_tickets=tickets))
 
 
-def _update_customer(call: Call) -> Result:
+def _update(call: Call) -> Result:
     """Change some fields of a customer.
 
     A field that is left out stays as it is. `tags` and `customFields` are replaced as a whole; `metadata` is merged,
     and a key given as null is removed.
     """
-    before = _find(call.store, call.request.customer_id)
-    after = _update(call.store, before, call.body, call.now)
-    return Result(after, events=[] if after == before else [Event("customer.updated", after)])
+    before = _find(call, call.request.customer_id)
+    after = _change(call, before, call.body)
+    return Result(after, events=[] if after is before else [Event("customer.updated", after)])
 
 
-def _delete_customer(call: Call) -> Result:
+def _delete(call: Call) -> Result:
     """Delete a customer and its tickets."""
-    customer = _find(call.store, call.request.customer_id)
+    customer = _find(call, call.request.customer_id)
     call.store.remove(customer)
     return Result(_models.DeletedCustomer(id=customer.id), events=[Event("customer.deleted", customer)])
 
@@ -129,18 +123,17 @@ def _bulk(call: Call) -> Result:
     events = list[Event]()
     for index, customer_id in enumerate(call.body["ids"]):
         try:
-            customer = _find(call.store, customer_id)
+            customer = _find(call, customer_id)
             if call.body["action"] == "delete":
                 call.store.remove(customer)
                 events.append(Event("customer.deleted", customer))
-            elif (after := _update(call.store, customer, call.body["data"], call.now)) != customer:
+            elif (after := _change(call, customer, call.body["data"])) is not customer:
                 events.append(Event("customer.updated", after))
         except ApiError as error:
             errors.append({"index": index, "id": customer_id, "code": error.code, "message": error.message})
-    total, failed = len(call.body["ids"]), len(errors)
-    result = _models.BulkResult(
-        action=call.body["action"], total=total, succeeded=total - failed, failed=failed, errors=errors
-    )
+    total, failed, action = len(call.body["ids"]), len(errors), call.body["action"]
+    succeeded = total - failed
+    result = _models.BulkResult(action=action, total=total, succeeded=succeeded, failed=failed, errors=errors)
     return Result(result, events=events)
 
 
@@ -158,25 +151,20 @@ def _import(call: Call) -> Result:
             fields = validate(_models.NewCustomer, record)
             holder = call.store.customer_with_email(fields["email"])
             if holder is None:
-                events.append(Event("customer.created", _create(call.store, fields, call.now)))
+                events.append(Event("customer.created", _insert(call, fields)))
             elif not updates:
                 skipped += 1
             else:
                 updated += 1
-                if (after := _update(call.store, holder, fields, call.now)) != holder:
+                if (after := _change(call, holder, fields)) is not holder:
                     events.append(Event("customer.updated", after))
         except ApiError as error:
             errors.append({"index": index, "code": error.code, "message": error.message})
             if isinstance(record.get("email"), str):
                 errors[-1]["email"] = record["email"]
     total = len(call.body["records"])
-    result = _models.ImportResult(
-        total=total,
-        created=total - skipped - updated - len(errors),
-        updated=updated,
-        skipped=skipped,
-        errors=errors,
-    )
+    created = total - skipped - updated - len(errors)
+    result = _models.ImportResult(total=total, created=created, updated=updated, skipped=skipped, errors=errors)
     return Result(result, events=events)
 
 
@@ -193,43 +181,43 @@ def _export(call: Call) -> Result:
     return Result(_models.ExportResult(total_rows=len(customers), resources=resources))
 
 
-def _create(store: Store, fields: JsonObject, now: int) -> Customer:
-    _reject_taken_email(store, fields, owner=None)
-    created = _clock.moment(store.free_instant(now))
+def _insert(call: Call, fields: JsonObject) -> Customer:
+    _reject_taken_email(call, fields, owner=None)
+    created = _clock.moment(call.store.free_instant(call.now))
     computed = {"id": f"cus_{uuid.uuid4().hex}", "created_at": created, "updated_at": created}
     customer = Customer.model_validate({**fields, **computed})
-    store.put(customer)
+    call.store.put(customer)
     return customer
 
 
-def _update(store: Store, customer: Customer, fields: JsonObject, now: int) -> Customer:
+def _change(call: Call, customer: Customer, fields: JsonObject) -> Customer:
     """Change a customer; if that makes no difference, return it as it is."""
-    _reject_taken_email(store, fields, owner=customer)
+    _reject_taken_email(call, fields, owner=customer)
     merged: JsonObject = {**customer.metadata, **cast("JsonObject", fields.get("metadata", {}))}
     metadata = {key: value for key, value in merged.items() if value is not None}
     if len(metadata) > _models.MAX_METADATA_KEYS:
         message = f"'metadata' must have at most {_models.MAX_METADATA_KEYS} keys after the change."
         raise ApiError("parameter_invalid", message, param="metadata")
     changed = customer.model_copy(update={**fields, "metadata": metadata})
-    if changed == customer:
+    if changed.model_dump_json() == customer.model_dump_json():  # in Python, 1 equals True
         return customer
-    changed = changed.model_copy(update={"updated_at": _clock.moment(now)})
-    store.put(changed)
+    changed = changed.model_copy(update={"updated_at": _clock.moment(call.now)})
+    call.store.put(changed)
     return changed
 
 
-def _find(store: Store, id: str) -> Customer:
+def _find(call: Call, id: str) -> Customer:
     digits = id.removeprefix("cus_") if re.fullmatch(_models.ID_PATTERN, id) else id
     is_uuid = digits != id or re.fullmatch(_models.UUID_PATTERN, id)
-    customer = store.customer(f"cus_{uuid.UUID(digits).hex}") if is_uuid else None
+    customer = call.store.customer(f"cus_{uuid.UUID(digits).hex}") if is_uuid else None
     if customer is None:
         raise ApiError("resource_missing", f"There is no customer '{id}'.")
     return customer
 
 
-def _reject_taken_email(store: Store, fields: JsonObject, *, owner: Customer | None) -> None:
+def _reject_taken_email(call: Call, fields: JsonObject, *, owner: Customer | None) -> None:
     email = fields.get("email")
-    holder = store.customer_with_email(email) if isinstance(email, str) else None
+    holder = call.store.customer_with_email(email) if isinstance(email, str) else None
     if holder is not None and (owner is None or holder.id != owner.id):
         message = f"Another customer of this team has the email address '{holder.email}'."
         raise ApiError("resource_already_exists", message, param="email")
@@ -237,16 +225,13 @@ def _reject_taken_email(store: Store, fields: JsonObject, *, owner: Customer | N
 
 def _csv(customers: Sequence[Customer]) -> str:
     """A header and a row for each customer; lists and objects are JSON. The layout is an assumption of this sandbox."""
-    names = [str(each.serialization_alias) for each in Customer.model_fields.values()]
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(names)
+    writer = csv.DictWriter(text, [str(each.serialization_alias) for each in Customer.model_fields.values()])
+    writer.writeheader()
     for customer in customers:
-        document = customer.model_dump(mode="json", by_alias=True)
-        writer.writerow(
-            json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
-            for value in (document[name] for name in names)
-        )
+        row = customer.model_dump(mode="json", by_alias=True)
+        nested = {name: json.dumps(row[name], ensure_ascii=False) for name in ("tags", "customFields", "metadata")}
+        writer.writerow(row | nested)
     return text.getvalue()
 
 
@@ -258,11 +243,11 @@ _Details: TypeAlias = _models.CustomerDetails | Customer
 
 OPERATIONS = (
     Operation("whoami", "GET", "/auth/whoami", _whoami, Success[_models.Identity]),
-    Operation("listCustomers", "GET", _ALL, _list_customers, Page[Customer], query=_models.ListParameters),
-    Operation("createCustomer", "POST", _ALL, _create_customer, Success[Customer], body=_models.NewCustomer),
-    Operation("getCustomer", "GET", _ONE, _get_customer, Success[_Details], query=_models.GetParameters),
-    Operation("updateCustomer", "PATCH", _ONE, _update_customer, Success[Customer], body=_models.CustomerUpdate),
-    Operation("deleteCustomer", "DELETE", _ONE, _delete_customer, Success[_models.DeletedCustomer]),
+    Operation("listCustomers", "GET", _ALL, _list, Page[Customer], query=_models.ListParameters),
+    Operation("createCustomer", "POST", _ALL, _create, Success[Customer], body=_models.NewCustomer, status=201),
+    Operation("getCustomer", "GET", _ONE, _get, Success[_Details], query=_models.GetParameters),
+    Operation("updateCustomer", "PATCH", _ONE, _update, Success[Customer], body=_models.CustomerUpdate),
+    Operation("deleteCustomer", "DELETE", _ONE, _delete, Success[_models.DeletedCustomer]),
     Operation("bulk", "POST", f"{_TEAM}/bulk", _bulk, Success[_models.BulkResult], body=_models.Bulk),
     Operation("import", "POST", f"{_TEAM}/import", _import, Success[_models.ImportResult], body=_models.Import),
     Operation("export", "POST", f"{_TEAM}/export", _export, Success[_models.ExportResult], body=_models.Export),

@@ -68,7 +68,12 @@ class _Connection(H11Protocol):
     def __init__(self, waiting: dict[_Connection, asyncio.TimerHandle], *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._waiting = waiting
-        self.app = functools.partial(_with_transport, self.app, self)
+        app = self.app
+
+        async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "transport": self.transport}, receive, send)  # for which ASGI has no word
+
+        self.app = with_transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -101,11 +106,6 @@ class _Connection(H11Protocol):
         timer = self._waiting.pop(self, None)
         if timer is not None:
             timer.cancel()
-
-
-async def _with_transport(app: ASGIApp, connection: _Connection, scope: Scope, receive: Receive, send: Send) -> None:
-    """Give an application the transport of the connection, for which ASGI has no word."""
-    await app({**scope, "transport": connection.transport}, receive, send)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,9 @@ _SCHEMA = (
 )
 
 _CUSTOMER = "SELECT document, (SELECT count(*) FROM tickets WHERE customer = customers.created) FROM customers"
+_PUT_CUSTOMER = """INSERT INTO customers VALUES (:created, :id, :folded_email, :folded, :sentiment, :status, :document)
+    ON CONFLICT (created) DO UPDATE SET folded_email = :folded_email, folded = :folded, sentiment = :sentiment,
+    status = :status, document = :document"""
 _CONDITIONS = {
     "status": "status = :status",
     "sentiment": "sentiment = :sentiment",
@@ -117,7 +120,7 @@ class Store:
     ) -> tuple[list[Customer], int]:
         """One page of the customers that match, newest first, and the number of all that match."""
         values = {**filters, "search": filters.get("search", "").casefold()}
-        where = " AND ".join(["TRUE", *(_CONDITIONS[name] for name in filters)])
+        where = " AND ".join(["TRUE", *(_CONDITIONS[name] for name in _CONDITIONS if name in filters)])
         # The filters are known names, and their values are bound.
         total: int = self._db.execute(f"SELECT count(*) FROM customers WHERE {where}", values).fetchone()[0]  # noqa: S608
         if total <= (page - 1) * page_size:
@@ -145,14 +148,17 @@ class Store:
 
     def put(self, customer: Customer) -> None:
         """Add a customer, or change the one that was created at the same time."""
-        row = _row(customer)
-        names = ", ".join(row)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in row if name != "created")
-        self._db.execute(
-            f"INSERT INTO customers ({names}) VALUES ({', '.join(':' + name for name in row)}) "  # noqa: S608 - own names
-            f"ON CONFLICT (created) DO UPDATE SET {changes}",
-            row,
-        )
+        row = {
+            "created": _clock.instant(customer.created_at),
+            "id": customer.id,
+            "folded_email": customer.email.casefold(),
+            # Folded text has no capital letter, so nothing that is searched for matches across this A.
+            "folded": f"{customer.email.casefold()}A{customer.name.casefold()}",
+            "sentiment": customer.sentiment,
+            "status": customer.status,
+            "document": customer.model_dump_json(),
+        }
+        self._db.execute(_PUT_CUSTOMER, row)
         self._db.execute("DELETE FROM tags WHERE customer = :created", row)
         tags = [(tag, row["created"]) for tag in dict.fromkeys(customer.tags)]
         self._db.executemany("INSERT INTO tags (tag, customer) VALUES (?, ?)", tags)
@@ -211,7 +217,8 @@ class Store:
     def _prepare(self, name: str) -> None:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # until the connection closes or the process ends
         is_blank = self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        if not is_blank and self._version() != (_APPLICATION_ID, _SCHEMA_VERSION):
+        version = [self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        if not is_blank and version != [_APPLICATION_ID, _SCHEMA_VERSION]:
             raise ValueError(
                 f"{name} is not a database of this version of the cStar sandbox; move it away, or name another file."
             )
@@ -224,11 +231,6 @@ class Store:
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA cache_size = -65536")  # KiB: room for 100,000 customers
 
-    def _version(self) -> tuple[int, int]:
-        pragmas = ("application_id", "user_version")
-        application, schema = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
-        return application, schema
-
     def _create(self) -> None:
         for statement in _SCHEMA:
             self._db.execute(statement)
@@ -238,19 +240,6 @@ class Store:
         )
         self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-
-
-def _row(customer: Customer) -> dict[str, object]:
-    return {
-        "created": _clock.instant(customer.created_at),
-        "id": customer.id,
-        "folded_email": customer.email.casefold(),
-        # Folded text has no capital letter, so nothing that is searched for matches across this A.
-        "folded": f"{customer.email.casefold()}A{customer.name.casefold()}",
-        "sentiment": customer.sentiment,
-        "status": customer.status,
-        "document": customer.model_dump_json(),
-    }
 
 
 def _customer(row: tuple[str, int]) -> Customer:
