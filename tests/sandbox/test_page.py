@@ -13,7 +13,7 @@ import pytest
 from cstar.sandbox import Delivery, DeliveryAttempt, Fault, ReceivedRequest, Sandbox
 from cstar.sandbox._faults import fault_json
 from cstar.sandbox._models import Customer
-from cstar.sandbox._page import render, request_rows
+from cstar.sandbox._page import render
 
 TEAM = "11111111-2222-4333-8444-555555555555"
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -105,7 +105,7 @@ def document(*, requests=(), customers=(), deliveries=(), faults=(), **changes):
         "team_id": TEAM,
         "search": "",
         "faults": [fault_json(fault) for fault in faults],
-        "requests": request_rows(requests),
+        "requests": requests[::-1],
         "request_count": len(requests),
         "customers": customers,
         "match_count": len(customers),

@@ -69,13 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--port", type=int, default=4010, help="TCP port; 0 takes any free one (default: %(default)s)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a further name by which clients reach it, such as that of a container; may be repeated",
-    )
+    add("--allow-host", action="append", default=[], metavar="NAME", help="name by which clients reach it; repeatable")
     add("--database", default=":memory:", metavar="FILE", help="file to keep everything in (default: none)")
     add("--customers", type=int, default=0, metavar="N", help="number of demo customers (default: %(default)s)")
     add(
@@ -84,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="REQUESTS/SECONDS",
         help="requests per key in a number of seconds, such as 1000/3600 (default: a million an hour)",
     )
-    add("--webhook-url", action="append", default=[], metavar="URL", help="where to deliver events; may be repeated")
+    add("--webhook-url", action="append", default=[], metavar="URL", help="where to deliver events; repeatable")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every response")
     add("--fault-rate", type=float, default=0.0, metavar="RATE", help="share of requests that fail, from 0 to 1")
     add("--seed", type=int, metavar="N", help="makes the choices of --fault-rate the same each time")
@@ -94,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="JSON",
-        help="""a fault, such as '{"kind": "status", "status": 503, "times": 2}'; may be repeated""",
+        help="""a fault, such as '{"kind": "status", "status": 503, "times": 2}'; repeatable""",
     )
     add("--json", action="store_true", help="print the URL and the keys as one line of JSON instead")
     return parser
@@ -112,8 +106,7 @@ def _fault(text: str) -> Json:
     try:
         fault: Json = json.loads(text)
     except (ValueError, RecursionError):
-        example = '{"kind": "drop", "times": 2}'
-        raise argparse.ArgumentTypeError(f"must be JSON, such as '{example}', in quotes") from None
+        raise argparse.ArgumentTypeError("""must be JSON, such as '{"kind": "drop"}', in quotes""") from None
     return fault
 
 

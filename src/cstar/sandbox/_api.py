@@ -131,9 +131,9 @@ class Api:
         if result.csv is not None:
             content, headers = result.csv.encode(), {"Content-Type": "text/csv; charset=utf-8"}
         else:
-            pagination = {"pagination": result.pagination} if result.pagination else {}
-            meta = _meta(call.request_id, call.now)
-            content, headers = _encode(operation.response(data=result.data, **pagination, meta=meta)), JSON
+            further = {"pagination": result.pagination} if result.pagination else {}
+            response = operation.response(data=result.data, **further, meta=_meta(call.request_id, call.now))
+            content, headers = _encode(response), JSON
         return ApiResponse(operation.status, content, call.request_id, headers), result.events
 
     def _run_once(self, operation: Operation, call: Call, idempotency_key: str) -> tuple[ApiResponse, Sequence[Event]]:

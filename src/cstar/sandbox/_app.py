@@ -231,13 +231,6 @@ async def _drop(transport: asyncio.Transport, receive: Receive) -> None:
 def _log_request(request: ReceivedRequest, note: str) -> None:
     # The query holds what is searched for, so only DEBUG shows it.
     query = f"?{request.query}" if request.query and _log.isEnabledFor(logging.DEBUG) else ""
-    _log.info(
-        "%s %-6s %s%s %.1f ms%s%s",
-        request.status or "---",
-        request.method,
-        request.path,
-        query,
-        request.duration * 1000,
-        f", {note}" if note else "",
-        f" (fault: {request.fault})" if request.fault else "",
-    )
+    target, milliseconds = request.path + query, request.duration * 1000
+    notes = (f", {note}" if note else "") + (f" (fault: {request.fault})" if request.fault else "")
+    _log.info(f"{request.status or '---'} {request.method:6} {target} {milliseconds:.1f} ms{notes}")

@@ -218,9 +218,6 @@ class Export(TypedDict):
     format: NotRequired[Annotated[Literal["json", "csv"], _default("json")]]
 
 
-# ── Responses ──
-
-
 class _Response(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 

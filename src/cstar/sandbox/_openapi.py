@@ -24,11 +24,9 @@ Document: TypeAlias = dict[str, Any]
 _DESCRIPTION = f"""\
 The customers of a team on cStar.
 
-Requests are validated strictly. A query parameter or a body field that is not described here, or that is given twice,
-is rejected with 400, because it is nearly always a mistake. JSON is nested at most {MAX_NESTING} levels deep.
-
-A method that a path does not have is answered with 405, and a path that is not described here with 404, both with the
-body of the responses `Error405` and `Error404` below.
+Requests are validated strictly: query parameters and body fields that are not described here, or are given twice, are
+rejected with 400. JSON is nested at most {MAX_NESTING} levels deep. Other methods get 405 and other paths 404, with the
+bodies of the responses `Error405` and `Error404` below.
 """
 
 # Each status with its description and the headers that it adds.

@@ -68,9 +68,8 @@ class Operation:
 
 def _whoami(call: Call) -> Result:
     """Describe the API key."""
-    credentials = call.store.credentials
-    is_secret = call.api_key == credentials.api_key
-    return Result(_models.Identity(team_id=credentials.team_id, key_type="secret" if is_secret else "publishable"))
+    team_id, is_secret = call.store.credentials.team_id, call.api_key == call.store.credentials.api_key
+    return Result(_models.Identity(team_id=team_id, key_type="secret" if is_secret else "publishable"))
 
 
 def _list(call: Call) -> Result:

@@ -12,10 +12,9 @@ import functools
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from markupsafe import Markup, escape
@@ -23,10 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cstar.sandbox import _clock
 from cstar.sandbox._control import CONTROL_PATH
 from cstar.sandbox._faults import fault_json
-from cstar.sandbox._request_log import ReceivedRequest
 from cstar.sandbox._services import Services
 
 if TYPE_CHECKING:
@@ -67,17 +64,6 @@ def render(state: State, *, version: str, now: datetime) -> str:
     return _template().render(state, version=version, now=now)
 
 
-def request_rows(requests: Iterable[ReceivedRequest]) -> list[tuple[str, ReceivedRequest]]:
-    """Give each request, oldest first, an element id that stays the same while others are added and removed."""
-    seen = Counter[int]()
-    rows: list[tuple[str, ReceivedRequest]] = []
-    for request in requests:
-        instant = _clock.instant(request.at)
-        seen[instant] += 1  # requests may have the same time
-        rows.append((f"request-{instant}-{seen[instant]}", request))
-    return rows[::-1]
-
-
 def _state(services: Services, search: str) -> State:
     customers, match_count = services.store.customers({"search": search}, page_size=_MAX_CUSTOMERS)
     requests, deliveries = services.request_log.requests(), services.webhooks.deliveries
@@ -85,7 +71,7 @@ def _state(services: Services, search: str) -> State:
         "team_id": services.store.credentials.team_id,
         "search": search,
         "faults": [fault_json(fault) for fault in services.faults],
-        "requests": request_rows(requests)[:_MAX_REQUESTS],
+        "requests": requests[: -_MAX_REQUESTS - 1 : -1],
         "request_count": len(requests),
         "customers": customers,
         "match_count": match_count,
@@ -97,9 +83,7 @@ def _state(services: Services, search: str) -> State:
 
 @functools.cache
 def _asset(name: str) -> str:
-    from importlib import resources
-
-    return resources.files("cstar.sandbox").joinpath(name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -125,7 +109,7 @@ def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_redact, trim_blocks=True)
     environment.filters.update(wbr=_wbr, indent_json=_indent_json)  # pyright: ignore[reportUnknownMemberType]
     phrases = {status.value: status.phrase for status in HTTPStatus}
-    constants = {"asset": _asset, "control_path": CONTROL_PATH, "max_body": _MAX_BODY, "phrases": phrases}
+    constants = {"asset": _asset, "id_of": id, "control_path": CONTROL_PATH, "max_body": _MAX_BODY, "phrases": phrases}
     return environment.from_string(_asset("_page.html"), constants)
 
 

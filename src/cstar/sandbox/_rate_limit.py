@@ -9,31 +9,26 @@ from cstar.sandbox._clock import SECOND
 
 @dataclass(frozen=True)
 class Usage:
-    """The rate limit of a key after a request; instants and spans in microseconds."""
+    """The rate limit of a key after a request, in requests and seconds; `reset` is in Unix seconds."""
 
     limit: int
     used: int
     window: int
-    ends: int
-    now: int
+    reset: int
+    retry_after: int
 
     @property
     def exceeded(self) -> bool:
         """Whether this request was one too many."""
         return self.used > self.limit
 
-    @property
-    def retry_after(self) -> int:
-        """Seconds until the next window, rounded up."""
-        return _seconds(self.ends - self.now)
-
     def headers(self) -> dict[str, str]:
-        """The headers of a response: requests, and seconds (since 1970 for the reset)."""
+        """The headers of a response."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(0, self.limit - self.used)),
-            "X-RateLimit-Reset": str(_seconds(self.ends)),
-            "X-RateLimit-Window": str(_seconds(self.window)),
+            "X-RateLimit-Reset": str(self.reset),
+            "X-RateLimit-Window": str(self.window),
         }
 
 
@@ -51,16 +46,16 @@ class RateLimiter:
         if now >= ends:
             ends, used = now + self._window, 0
         self._used[key] = ends, used + 1
-        return Usage(self._limit, used + 1, self._window, ends, now)
+        return self._usage(used + 1, ends, now)
 
     def unused(self, now: int) -> Usage:
         """The rate limit of a request without a known key, which counts against none."""
-        return Usage(self._limit, 0, self._window, now + self._window, now)
+        return self._usage(0, now + self._window, now)
 
     def clear(self) -> None:
         """Begin a new window for every key."""
         self._used.clear()
 
-
-def _seconds(microseconds: int) -> int:
-    return -(-microseconds // SECOND)
+    def _usage(self, used: int, ends: int, now: int) -> Usage:
+        window, reset, retry_after = (-(-span // SECOND) for span in (self._window, ends, ends - now))  # rounded up
+        return Usage(self._limit, used, window, reset, retry_after)

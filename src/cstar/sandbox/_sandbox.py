@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -137,11 +136,7 @@ class Sandbox:
 
         Example:
             ```python
-            box.start()
-            try:
-                print(box.url)
-            finally:
-                box.stop()
+            box.stop()
             ```
         """
         self._check_process()
@@ -250,9 +245,7 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if not self._is_in_forked_child():
             self.stop()
 

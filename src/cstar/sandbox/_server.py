@@ -46,12 +46,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _close_listeners() -> None:
-    """In a forked child, let go of the parent's ports, which would otherwise stay open when the parent stops."""
     for listener in _listeners:
         listener.close()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # or the ports would stay open in a forked child when the parent stops
     os.register_at_fork(after_in_child=_close_listeners)
 
 

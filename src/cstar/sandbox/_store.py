@@ -121,13 +121,11 @@ class Store:
         """One page of the customers that match, newest first, and the number of all that match."""
         values = {**filters, "search": filters.get("search", "").casefold()}
         where = " AND ".join(["TRUE", *(_CONDITIONS[name] for name in _CONDITIONS if name in filters)])
-        # The filters are known names, and their values are bound.
+        # The conditions are constants, and their values are bound.
         total: int = self._db.execute(f"SELECT count(*) FROM customers WHERE {where}", values).fetchone()[0]  # noqa: S608
-        if total <= (page - 1) * page_size:
-            return [], total
-        bounds = {"size": page_size, "offset": (page - 1) * page_size}
+        values |= {"size": page_size, "offset": (page - 1) * page_size}
         statement = f"{_CUSTOMER} WHERE {where} ORDER BY created DESC LIMIT :size OFFSET :offset"
-        return [_customer(row) for row in self._db.execute(statement, {**values, **bounds})], total
+        return [_customer(row) for row in self._db.execute(statement, values)], total
 
     def customer(self, id: str) -> Customer | None:
         row = self._db.execute(f"{_CUSTOMER} WHERE id = ?", (id,)).fetchone()

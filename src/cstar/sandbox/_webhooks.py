@@ -223,16 +223,10 @@ class Webhooks:
                     attempt = await self._attempt(endpoint, delivery, number)
                 outcome: Outcome = "delivered" if attempt.error is None else "pending" if wait else "failed"
                 delivery = replace(delivery, outcome=outcome, attempts=(*delivery.attempts, attempt))
-                _log.info(
-                    "webhook %s %s to %s: %s (attempt %d, %.1f ms)%s",
-                    delivery.event_type,
-                    delivery.event_id,
-                    delivery.url,
-                    attempt.error or attempt.status,
-                    number,
-                    attempt.duration * 1000,
-                    {"delivered": "", "pending": f", next in {wait} s", "failed": ", given up"}[outcome],
-                )
+                event, result = f"{delivery.event_type} {delivery.event_id}", attempt.error or attempt.status
+                next_step = {"delivered": "", "pending": f", next in {wait} s", "failed": ", given up"}[outcome]
+                details = f"attempt {number}, {attempt.duration * 1000:.1f} ms"
+                _log.info(f"webhook {event} to {delivery.url}: {result} ({details}){next_step}")
                 self._update(delivery)
                 if outcome == "delivered":
                     return
