@@ -88,30 +88,30 @@ def request(number, body=b""):
 
 
 def test_the_newest_1000_are_kept():
-    journal = RequestLog()
+    log = RequestLog()
     for number in range(1001):
-        journal.add(request(number))
-    assert [journal.requests()[each].path for each in (0, -1)] == ["/1", "/1000"]
-    assert len(journal.requests()) == 1000
+        log.add(request(number))
+    assert [log.requests()[each].path for each in (0, -1)] == ["/1", "/1000"]
+    assert len(log.requests()) == 1000
 
 
 def test_after_a_reset_as_much_is_kept_as_before():
-    journal = RequestLog()
+    log = RequestLog()
     body = b"x" * 1024 * 1024
     for _ in range(2):
         for number in range(64):
-            journal.add(request(number, body))
-        assert len(journal.requests()) == 64
-        journal.clear()
+            log.add(request(number, body))
+        assert len(log.requests()) == 64
+        log.clear()
 
 
 def test_large_bodies_push_out_older_ones_so_that_memory_stays_bounded():
-    journal = RequestLog()
+    log = RequestLog()
     body = b"x" * 1024 * 1024
     for number in range(100):
-        journal.add(request(number, body))
-    assert sum(len(received.body) for received in journal.requests()) == 64 * len(body)
-    assert journal.requests()[-1].path == "/99"
+        log.add(request(number, body))
+    assert sum(len(received.body) for received in log.requests()) == 64 * len(body)
+    assert log.requests()[-1].path == "/99"
 
 
 @pytest.mark.parametrize(("level", "shown"), [(logging.INFO, ""), (logging.DEBUG, "?search=ada%40example.com")])
