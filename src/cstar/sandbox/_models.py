@@ -22,7 +22,7 @@ from typing_extensions import NotRequired, Required, TypedDict
 from cstar.sandbox import _clock
 
 Json: TypeAlias = JsonValue
-JsonObject: TypeAlias = "dict[str, JsonValue]"
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 LATEST_VERSION = "2026-03-01"
 MAX_METADATA_KEYS = 50
