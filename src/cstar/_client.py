@@ -38,7 +38,8 @@ from cstar.errors import InvalidParameterError
 from cstar.models.attempt import Attempt
 from cstar.models.rate_limit import RateLimit
 from cstar.resources._resource import AsyncResource, Resource, async_raw_form, raw_form
-from cstar.resources.customers import AsyncCustomers, Customers
+from cstar.resources.customers import Customers
+from cstar.resources.customers_async import AsyncCustomers
 
 if TYPE_CHECKING:
     from cstar._lenient import Deviations
