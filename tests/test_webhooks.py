@@ -607,9 +607,16 @@ def shown_by_a_reporter(error: BaseException) -> str:
             continue
         seen.add(id(each))
         shown += [repr(each), repr(vars(each)), *getattr(each, "__notes__", ())]
-        shown += [repr(value) for frame, _ in traceback.walk_tb(each.__traceback__) for value in locals_of(frame)]
+        shown += [safe_repr(value) for frame, _ in traceback.walk_tb(each.__traceback__) for value in locals_of(frame)]
         errors += [next_ for next_ in (each.__cause__, each.__context__) if next_ is not None]
     return "\n".join(shown)
+
+
+def safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except AttributeError:  # an instance whose __init__ was interrupted
+        return repr(vars(value))
 
 
 def locals_of(frame: FrameType) -> list[object]:

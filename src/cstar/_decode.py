@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from pydantic_core import from_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import JsonValue, TypeAdapter
 
     from cstar._envelopes import ListEnvelope, ObjectEnvelope
     from cstar._lenient import Deviations
 
 T = TypeVar("T")
+U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -115,6 +118,27 @@ class _ListParser(Generic[T]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return list_of, (self._model,)
+
+
+class _ConvertingParser(Generic[T, U]):
+    def __init__(self, parser: Parser[T], convert: Callable[[T], U]) -> None:
+        self._parser = parser
+        self._convert = convert
+
+    def __call__(self, content: bytes) -> U:
+        return self._convert(self._parser(content))
+
+    def leniently(self, content: bytes) -> tuple[U, Deviations]:
+        value, deviations = self._parser.leniently(content)
+        return self._convert(value), deviations
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return converted, (self._parser, self._convert)
+
+
+def converted(parser: Parser[T], convert: Callable[[T], U]) -> Parser[U]:
+    """A parser that converts the value of another one, with a function that can be pickled."""
+    return _ConvertingParser(parser, convert)
 
 
 # The envelopes are imported with the first parser, because pydantic loads most of itself with its first model.

@@ -7,8 +7,12 @@ API key. `str(error)` is a sentence for a person; the attributes are for program
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pydantic
+
+if TYPE_CHECKING:
+    from cstar.models.bulk import BulkResult, ImportResult
 
 __all__ = [
     "APIConnectionError",
@@ -53,12 +57,16 @@ class InvalidParameterError(CstarError, ValueError):
 
     Attributes:
         param: The parameter's name as you wrote it, with the place inside it where there is one
-            (`"metadata"`, `"custom_fields.plan.price"`).
+            (`"metadata"`, `"custom_fields.plan.price"`, `"records[17].email"`).
+        partial: The result so far, if a bulk call had sent requests before it drew an invalid item; otherwise `None`.
+        idempotency_key: The key of that bulk call.
     """
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param: str | None = param
+        self.partial: BulkResult | ImportResult | None = None
+        self.idempotency_key: str | None = None
 
 
 class WebhookSignatureError(CstarError):
@@ -76,12 +84,15 @@ class APIError(CstarError):
         attempts: How many times the call was sent.
         idempotency_key: The Idempotency-Key that was sent, `None` for a read. Sending the same call with it later is
             safe: the server acts on it once at most within 24 hours.
+        partial: The result so far, if the error ended a bulk call; otherwise `None`. The same bulk call with the same
+            `idempotency_key` and input goes on, and repeats nothing.
     """
 
     def __init__(self, message: str, *, attempts: int = 1, idempotency_key: str | None = None) -> None:
         super().__init__(message)
         self.attempts: int = attempts
         self.idempotency_key: str | None = idempotency_key
+        self.partial: BulkResult | ImportResult | None = None
 
 
 class APIConnectionError(APIError):
@@ -204,13 +215,13 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such customer (or no such endpoint)."""
+    """404: there is no such resource, or no such endpoint."""
 
     status_code = 404
 
 
 class ConflictError(APIStatusError):
-    """409: the email belongs to another customer of the team, or the idempotency key to another call."""
+    """409: another resource has the value, such as an email address, or another call had the idempotency key."""
 
     status_code = 409
 

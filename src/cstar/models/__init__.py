@@ -13,6 +13,7 @@ from cstar.models.attempt import Attempt
 from cstar.models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
+    from cstar.models.bulk import BulkError, BulkResult, CustomerExport, CustomerRecord, ImportResult, Upserted
     from cstar.models.customer import (
         Customer,
         CustomerDetail,
@@ -25,17 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "BulkError",
+    "BulkResult",
     "Customer",
     "CustomerDetail",
+    "CustomerExport",
+    "CustomerRecord",
     "CustomerSentiment",
     "CustomerStatus",
     "DeletedCustomer",
     "Identity",
+    "ImportResult",
     "RateLimit",
     "RecentTicket",
+    "Upserted",
 ]
 
-_FILES = ("customer", "identity")
+_FILES = ("bulk", "customer", "identity")
 
 
 def _lazy(name: str) -> object:

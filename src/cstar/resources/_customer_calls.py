@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast, get_args
 
 from pydantic.alias_generators import to_camel
 
 from cstar import models
+from cstar._bulk import BulkJob, Item
 from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
 from cstar._check import (
     check_choice,
@@ -20,8 +22,9 @@ from cstar._check import (
     check_text,
     refuse,
 )
-from cstar._decode import list_of, object_of
+from cstar._decode import converted, list_of, object_of
 from cstar._listing import listing
+from cstar._logging import logger
 from cstar._types import NOT_GIVEN, Id, Json, NotGiven, QueryValue
 from cstar.errors import InvalidParameterError
 
@@ -32,8 +35,14 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from cstar._listing import Listing, ListOptions
+    from cstar.errors import ConflictError
+    from cstar.models.bulk import ExportResponse
 
     _Check = Callable[[str, object], JsonValue]
+
+MAX_EXPORT_ROWS = 10_000  # of each resource
+MAX_UPSERT_ATTEMPTS = 5
+MAX_UPSERT_KEY_LENGTH = 200  # of at most 255 characters, which leaves room for what an upsert adds
 
 # Not a Sequence: a str is one, and tags="vip" would pass.
 TagsParam: TypeAlias = list[str] | tuple[str, ...]
@@ -94,6 +103,17 @@ def has_email(customer: models.Customer, email: str) -> bool:
     return str(customer.email or "").casefold() == email.casefold()
 
 
+def _filters(
+    *, status: str | None, sentiment: str | None, search: str | None, tag: str | None
+) -> dict[str, str | None]:
+    return {
+        "status": None if status is None else _check_status("status", status),
+        "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
+        "search": None if search is None else check_text("search", search),
+        "tag": None if tag is None else check_text("tag", tag),
+    }
+
+
 def list_call(
     team_id: Id,
     *,
@@ -103,12 +123,7 @@ def list_call(
     tag: str | None,
     **options: Unpack[ListOptions],
 ) -> Listing[models.Customer]:
-    filters = {
-        "status": None if status is None else _check_status("status", status),
-        "sentiment": None if sentiment is None else _check_sentiment("sentiment", sentiment),
-        "search": None if search is None else check_text("search", search),
-        "tag": None if tag is None else check_text("tag", tag),
-    }
+    filters = _filters(status=status, sentiment=sentiment, search=search, tag=tag)
     return listing(_customers_of(team_id), list_of(models.Customer), filters, **options)
 
 
@@ -137,14 +152,7 @@ def get_call(
     return Call("GET", path, parse, query, subject=Subject(customer_id))
 
 
-def update_call(
-    team_id: Id,
-    customer_id: Id,
-    extra_body: Mapping[str, Json] | None,
-    idempotency_key: str | None,
-    **fields: Unpack[_Fields],
-) -> Call[models.Customer]:
-    customer_id = check_id("customer_id", customer_id)
+def _update_body(extra_body: Mapping[str, Json] | None, fields: Mapping[str, object]) -> dict[str, JsonValue]:
     body: dict[str, JsonValue] = {
         _api_name(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
         for param, value in fields.items()
@@ -155,6 +163,18 @@ def update_call(
         raise InvalidParameterError(
             f"an update must change something: pass at least one of {', '.join(fields)}, extra_body"
         )
+    return body
+
+
+def update_call(
+    team_id: Id,
+    customer_id: Id,
+    extra_body: Mapping[str, Json] | None,
+    idempotency_key: str | None,
+    **fields: Unpack[_Fields],
+) -> Call[models.Customer]:
+    customer_id = check_id("customer_id", customer_id)
+    body = _update_body(extra_body, fields)
     return Call(
         "PATCH",
         _customer(team_id, customer_id),
@@ -175,3 +195,165 @@ def delete_call(team_id: Id, customer_id: Id, idempotency_key: str | None) -> Ca
         subject=Subject(customer_id),
         deleted_value=partial(models.DeletedCustomer, deleted=True, id=customer_id),
     )
+
+
+class UpsertSteps:
+    """The calls of an upsert. Their idempotency keys are derived from its own, `key`.
+
+    Args:
+        team_id: The team's id.
+        extra_body: Further fields.
+        idempotency_key: The key of the upsert; by default a new UUID.
+        fields: The fields of create.
+    """
+
+    def __init__(
+        self, team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
+    ) -> None:
+        self.key = new_key(idempotency_key)
+        if len(self.key) > MAX_UPSERT_KEY_LENGTH:
+            refuse("idempotency_key", f"at most {MAX_UPSERT_KEY_LENGTH} characters for an upsert", self.key)
+        self.email = check_email(check_filled_text("email", fields["email"]))
+        self._team_id = team_id
+        self._create = create_call(team_id, extra_body, None, **fields)
+        # What exists keeps its email address, which may differ in the case of its letters.
+        given = {name: value for name, value in fields.items() if value is not None and name != "email"}
+        self._changes = encode(_update_body(extra_body, given))
+        self._attempts = 0
+
+    def create(self) -> Call[models.Customer]:
+        """The call that creates the customer, for another time if it was gone meanwhile."""
+        self._attempts += 1
+        return replace(self._create, idempotency_key=f"{self.key}-create-{self._attempts}")
+
+    def check_conflict(self, error: ConflictError) -> None:
+        """Raise a conflict that is not about the email address, or is one too many."""
+        is_about_key = "idempotency" in str(error.code).lower() or "idempotency" in str(error.param).lower()
+        if is_about_key or self._attempts >= MAX_UPSERT_ATTEMPTS:
+            raise error
+
+    def update(self, customer_id: str) -> Call[models.Customer]:
+        """The call that updates the customer which has the email address."""
+        return Call(
+            "PATCH",
+            _customer(self._team_id, check_id("customer_id", customer_id)),
+            object_of(models.Customer),
+            body=self._changes,
+            idempotency_key=f"{self.key}-update-{customer_id}",
+            subject=Subject(customer_id),
+        )
+
+
+# ── Many at a time ──
+
+
+def bulk_update_job(
+    team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
+) -> BulkJob[models.BulkResult]:
+    data = encode(_update_body(extra_body, fields))
+    return _bulk_job(team_id, "update", b'],"data":' + data + b"}", idempotency_key)
+
+
+def bulk_delete_job(team_id: Id, idempotency_key: str | None) -> BulkJob[models.BulkResult]:
+    return _bulk_job(team_id, "delete", b"]}", idempotency_key)
+
+
+def _bulk_job(team_id: Id, action: str, after: bytes, idempotency_key: str | None) -> BulkJob[models.BulkResult]:
+    return BulkJob(
+        param="ids",
+        path=f"/teams/{check_id('team_id', team_id)}/bulk",
+        before=f'{{"action":"{action}","resource":"customers","ids":['.encode(),
+        after=after,
+        max_items=100,
+        check=_check_id_item,
+        model=models.BulkResult,
+        count=_bulk_counts,
+        key=idempotency_key,
+    )
+
+
+def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | None) -> BulkJob[models.ImportResult]:
+    strategy = encode(check_filled_text("merge_strategy", merge_strategy))
+    return BulkJob(
+        param="records",
+        path=f"/teams/{check_id('team_id', team_id)}/import",
+        before=b'{"resource":"customers","records":[',
+        after=b'],"mergeStrategy":' + strategy + b"}",
+        max_items=500,
+        check=_check_record,
+        model=models.ImportResult,
+        count=_import_counts,
+        key=idempotency_key,
+    )
+
+
+def _check_id_item(param: str, value: object) -> Item:
+    customer_id = check_id(param, value)
+    return Item(encode(customer_id), id=customer_id)
+
+
+def _check_record(param: str, value: object) -> Item:
+    if not isinstance(value, Mapping):
+        refuse(param, "a mapping of the fields of create, such as {'name': …, 'email': …}", value)
+    record = cast("Mapping[str, object]", value)
+    if unknown := [name for name in record if name not in _CHECKS]:
+        raise InvalidParameterError(
+            f"{param} has the unknown field {unknown[0]!r}: the fields are {', '.join(_CHECKS)}", param=param
+        )
+    given = {name: field for name, field in record.items() if field is not None}
+    if missing := [name for name in ("name", "email") if name not in given]:
+        raise InvalidParameterError(f"{param} must have a name and an email, but has no {missing[0]}", param=param)
+    body = {_api_name(name): _CHECKS[name](f"{param}.{name}", field) for name, field in given.items()}
+    return Item(encode(body), email=str(body["email"]))
+
+
+def _bulk_counts(result: models.BulkResult, size: int) -> dict[str, int]:
+    total, failed = _count(result, "total", size), _count(result, "failed", len(result.errors))
+    return {"total": total, "failed": failed, "succeeded": _count(result, "succeeded", total - failed)}
+
+
+def _import_counts(result: models.ImportResult, size: int) -> dict[str, int]:
+    counts = {"total": _count(result, "total", size)}
+    counts |= {name: _count(result, name, 0) for name in ("updated", "skipped")}
+    others = counts["updated"] + counts["skipped"] + len(result.errors)
+    return {**counts, "created": _count(result, "created", counts["total"] - others)}
+
+
+def _count(result: models.BulkResult | models.ImportResult, name: str, default: int) -> int:
+    """A count of a response, which may leave it out."""
+    count: object = getattr(result, name)
+    return count if name in result.model_fields_set and isinstance(count, int) else default
+
+
+def export_call(
+    team_id: Id,
+    *,
+    status: models.CustomerStatus | None,
+    sentiment: models.CustomerSentiment | None,
+    search: str | None,
+    tag: str | None,
+) -> Call[models.CustomerExport]:
+    from cstar.models.bulk import ExportResponse
+
+    given = _filters(status=status, sentiment=sentiment, search=search, tag=tag)
+    filters: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
+    body: JsonValue = {"resources": [{"type": "customers", "filters": filters}], "format": "json"}
+    return Call(
+        "POST",
+        f"/teams/{check_id('team_id', team_id)}/export",
+        converted(object_of(ExportResponse), _as_export),
+        body=encode(body),
+        idempotency_key=new_key(None),
+    )
+
+
+def _as_export(response: ExportResponse) -> models.CustomerExport:
+    customers: list[models.Customer] = getattr(response.resources, "customers", [])
+    total = len(customers) if response.total_rows is None else response.total_rows
+    if len(customers) >= MAX_EXPORT_ROWS:
+        logger.warning(
+            "an export has at most %d customers, and this one has %d: customers.list reads all",
+            MAX_EXPORT_ROWS,
+            len(customers),
+        )
+    return models.CustomerExport(total_rows=total, customers=customers)

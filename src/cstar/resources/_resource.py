@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from cstar._bulk import iterate, iterate_async
 from cstar._memory import HasId
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse, interpret, raise_for_status
 from cstar._transport import AsyncTransport, Transport
+from cstar.errors import APIError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
+    from cstar._bulk import BulkJob, ResultT
     from cstar._call import Call
     from cstar._listing import Listing
     from cstar._response import ReceivedResponse
@@ -39,6 +43,20 @@ class Resource:
     def _send(self, call: Call[T]) -> T:
         return _finish(call, self._transport.send(call), partial(interpret, call), raw=self._raw)
 
+    def _run(self, job: BulkJob[ResultT], items: object) -> ResultT:
+        for item in iterate(job.param, items):
+            if call := job.feed(item):
+                self._send_chunk(job, call)
+        if call := job.rest():
+            self._send_chunk(job, call)
+        return job.result
+
+    def _send_chunk(self, job: BulkJob[ResultT], call: Call[ResultT]) -> None:
+        try:
+            job.receive(self._send(call))
+        except APIError as error:
+            job.fail(error)
+
     def _list(self, listing: Listing[RowT]) -> Page[RowT]:
         first_page = partial(_first_page, self._transport, listing)
         return _finish(listing.call, self._transport.send(listing.call), first_page, raw=self._raw)
@@ -53,6 +71,21 @@ class AsyncResource:
 
     async def _send(self, call: Call[T]) -> T:
         return _finish(call, await self._transport.send(call), partial(interpret, call), raw=self._raw)
+
+    async def _run(self, job: BulkJob[ResultT], items: object) -> ResultT:
+        async with aclosing(iterate_async(job.param, items)) as drawn:
+            async for item in drawn:
+                if call := job.feed(item):
+                    await self._send_chunk(job, call)
+        if call := job.rest():
+            await self._send_chunk(job, call)
+        return job.result
+
+    async def _send_chunk(self, job: BulkJob[ResultT], call: Call[ResultT]) -> None:
+        try:
+            job.receive(await self._send(call))
+        except APIError as error:
+            job.fail(error)
 
     def _list(self, listing: Listing[RowT]) -> AsyncPaginator[RowT]:
         async def first() -> AsyncPage[RowT]:

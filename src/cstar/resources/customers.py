@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cstar import models
 from cstar._pagination import Page
 from cstar._types import NOT_GIVEN, Id, Json, NotGiven, QueryValue
+from cstar.errors import APIError, ConflictError, NotFoundError
 from cstar.resources._customer_calls import (
     TagsParam,
+    UpsertSteps,
+    bulk_delete_job,
+    bulk_import_job,
+    bulk_update_job,
     check_email,
     create_call,
     delete_call,
+    export_call,
     get_call,
     has_email,
     list_call,
@@ -24,7 +30,7 @@ __all__ = ["Customers", "CustomersWithRawResponse"]
 
 
 class Customers(Resource):
-    """`client.customers`: list, create, get, update and delete the customers of a team."""
+    """`client.customers`: the customers of a team, one by one and many at a time."""
 
     def list(
         self,
@@ -314,6 +320,265 @@ class Customers(Resource):
         """
         return self._send(delete_call(team_id, customer_id, idempotency_key))
 
+    def upsert(
+        self,
+        team_id: Id,
+        *,
+        email: str,
+        name: str,
+        sentiment: models.CustomerSentiment | None = None,
+        status: models.CustomerStatus | None = None,
+        tags: TagsParam | None = None,
+        notes: str | None = None,
+        custom_fields: Mapping[str, Json] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Upserted:
+        """Create a customer, or update the one with this email address (API page "Customers"). Needs a secret key.
+
+        It creates first, so that two programs at the same time create one customer. If the address is taken, it finds
+        that customer in any case of letters, and updates the fields that you pass. One request for a new customer,
+        three for one that exists; for many customers, `bulk_import` takes one request for 500.
+
+        Args:
+            team_id: The team's id, a UUID.
+            email: Email address, by which the customer is found.
+            name: Display name.
+            sentiment: `"happy"`, `"neutral"` (the server's default), `"frustrated"` or `"angry"`.
+            status: `"active"` (the server's default) or `"inactive"`.
+            tags: Tags; replaces all tags of a customer that exists.
+            notes: Internal notes.
+            custom_fields: Custom data: any JSON values; replaces all custom data of a customer that exists.
+            metadata: Developer metadata, merged into that of a customer that exists.
+            extra_body: Further fields, in the API's spelling.
+            idempotency_key: Names this operation: 1 to 200 printable ASCII characters. Repeating the call with the
+                same key within 24 hours has no further effect. By default a fresh UUID for each call.
+
+        Returns:
+            The customer, and whether it was created.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            ConflictError: The address was taken each time, but the customer was gone when it was to be updated.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came; repeat it with the same key.
+
+        Example:
+            ```python
+            customer, created = client.customers.upsert(team_id, email="jane@example.com", name="Jane Doe")
+            ```
+        """
+        steps = UpsertSteps(
+            team_id,
+            extra_body,
+            idempotency_key,
+            name=name,
+            email=email,
+            sentiment=sentiment,
+            status=status,
+            tags=tags,
+            notes=notes,
+            custom_fields=custom_fields,
+            metadata=metadata,
+        )
+        try:
+            return self._upsert(team_id, steps)
+        except APIError as error:
+            error.idempotency_key = steps.key
+            raise
+
+    def _upsert(self, team_id: Id, steps: UpsertSteps) -> models.Upserted:
+        while True:
+            try:
+                return models.Upserted(self._send(steps.create()), created=True)
+            except ConflictError as error:
+                steps.check_conflict(error)
+            if (holder := self.find(team_id, steps.email)) is None:
+                continue  # it is gone meanwhile
+            try:
+                return models.Upserted(self._send(steps.update(holder.id)), created=False)
+            except NotFoundError:
+                continue
+
+    def bulk_update(
+        self,
+        team_id: Id,
+        ids: Iterable[Id],
+        *,
+        name: str | NotGiven = NOT_GIVEN,
+        email: str | NotGiven = NOT_GIVEN,
+        sentiment: models.CustomerSentiment | NotGiven = NOT_GIVEN,
+        status: models.CustomerStatus | NotGiven = NOT_GIVEN,
+        tags: TagsParam | NotGiven = NOT_GIVEN,
+        notes: str | NotGiven | None = NOT_GIVEN,
+        custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
+        metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
+        extra_body: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.BulkResult:
+        """Change many customers alike, 100 with each request (API page "Bulk operations"). Needs a secret key.
+
+        The ids are drawn one by one, so a generator of any length will do. Each id is checked before its request is
+        sent. An id that fails on the server is an entry in `errors`, and raises nothing.
+
+        Args:
+            team_id: The team's id, a UUID.
+            ids: The customers' ids: `cus_…` or UUIDs.
+            name: The new display name.
+            email: The new email address, unique in the team.
+            sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            status: `"active"` or `"inactive"`.
+            tags: Replaces all tags; `[]` removes them.
+            notes: The new notes; `None` clears them.
+            custom_fields: Replaces all custom data.
+            metadata: Merged into the metadata there is: a key with `None` is removed, a key left out stays. At most
+                50 keys of at most 40 characters, values of at most 500.
+            extra_body: Further fields, in the API's spelling.
+            idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
+                and ids within 24 hours goes on where it ended, and changes nothing again. By default a fresh UUID.
+
+        Returns:
+            The sum over all requests, and the errors with their index in `ids`.
+
+        Raises:
+            InvalidParameterError: A parameter was refused. Of `ids`, those of earlier requests were sent: see
+                `partial`.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered a request with another error; `partial` has the result so far.
+            APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
+
+        Example:
+            ```python
+            result = client.customers.bulk_update(team_id, ids, status="inactive")
+            print(result.succeeded, result.errors)
+            ```
+        """
+        job = bulk_update_job(
+            team_id,
+            extra_body,
+            idempotency_key,
+            name=name,
+            email=email,
+            sentiment=sentiment,
+            status=status,
+            tags=tags,
+            notes=notes,
+            custom_fields=custom_fields,
+            metadata=metadata,
+        )
+        return self._run(job, ids)
+
+    def bulk_delete(self, team_id: Id, ids: Iterable[Id], *, idempotency_key: str | None = None) -> models.BulkResult:
+        """Delete many customers, 100 with each request (API page "Bulk operations"). The secret key must be allowed to.
+
+        The ids are drawn one by one, so a generator of any length will do. Each id is checked before its request is
+        sent. An id that fails on the server is an entry in `errors`, and raises nothing.
+
+        Args:
+            team_id: The team's id, a UUID.
+            ids: The customers' ids: `cus_…` or UUIDs.
+            idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
+                and ids within 24 hours goes on where it ended. By default a fresh UUID.
+
+        Returns:
+            The sum over all requests, and the errors with their index in `ids`.
+
+        Raises:
+            InvalidParameterError: A parameter was refused. Of `ids`, those of earlier requests were sent: see
+                `partial`.
+            PermissionDeniedError: The key may not delete, is publishable, or of another team.
+            APIStatusError: The server answered a request with another error; `partial` has the result so far.
+            APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
+
+        Example:
+            ```python
+            inactive = [customer.id for customer in client.customers.list(team_id, status="inactive")]
+            result = client.customers.bulk_delete(team_id, inactive)
+            ```
+        """
+        return self._run(bulk_delete_job(team_id, idempotency_key), ids)
+
+    def bulk_import(
+        self,
+        team_id: Id,
+        records: Iterable[models.CustomerRecord],
+        *,
+        merge_strategy: str = "skip",
+        idempotency_key: str | None = None,
+    ) -> models.ImportResult:
+        """Create many customers, up to 500 with each request (API page "Import"). Needs a secret key.
+
+        The records are drawn one by one, so a generator of any length will do. Each record is checked before its
+        request is sent. A record that fails on the server is an entry in `errors`, and raises nothing. A request has
+        at most 1 MiB.
+
+        Args:
+            team_id: The team's id, a UUID.
+            records: The customers, each a mapping of the fields of `create`: `CustomerRecord`. `None` leaves a field
+                out.
+            merge_strategy: What the server does with a customer that exists, by its email address. The API documents
+                `"skip"`, which leaves it as it is; other values are passed on.
+            idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
+                and records within 24 hours goes on where it ended, and creates nobody twice. By default a fresh UUID.
+
+        Returns:
+            The sum over all requests, and the errors with their index in `records`.
+
+        Raises:
+            InvalidParameterError: A parameter was refused. Of `records`, those of earlier requests were sent: see
+                `partial`.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered a request with another error; `partial` has the result so far.
+            APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
+
+        Example:
+            ```python
+            rows = [{"name": "Jane Doe", "email": "jane@example.com"}, {"name": "Ada", "email": "ada@example.com"}]
+            result = client.customers.bulk_import(team_id, rows, idempotency_key="crm-2026-11-26")
+            print(result.created, result.skipped, result.errors)
+            ```
+        """
+        return self._run(bulk_import_job(team_id, merge_strategy, idempotency_key), records)
+
+    def export(
+        self,
+        team_id: Id,
+        *,
+        status: models.CustomerStatus | None = None,
+        sentiment: models.CustomerSentiment | None = None,
+        search: str | None = None,
+        tag: str | None = None,
+    ) -> models.CustomerExport:
+        """Export up to 10,000 customers with one request (API page "Export"). Needs a secret key.
+
+        An export of more customers is cut off, and a warning is logged; `list` reads any number.
+
+        Args:
+            team_id: The team's id, a UUID.
+            status: Only customers of this status: `"active"` or `"inactive"`.
+            sentiment: Only customers of this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            search: Only customers whose name or email contains this.
+            tag: Only customers with exactly this tag.
+
+        Returns:
+            The customers.
+
+        Raises:
+            InvalidParameterError: A parameter was refused; nothing was sent.
+            PermissionDeniedError: The key is publishable, or of another team.
+            APIStatusError: The server answered with another error.
+            APIConnectionError: No answer came.
+
+        Example:
+            ```python
+            export = client.customers.export(team_id, status="active")
+            print(export.total_rows, export.customers[0].email)
+            ```
+        """
+        return self._send(export_call(team_id, status=status, sentiment=sentiment, search=search, tag=tag))
+
     @property
     def with_raw_response(self) -> CustomersWithRawResponse:
         """The same methods, each returning the `RawResponse` with status, headers and `parse()`."""
@@ -349,3 +614,7 @@ class CustomersWithRawResponse:
     @raw_form(Customers.delete)
     def delete(self) -> None:
         """`Customers.delete`, as a `RawResponse`."""
+
+    @raw_form(Customers.export)
+    def export(self) -> None:
+        """`Customers.export`, as a `RawResponse`."""

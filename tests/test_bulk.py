@@ -1,0 +1,578 @@
+"""Many customers at a time: chunks, keys, sums, and what happens half-way."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cstar import (
+    APIConnectionError,
+    APIStatusError,
+    BulkResult,
+    ConflictError,
+    Cstar,
+    Customer,
+    ImportResult,
+    InvalidParameterError,
+)
+from cstar._bulk import MAX_BODY_SIZE
+from cstar.resources._customer_calls import bulk_delete_job, bulk_import_job
+from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Speaker, customer, error, ok
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import respx
+
+    from cstar.sandbox import Sandbox
+
+BULK, IMPORT, EXPORT = (f"/teams/{TEAM}/{name}" for name in ("bulk", "import", "export"))
+
+
+def record(number: int, **further: object) -> dict[str, Any]:
+    return {"name": f"Customer {number}", "email": f"{number}@example.com", **further}
+
+
+def records(count: int) -> Iterator[dict[str, Any]]:
+    return (record(number) for number in range(count))
+
+
+def ids(count: int) -> list[str]:
+    return [f"cus_{number}" for number in range(count)]
+
+
+def body(request: httpx.Request) -> dict[str, Any]:
+    return json.loads(request.content)
+
+
+def bulk_success(request: httpx.Request) -> httpx.Response:
+    count = len(body(request)["ids"])
+    return httpx.Response(200, json=ok({"total": count, "succeeded": count, "failed": 0, "errors": []}))
+
+
+def import_success(request: httpx.Request) -> httpx.Response:
+    count = len(body(request)["records"])
+    return httpx.Response(200, json=ok({"total": count, "created": count, "updated": 0, "skipped": 0, "errors": []}))
+
+
+def requests(router: respx.Router) -> list[httpx.Request]:
+    return [call.request for call in router.calls]
+
+
+# ── What is sent ──
+
+
+def test_ids_are_sent_a_hundred_at_a_time(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    result = say(lambda client: client.customers.bulk_delete(TEAM, iter(ids(205))))
+    assert [len(body(request)["ids"]) for request in requests(wire)] == [100, 100, 5]
+    assert body(requests(wire)[2]) == {"action": "delete", "resource": "customers", "ids": ids(205)[200:]}
+    assert (result.total, result.succeeded, result.failed, result.errors) == (205, 205, 0, [])
+
+
+def test_records_are_sent_500_at_a_time(wire: respx.Router, say: Speaker) -> None:
+    wire.post(IMPORT).mock(side_effect=import_success)
+    result = say(lambda client: client.customers.bulk_import(TEAM, records(12_345)))
+    assert [len(body(request)["records"]) for request in requests(wire)] == [500] * 24 + [345]
+    assert body(requests(wire)[24])["records"][-1] == {"name": "Customer 12344", "email": "12344@example.com"}
+    assert (result.total, result.created, result.updated, result.skipped) == (12_345, 12_345, 0, 0)
+
+
+def test_a_bulk_update_sends_the_same_fields_with_each_chunk(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    say(lambda client: client.customers.bulk_update(TEAM, ids(101), notes=None, custom_fields={"a": 1}, tags=["vip"]))
+    changes = {"notes": None, "customFields": {"a": 1}, "tags": ["vip"]}
+    assert [body(request)["data"] for request in requests(wire)] == [changes, changes]
+    assert {body(request)["action"] for request in requests(wire)} == {"update"}
+
+
+def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(wire: respx.Router, say: Speaker) -> None:
+    wire.post(IMPORT).mock(side_effect=import_success)
+    rows = [record(1, custom_fields={"seats": 5}, metadata={"crm": "7"}, tags=("a",), notes=None, status="inactive")]
+    say(lambda client: client.customers.bulk_import(TEAM, rows, merge_strategy="update"))
+    assert body(requests(wire)[0]) == {
+        "resource": "customers",
+        "records": [
+            {
+                "name": "Customer 1",
+                "email": "1@example.com",
+                "customFields": {"seats": 5},
+                "metadata": {"crm": "7"},
+                "tags": ["a"],
+                "status": "inactive",
+            }
+        ],
+        "mergeStrategy": "update",
+    }
+
+
+def test_a_request_has_at_most_one_mebibyte(wire: respx.Router, say: Speaker) -> None:
+    wire.post(IMPORT).mock(side_effect=import_success)
+    rows = [record(number, notes="é" * 150_000) for number in range(10)]  # 300 kB each
+    result = say(lambda client: client.customers.bulk_import(TEAM, rows))
+    assert [len(body(request)["records"]) for request in requests(wire)] == [3, 3, 3, 1]
+    assert max(len(request.content) for request in requests(wire)) <= MAX_BODY_SIZE
+    assert result.created == 10
+
+
+def test_each_chunk_has_a_key_derived_from_that_of_the_call(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    say(lambda client: client.customers.bulk_delete(TEAM, ids(250), idempotency_key="night-7"))
+    keys = [request.headers["Idempotency-Key"] for request in requests(wire)]
+    assert keys == ["night-7-1", "night-7-2", "night-7-3"]
+
+
+def test_without_a_key_each_call_has_a_fresh_one(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    for _ in range(2):
+        say(lambda client: client.customers.bulk_delete(TEAM, ids(1)))
+    keys = [request.headers["Idempotency-Key"] for request in requests(wire)]
+    assert len(set(keys)) == 2
+    assert all(uuid.UUID(key.removesuffix("-1")).version == 4 for key in keys)
+
+
+@pytest.mark.parametrize("call", ["bulk_delete", "bulk_import"])
+def test_no_items_are_no_request(wire: respx.Router, say: Speaker, call: str) -> None:
+    result = say(lambda client: getattr(client.customers, call)(TEAM, []))
+    assert (result.total, result.errors, requests(wire)) == (0, [], [])
+
+
+def test_items_are_drawn_as_they_are_sent(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    sent_when_drawn = []
+
+    def draw() -> Iterator[str]:
+        for each in ids(300):
+            sent_when_drawn.append(len(wire.calls))
+            yield each
+
+    say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+    assert sent_when_drawn == [0] * 100 + [1] * 100 + [2] * 100
+
+
+@pytest.mark.parametrize("say", ["asyncio", "trio"], indirect=True)
+def test_the_async_client_draws_from_an_async_iterable_too(wire: respx.Router, say: Speaker) -> None:
+    wire.post(IMPORT).mock(side_effect=import_success)
+
+    async def draw() -> AsyncIterator[dict[str, Any]]:
+        for each in records(501):
+            yield each
+
+    assert say(lambda client: client.customers.bulk_import(TEAM, draw())).created == 501
+
+
+def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    customer_id = uuid.uuid4()
+    say(lambda client: client.customers.bulk_delete(TEAM, {customer_id}))
+    assert body(requests(wire)[0])["ids"] == [str(customer_id)]
+
+
+# ── What is refused ──
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("cus_1", "ids must be a list or another iterable, not 'cus_1'"),
+        (b"cus_1", "ids must be a list or another iterable, not a value of type bytes"),
+        ({"cus_1": 1}, "ids must be a list or another iterable, not a value of type dict"),
+        (None, "ids must be a list or another iterable, not None"),
+        (7, "ids must be a list or another iterable, not 7"),
+        (["cus_1", 7], r"ids\[1\] must be a string \(.*\) or a uuid.UUID, not 7"),
+        (["a/b"], r"ids\[0\] must be an id made of A-Z a-z 0-9 _ -, not 'a/b'"),
+        ([Customer.model_validate(CUSTOMER)], r"ids\[0\] must be .*, not a Customer: pass its .id"),
+    ],
+)
+def test_ids_that_are_none_are_refused_by_name(say: Speaker, value: object, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"^{message}"):
+        say(lambda client: client.customers.bulk_delete(TEAM, value))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("Jane", r"records must be a list or another iterable, not 'Jane'"),
+        ([record(0), 5], r"records\[1\] must be a mapping of the fields of create, .*, not 5"),
+        ([{"name": "Jane"}], r"records\[0\] must have a name and an email, but has no email"),
+        ([{**record(0), "name": None}], r"records\[0\] must have a name and an email, but has no name"),
+        ([record(0, nmae="J")], r"records\[0\] has the unknown field 'nmae': the fields are name, email, "),
+        ([{**record(0), 5: 5}], r"records\[0\] has the unknown field 5"),
+        ([record(0, tags="vip")], r"records\[0\].tags must be a list or tuple of strings, not 'vip'"),
+        ([record(0, status="gone")], r"records\[0\].status must be one of 'active', 'inactive', not 'gone'"),
+        ([record(0, notes="x" * MAX_BODY_SIZE)], r"records\[0\] must be at most 1,048,\d+ bytes as JSON, not 1048\d+"),
+    ],
+)
+def test_records_that_are_none_are_refused_by_name(say: Speaker, value: object, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"^{message}") as raised:
+        say(lambda client: client.customers.bulk_import(TEAM, value))
+    assert (raised.value.partial, raised.value.idempotency_key) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "an update must change something: pass at least one of name, email"),
+        ({"status": "gone"}, "status must be one of 'active', 'inactive', not 'gone'"),
+        (
+            {"notes": "x", "idempotency_key": "k" * 245},
+            "idempotency_key must be at most 244 characters for a bulk call",
+        ),
+        ({"notes": "x" * 600_000}, "the fields to change must have at most 524,288 bytes as JSON"),
+    ],
+)
+def test_a_bulk_update_is_checked_before_an_id_is_drawn(say: Speaker, options: dict[str, Any], message: str) -> None:
+    drawn = iter(ids(3))
+    with pytest.raises(InvalidParameterError, match=f"^{message}"):
+        say(lambda client: client.customers.bulk_update(TEAM, drawn, **options))
+    assert len(list(drawn)) == 3
+
+
+def test_an_async_iterable_is_refused_by_the_sync_client() -> None:
+    async def draw() -> AsyncIterator[str]:
+        yield "cus_1"
+
+    with Cstar(KEY) as client, pytest.raises(InvalidParameterError, match="AsyncCstar takes an async one, too"):
+        client.customers.bulk_delete(TEAM, draw())  # type: ignore[arg-type]
+
+
+# ── What comes back ──
+
+
+def test_results_are_summed_and_errors_have_their_index_in_the_input(wire: respx.Router, say: Speaker) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        count = len(body(request)["ids"])
+        errors = [{"index": 3, "code": "resource_missing", "message": "There is none."}]
+        return httpx.Response(200, json=ok({"total": count, "succeeded": count - 1, "failed": 1, "errors": errors}))
+
+    wire.post(BULK).mock(side_effect=respond)
+    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    assert (result.total, result.succeeded, result.failed) == (150, 148, 2)
+    assert [(each.index, each.id) for each in result.errors] == [(3, "cus_3"), (103, "cus_103")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "index"),
+    [
+        ({"id": "cus_103"}, 103),
+        ({"id": "CUS_103", "index": 0}, 103),  # counted from another place than the id says
+        ({"index": 3, "id": "cus_103"}, 103),
+        ({"index": 50}, None),
+        ({"index": -1}, None),
+        ({"index": "3"}, 103),
+        ({"message": "Something failed."}, None),
+        ("Something failed.", None),
+        ({"id": "cus_unknown"}, None),
+    ],
+)
+def test_an_error_has_an_index_where_it_can_be_known(
+    wire: respx.Router, say: Speaker, entry: object, index: int | None
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        errors = [entry] if len(body(request)["ids"]) < 100 else []
+        return httpx.Response(200, json=ok({"errors": errors}))
+
+    wire.post(BULK).mock(side_effect=respond)
+    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(110)))
+    assert [each.index for each in result.errors] == [index]
+    assert (result.total, result.succeeded, result.failed) == (110, 109, 1)  # which the responses left out
+
+
+def test_an_error_of_an_import_is_found_by_its_email_address(wire: respx.Router, say: Speaker) -> None:
+    entry = {"email": "7@EXAMPLE.com", "message": "Invalid."}
+    wire.post(IMPORT).respond(json=ok({"total": 10, "skipped": 2, "errors": [entry]}))
+    result = say(lambda client: client.customers.bulk_import(TEAM, records(10)))
+    assert (result.errors[0].index, result.errors[0].email) == (7, "7@EXAMPLE.com")
+    assert (result.created, result.skipped) == (7, 2)
+
+
+def test_an_error_about_an_address_that_is_there_twice_has_no_index(wire: respx.Router, say: Speaker) -> None:
+    wire.post(IMPORT).respond(json=ok({"errors": [{"email": "1@example.com"}]}))
+    result = say(lambda client: client.customers.bulk_import(TEAM, [record(1), record(1)]))
+    assert result.errors[0].index is None
+
+
+def test_counts_that_make_no_sense_are_derived_from_what_was_sent(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).respond(json=ok({"total": "many", "failed": {}, "errors": None}))
+    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(5)))
+    assert (result.total, result.succeeded, result.failed, result.errors) == (5, 5, 0, [])
+
+
+# ── Half-way ──
+
+
+def fail_from(chunk: int, status: int, success: Callable[[httpx.Request], httpx.Response]) -> Callable[..., Any]:
+    def respond(request: httpx.Request) -> httpx.Response:
+        number = int(request.headers["Idempotency-Key"].rpartition("-")[2])
+        return success(request) if number < chunk else httpx.Response(status, json=error())
+
+    return respond
+
+
+def test_a_chunk_that_fails_for_good_raises_its_error_with_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
+    wire.post(IMPORT).mock(side_effect=fail_from(3, 403, import_success))
+    with pytest.raises(APIStatusError) as raised:
+        say(lambda client: client.customers.bulk_import(TEAM, records(2000), idempotency_key="crm"))
+    assert raised.value.partial == ImportResult(total=1000, created=1000)
+    assert raised.value.idempotency_key == "crm"
+    assert len(requests(wire)) == 3
+
+
+def test_the_error_of_a_chunk_survives_pickle(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=fail_from(2, 403, bulk_success))
+    with pytest.raises(APIStatusError) as raised:
+        say(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    copied = pickle.loads(pickle.dumps(raised.value))
+    assert copied.partial == BulkResult(total=100, succeeded=100)
+    assert copied.idempotency_key == raised.value.idempotency_key
+
+
+def test_a_chunk_without_a_response_raises_with_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"total": 100})), *[httpx.ConnectError("no")] * 4])
+    with pytest.raises(APIConnectionError) as raised:
+        say(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    assert (raised.value.partial.total, raised.value.attempts) == (100, 4)
+
+
+def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    with pytest.raises(InvalidParameterError, match=r"^ids\[120\] must be") as raised:
+        say(lambda client: client.customers.bulk_delete(TEAM, [*ids(120), "a b"], idempotency_key="k"))
+    assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
+    assert len(requests(wire)) == 1
+
+
+def test_an_exception_of_the_callers_iterable_passes_as_it_is(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+
+    def draw() -> Iterator[str]:
+        yield from ids(150)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+    assert len(requests(wire)) == 1
+
+
+def test_a_chunk_is_retried_with_its_key(wire: respx.Router, say: Speaker) -> None:
+    responses = iter([httpx.Response(503), httpx.ReadError("lost"), None])
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        outcome = next(responses) if request.headers["Idempotency-Key"] == "k-2" else None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome or bulk_success(request)
+
+    wire.post(BULK).mock(side_effect=respond)
+    assert say(lambda client: client.customers.bulk_delete(TEAM, ids(150), idempotency_key="k")).succeeded == 150
+    assert [request.headers["Idempotency-Key"] for request in requests(wire)] == ["k-1", "k-2", "k-2", "k-2"]
+
+
+@given(count=st.integers(0, 1200), sizes=st.lists(st.integers(0, 400_000), max_size=12))
+def test_chunks_have_every_record_once_in_order_within_the_limits(count: int, sizes: list[int]) -> None:
+    rows = [*records(count), *(record(count + place, notes="x" * size) for place, size in enumerate(sizes))]
+    job = bulk_import_job(TEAM, "skip", "key")
+    calls = [call for row in rows if (call := job.feed(row))]
+    calls += [call for call in [job.rest()] if call]
+    assert job.rest() is None
+    bodies = [json.loads(call.body) for call in calls]
+    assert [each["email"] for one in bodies for each in one["records"]] == [row["email"] for row in rows]
+    assert all(1 <= len(one["records"]) <= 500 for one in bodies)
+    assert all(len(call.body) <= MAX_BODY_SIZE for call in calls)
+    assert [call.idempotency_key for call in calls] == [f"key-{number + 1}" for number in range(len(calls))]
+
+
+def test_a_million_ids_are_not_kept_in_memory() -> None:
+    job = bulk_delete_job(TEAM, None)
+    for number in range(10_000):
+        if job.feed(f"cus_{number}"):
+            job.receive(BulkResult(total=100, succeeded=100))
+    held = [value for value in vars(job).values() if isinstance(value, list)]
+    assert max(map(len, held)) <= 100
+
+
+# ── Against the sandbox ──
+
+
+@pytest.fixture
+def box(cstar_sandbox: Sandbox) -> Sandbox:
+    return cstar_sandbox
+
+
+def on(box: Sandbox, **options: Any) -> dict[str, Any]:
+    return {"api_key": box.api_key, "base_url": box.url, "max_retry_wait": 0, **options}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_under_faults_each_record_has_its_effect_once(box: Sandbox, say: Speaker, seed: int) -> None:
+    box.faults.add("flaky", probability=0.4, seed=seed)
+    result = say(lambda client: client.customers.bulk_import(box.team_id, records(2600)), **on(box, max_retries=30))
+    assert (result.created, result.skipped, result.errors) == (2600, 0, [])
+    customers = say.collect(lambda client: client.customers.list(box.team_id), **on(box, max_retries=30))
+    assert sorted(each.email for each in customers) == sorted(row["email"] for row in records(2600))
+    ids = [each.id for each in customers]
+    deleted = say(lambda client: client.customers.bulk_delete(box.team_id, ids), **on(box, max_retries=30))
+    assert (deleted.succeeded, deleted.errors) == (2600, [])
+
+
+def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: Sandbox, say: Speaker) -> None:
+    def run() -> ImportResult:
+        return say(lambda client: client.customers.bulk_import(box.team_id, rows, idempotency_key="crm"), **on(box))
+
+    rows = [*records(1200), record(0), {**record(1), "email": "nobody"}]
+    say(lambda client: client.customers.create(box.team_id, **record(700)), **on(box))
+    box.faults.add("status", status=403, path="*/import", times=1, when="after")
+    with pytest.raises(APIStatusError):
+        run()
+    result = run()
+    assert (result.total, result.created, result.skipped, len(result.errors)) == (1202, 1199, 2, 1)
+    assert [(each.index, each.email) for each in result.errors] == [(1201, "nobody")]
+    assert run() == result
+
+
+def test_an_export_has_the_customers_that_match(box: Sandbox, say: Speaker) -> None:
+    rows = [record(1, tags=["vip"]), record(2, status="inactive"), record(3)]
+    say(lambda client: client.customers.bulk_import(box.team_id, rows), **on(box))
+    export = say(lambda client: client.customers.export(box.team_id, status="active"), **on(box))
+    assert (export.total_rows, [each.email for each in export.customers]) == (2, ["3@example.com", "1@example.com"])
+    assert say(lambda client: client.customers.export(box.team_id, tag="vip"), **on(box)).customers[0].tags == ["vip"]
+
+
+def test_an_export_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
+    wire.post(EXPORT).respond(json=ok({"totalRows": 1, "resources": {"customers": [CUSTOMER]}}))
+    response = say(lambda client: client.customers.with_raw_response.export(TEAM))
+    assert pickle.loads(pickle.dumps(response)).parse().customers[0].id == ID
+
+
+@pytest.mark.parametrize(
+    ("data", "total"),
+    [
+        ({"resources": {"customers": [{"id": ID, "createdAt": "soon"}]}}, 1),
+        ({"total_rows": 12_000, "resources": {"customers": [CUSTOMER]}}, 12_000),
+        ({"totalRows": 0, "resources": {"customers": None}}, 0),
+        ({"totalRows": 0, "resources": None}, 0),
+    ],
+)
+def test_an_export_that_deviates_is_read(wire: respx.Router, say: Speaker, data: object, total: int) -> None:
+    wire.post(EXPORT).respond(json=ok(data))
+    export = say(lambda client: client.customers.export(TEAM))
+    assert export.total_rows == total
+    assert [each.id for each in export.customers] == [ID] * (total > 0)
+
+
+def test_an_export_that_is_cut_off_is_a_warning(
+    wire: respx.Router, say: Speaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cstar.resources._customer_calls.MAX_EXPORT_ROWS", 2)
+    wire.post(EXPORT).respond(json=ok({"totalRows": 2, "resources": {"customers": [customer(1), customer(2)]}}))
+    say(lambda client: client.customers.export(TEAM))
+    assert caplog.messages == ["an export has at most 2 customers, and this one has 2: customers.list reads all"]
+
+
+# ── Upsert ──
+
+
+def upsert(say: Speaker, box: Sandbox, **fields: Any) -> Any:
+    fields = {"email": "jane@example.com", "name": "Jane", **fields}
+    return say(lambda client: client.customers.upsert(box.team_id, **fields), **on(box))
+
+
+def test_an_upsert_of_a_new_address_is_one_request(box: Sandbox, say: Speaker) -> None:
+    customer, created = upsert(say, box, tags=["vip"], metadata={"crm": "1"})
+    assert (created, customer.tags, customer.metadata) == (True, ["vip"], {"crm": "1"})
+    assert len(box.requests) == 1
+
+
+def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, say: Speaker) -> None:
+    first = upsert(say, box, notes="kept", metadata={"one": "1"}).customer
+    customer, created = upsert(say, box, email="JANE@example.com", name="Jane Doe", metadata={"two": "2"})
+    assert (created, customer.id, customer.name, customer.notes) == (False, first.id, "Jane Doe", "kept")
+    assert (customer.email, customer.metadata) == ("jane@example.com", {"one": "1", "two": "2"})
+    assert [request.method for request in box.requests[1:]] == ["POST", "GET", "PATCH"]
+
+
+def test_twenty_upserts_at_once_create_one_customer(box: Sandbox) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with Cstar(**on(box)) as client, ThreadPoolExecutor(20) as threads:
+        results = list(
+            threads.map(
+                lambda number: client.customers.upsert(box.team_id, email="jane@example.com", name=f"Jane {number}"),
+                range(20),
+            )
+        )
+    assert sum(result.created for result in results) == 1
+    assert len({result.customer.id for result in results}) == 1
+
+
+def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, say: Speaker) -> None:
+    first = upsert(say, box, idempotency_key="form-7")
+    again = upsert(say, box, idempotency_key="form-7")
+    assert (first.created, again) == (True, first)
+    changed = upsert(say, box, name="Changed", idempotency_key="form-8")
+    say(lambda client: client.customers.update(box.team_id, first.customer.id, name="Newer"), **on(box))
+    repeated = upsert(say, box, name="Changed", idempotency_key="form-8")
+    assert (repeated.customer.name, repeated.created) == (changed.customer.name, False)
+    assert say(lambda client: client.customers.get(box.team_id, first.customer.id), **on(box)).name == "Newer"
+
+
+def test_an_upsert_whose_responses_are_lost_has_one_effect(box: Sandbox, say: Speaker) -> None:
+    box.faults.add("drop", when="after", method="POST")
+    assert upsert(say, box).created
+    box.faults.add("drop", when="after", method="PATCH")
+    assert upsert(say, box, name="Jane Doe").customer.name == "Jane Doe"
+    assert say(lambda client: client.customers.list(box.team_id).first(), **on(box)).name == "Jane Doe"
+
+
+def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(wire: respx.Router, say: Speaker) -> None:
+    taken = httpx.Response(409, json=error("resource_already_exists"))
+    wire.post(CUSTOMERS).mock(side_effect=[taken, taken, httpx.Response(201, json=ok(CUSTOMER))])
+    pages = [[], [CUSTOMER]]
+    wire.get(CUSTOMERS).mock(
+        side_effect=[
+            httpx.Response(200, json=ok(rows, pagination={"total": len(rows), "page": 1, "hasMore": False}))
+            for rows in pages
+        ]
+    )
+    wire.patch(f"{CUSTOMERS}/{ID}").respond(404, json=error("resource_missing"))
+    email = CUSTOMER["email"]
+    result = say(lambda client: client.customers.upsert(TEAM, email=email, name="Jane", idempotency_key="k"))
+    assert result.created
+    keys = [request.headers["Idempotency-Key"] for request in requests(wire) if request.method != "GET"]
+    assert keys == ["k-create-1", "k-create-2", f"k-update-{ID}", "k-create-3"]
+
+
+def test_an_upsert_gives_up_after_some_conflicts(wire: respx.Router, say: Speaker) -> None:
+    wire.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
+    wire.get(CUSTOMERS).respond(json=ok([], pagination={"total": 0, "page": 1, "hasMore": False}))
+    with pytest.raises(ConflictError) as raised:
+        say(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J", idempotency_key="k"))
+    assert raised.value.idempotency_key == "k"
+    assert len([request for request in requests(wire) if request.method == "POST"]) == 5
+
+
+def test_a_conflict_about_the_key_of_an_upsert_is_raised(wire: respx.Router, say: Speaker) -> None:
+    wire.post(CUSTOMERS).respond(409, json=error("idempotency_key_reused", param="Idempotency-Key"))
+    with pytest.raises(ConflictError):
+        say(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
+    assert len(requests(wire)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"email": "nobody"}, "email must be a whole email address, not 'nobody'"),
+        ({"name": ""}, "name must be a string that is not blank, not ''"),
+        ({"idempotency_key": "k" * 201}, "idempotency_key must be at most 200 characters for an upsert"),
+    ],
+)
+def test_an_upsert_is_checked_before_anything_is_sent(say: Speaker, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"^{message}"):
+        say(lambda client: client.customers.upsert(TEAM, **{"email": "j@example.com", "name": "J", **fields}))
