@@ -143,7 +143,10 @@ def is_made_by_users(documented: Documented) -> bool:
     # Models and dataclasses, errors and enumerations are received, too; what they hold is under `Attributes`.
     # A resource is had from its client, and its raw form from the resource.
     cls = documented.thing
-    received = is_dataclass(cls) or issubclass(cls, (BaseModel, BaseException, Enum, Resource, AsyncResource))
+    # So are named tuples and typed dictionaries.
+    received = is_dataclass(cls) or issubclass(
+        cls, (BaseModel, BaseException, Enum, Resource, AsyncResource, tuple, dict)
+    )
     return not (received or documented.name.endswith("WithRawResponse") or documented.name in NOT_MADE_BY_USERS)
 
 
@@ -210,8 +213,9 @@ def test_every_attribute_is_described_and_no_other(documented: Documented) -> No
     cls = documented.thing
     attributes = set(cls.model_fields) if issubclass(cls, BaseModel) else set()
     attributes |= {field.name for field in fields(cls)} if is_dataclass(cls) else set()
+    attributes |= set(cls.__annotations__) if issubclass(cls, (tuple, dict)) else set()
     described = set()
-    for each in bases(cls):
+    for each in bases(cls) or [cls]:  # a typed dictionary is a dict at run time
         described |= Documented(each.__name__, each).described("Attributes")
         if "__init__" in vars(each) and not is_dataclass(each):
             attributes |= set(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cstar.models._base import Model
+from cstar.models.customer import Customer
 
 T = TypeVar("T")
 
@@ -72,6 +73,17 @@ class ListEnvelope(_Envelope, Generic[T]):
         if not paging:
             raise ValueError("pagination: Field required")
         return paging
+
+
+class _ExportedResources(Model):
+    customers: list[Customer] = Field(default_factory=list[Customer])
+
+
+class ExportData(Model):
+    """`{"totalRows": …, "resources": {"customers": […]}}`."""
+
+    total_rows: int | None = None
+    resources: _ExportedResources
 
 
 def object_adapter(model: type[T]) -> TypeAdapter[ObjectEnvelope[T]]:

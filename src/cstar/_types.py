@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_origin
 from uuid import UUID
 
 import httpx
@@ -27,17 +27,27 @@ QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | list[str] | list[int] 
 """A value of `extra_query` and `params`. A list repeats its name; `None` is left out."""
 
 
+T = TypeVar("T")
+
+
 class _InstanceSchema:
     """Lets pydantic validate an instance of a class that it does not know, for `pydantic.validate_call`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: object) -> CoreSchema:  # noqa: ANN401 - any class
         from pydantic_core.core_schema import is_instance_schema
 
-        return is_instance_schema(source)
+        return is_instance_schema(get_origin(source) or source)
 
 
 Timeout: TypeAlias = float | Annotated[httpx.Timeout, _InstanceSchema()]
 """Seconds, or an `httpx.Timeout`."""
+
+
+Items: TypeAlias = Iterable[T]
+"""What a bulk call of `Cstar` draws its items from."""
+
+AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterable[T]
+"""What a bulk call of `AsyncCstar` draws its items from: an iterable or an async iterable."""
 
 
 class NotGiven(Enum):

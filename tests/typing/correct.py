@@ -22,15 +22,19 @@ from cstar import (
     AsyncPage,
     AsyncPaginator,
     AsyncRowIterator,
+    BulkResult,
     ConflictError,
     Cstar,
     CstarError,
     Customer,
     CustomerDetail,
+    CustomerExport,
+    CustomerRecord,
     CustomerSentiment,
     CustomerStatus,
     DeletedCustomer,
     Identity,
+    ImportResult,
     InvalidParameterError,
     Json,
     NotGiven,
@@ -41,6 +45,7 @@ from cstar import (
     RawResponse,
     RecentTicket,
     RowIterator,
+    Upserted,
 )
 from cstar.sandbox import Delivery, DeliveryAttempt, Fault, ReceivedRequest, Sandbox
 from cstar.webhooks import (
@@ -55,7 +60,7 @@ from cstar.webhooks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from email.message import Message
 
     from django.http import HttpRequest
@@ -319,6 +324,32 @@ def webhook_headers(
     construct_event(body, lists, "whsec_a")
     construct_event(body, raw, "whsec_a")
     construct_event(body, httpx.Headers(), "whsec_a")
+
+
+def many_at_a_time(client: Cstar, team: str, page: Page[Customer], rows: list[CustomerRecord]) -> None:
+    customers = client.customers
+    assert_type(customers.bulk_delete(team, (customer.id for customer in page)), BulkResult)
+    assert_type(customers.bulk_update(team, {"cus_1"}, notes=None, metadata={"a": None}), BulkResult)
+    assert_type(customers.bulk_import(team, rows), ImportResult)
+    assert_type(customers.bulk_import(team, [{"name": "J", "email": "j@example.com", "tags": ("a",)}]), ImportResult)
+    assert_type(customers.export(team, status="active").customers, list[Customer])
+    assert_type(customers.with_raw_response.export(team).parse(), CustomerExport)
+    customer, created = customers.upsert(team, email="j@example.com", name="J")
+    assert_type((customer, created), tuple[Customer, bool])
+    for error in customers.bulk_delete(team, [UUID(int=1)]).errors:
+        assert_type((error.index, error.id, error.message), tuple[int | None, str | None, str | None])
+
+
+async def many_at_a_time_async(client: AsyncCstar, team: str, rows: AsyncIterator[CustomerRecord]) -> None:
+    assert_type(await client.customers.bulk_import(team, rows), ImportResult)
+    assert_type(await client.customers.bulk_delete(team, ["cus_1"]), BulkResult)
+    deleted = client.customers.bulk_delete(team, (each.id async for each in client.customers.list(team)))
+    assert_type(await deleted, BulkResult)
+    assert_type(await client.customers.upsert(team, email="j@example.com", name="J"), Upserted)
+
+
+def half_way(error: APIError) -> None:
+    assert_type(error.partial, BulkResult | ImportResult | None)
 
 
 def sandbox() -> None:

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import cstar.models
 from cstar import APIError, AsyncCstar, Cstar
 from cstar.sandbox import Sandbox
 from cstar.webhooks import CustomerCreatedEvent, UnknownEvent, construct_event, sign
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def sync_mistakes(client: Cstar, team: str) -> None:
@@ -74,6 +78,17 @@ async def async_mistakes(client: AsyncCstar, team: str) -> None:
     client.customers.with_raw_response.get(team, "cus_1").parse()  # type: ignore
     client.request("GET", "/x", cast_to=list[int]).append(1)  # type: ignore
     Cstar(http_client=client)  # type: ignore
+
+
+def bulk_mistakes(client: Cstar, team: str, some: AsyncIterator[str]) -> None:
+    client.customers.bulk_delete(team, 5)  # type: ignore
+    client.customers.bulk_delete(team, [5])  # type: ignore
+    client.customers.bulk_delete(team, some)  # type: ignore
+    client.customers.bulk_import(team, [{"name": "J"}])  # type: ignore
+    client.customers.bulk_import(team, [{"name": "J", "email": "e", "nmae": "J"}])  # type: ignore
+    client.customers.bulk_update(team, ["cus_1"], status="gone")  # type: ignore
+    client.customers.with_raw_response.bulk_delete(team, ["cus_1"])  # type: ignore
+    client.customers.upsert(team, "j@example.com", "J")  # type: ignore
 
 
 def error_mistakes(error: APIError) -> None:

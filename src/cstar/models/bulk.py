@@ -83,17 +83,6 @@ class CustomerExport(Model):
     customers: list[Customer] = Field(default_factory=list[Customer])
 
 
-class _ExportedResources(Model):
-    customers: list[Customer] = Field(default_factory=list[Customer])
-
-
-class ExportResponse(Model):
-    """The response to an export, which is nested deeper than its `CustomerExport`."""
-
-    total_rows: int | None = None
-    resources: _ExportedResources
-
-
 class CustomerRecord(TypedDict):
     """A record of `bulk_import`: the fields of `create`.
 

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from typing_extensions import Unpack
 
+    from cstar._envelopes import ExportData
     from cstar._listing import Listing, ListOptions
     from cstar.errors import ConflictError
-    from cstar.models.bulk import ExportResponse
 
     _Check = Callable[[str, object], JsonValue]
 
@@ -333,7 +333,7 @@ def export_call(
     search: str | None,
     tag: str | None,
 ) -> Call[models.CustomerExport]:
-    from cstar.models.bulk import ExportResponse
+    from cstar._envelopes import ExportData
 
     given = _filters(status=status, sentiment=sentiment, search=search, tag=tag)
     filters: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
@@ -341,13 +341,13 @@ def export_call(
     return Call(
         "POST",
         f"/teams/{check_id('team_id', team_id)}/export",
-        converted(object_of(ExportResponse), _as_export),
+        converted(object_of(ExportData), _as_export),
         body=encode(body),
         idempotency_key=new_key(None),
     )
 
 
-def _as_export(response: ExportResponse) -> models.CustomerExport:
+def _as_export(response: ExportData) -> models.CustomerExport:
     customers: list[models.Customer] = getattr(response.resources, "customers", [])
     total = len(customers) if response.total_rows is None else response.total_rows
     if len(customers) >= MAX_EXPORT_ROWS:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from cstar import models
 from cstar._pagination import Page
-from cstar._types import NOT_GIVEN, Id, Json, NotGiven, QueryValue
+from cstar._types import NOT_GIVEN, Id, Items, Json, NotGiven, QueryValue
 from cstar.errors import APIError, ConflictError, NotFoundError
 from cstar.resources._customer_calls import (
     TagsParam,
@@ -405,7 +405,7 @@ class Customers(Resource):
     def bulk_update(
         self,
         team_id: Id,
-        ids: Iterable[Id],
+        ids: Items[Id],
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
@@ -470,7 +470,7 @@ class Customers(Resource):
         )
         return self._run(job, ids)
 
-    def bulk_delete(self, team_id: Id, ids: Iterable[Id], *, idempotency_key: str | None = None) -> models.BulkResult:
+    def bulk_delete(self, team_id: Id, ids: Items[Id], *, idempotency_key: str | None = None) -> models.BulkResult:
         """Delete many customers, 100 with each request (API page "Bulk operations"). The secret key must be allowed to.
 
         The ids are drawn one by one, so a generator of any length will do. Each id is checked before its request is
@@ -503,7 +503,7 @@ class Customers(Resource):
     def bulk_import(
         self,
         team_id: Id,
-        records: Iterable[models.CustomerRecord],
+        records: Items[models.CustomerRecord],
         *,
         merge_strategy: str = "skip",
         idempotency_key: str | None = None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import Mapping
 
 from cstar import models
 from cstar._pagination import AsyncPaginator
-from cstar._types import NOT_GIVEN, Id, Json, NotGiven, QueryValue
+from cstar._types import NOT_GIVEN, AsyncItems, Id, Json, NotGiven, QueryValue
 from cstar.errors import APIError, ConflictError, NotFoundError
 from cstar.resources._customer_calls import (
     TagsParam,
@@ -406,7 +406,7 @@ class AsyncCustomers(AsyncResource):
     async def bulk_update(
         self,
         team_id: Id,
-        ids: AsyncIterable[Id] | Iterable[Id],
+        ids: AsyncItems[Id],
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
@@ -472,7 +472,7 @@ class AsyncCustomers(AsyncResource):
         return await self._run(job, ids)
 
     async def bulk_delete(
-        self, team_id: Id, ids: AsyncIterable[Id] | Iterable[Id], *, idempotency_key: str | None = None
+        self, team_id: Id, ids: AsyncItems[Id], *, idempotency_key: str | None = None
     ) -> models.BulkResult:
         """Delete many customers, 100 with each request (API page "Bulk operations"). The secret key must be allowed to.
 
@@ -506,7 +506,7 @@ class AsyncCustomers(AsyncResource):
     async def bulk_import(
         self,
         team_id: Id,
-        records: AsyncIterable[models.CustomerRecord] | Iterable[models.CustomerRecord],
+        records: AsyncItems[models.CustomerRecord],
         *,
         merge_strategy: str = "skip",
         idempotency_key: str | None = None,
