@@ -305,6 +305,23 @@ def test_counts_that_make_no_sense_are_derived_from_what_was_sent(wire: respx.Ro
     assert (result.total, result.succeeded, result.failed, result.errors) == (5, 5, 0, [])
 
 
+@pytest.mark.parametrize("say", ["asyncio", "trio"], indirect=True)
+def test_an_async_generator_is_closed_when_the_call_ends_early(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).respond(403, json=error())
+    ends = []
+
+    async def draw() -> AsyncIterator[str]:
+        try:
+            for each in ids(500):
+                yield each
+        finally:
+            ends.append("closed")
+
+    with pytest.raises(APIStatusError):
+        say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+    assert ends == ["closed"]
+
+
 # ── Half-way ──
 
 
@@ -521,6 +538,12 @@ def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, say: Speak
     repeated = upsert(say, box, name="Changed", idempotency_key="form-8")
     assert (repeated.customer.name, repeated.created) == (changed.customer.name, False)
     assert say(lambda client: client.customers.get(box.team_id, first.customer.id), **on(box)).name == "Newer"
+
+
+def test_an_upsert_ignores_blanks_around_an_address(box: Sandbox, say: Speaker) -> None:
+    first = upsert(say, box, email=" jane@example.com ")
+    assert (first.created, first.customer.email) == (True, "jane@example.com")
+    assert not upsert(say, box, email="jane@example.com\t").created
 
 
 def test_an_upsert_whose_responses_are_lost_has_one_effect(box: Sandbox, say: Speaker) -> None:

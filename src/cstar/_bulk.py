@@ -8,7 +8,7 @@ first responses of the chunks that were sent, and goes on with the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from cstar._call import Call, new_key
@@ -17,7 +17,7 @@ from cstar._decode import object_of
 from cstar.errors import APIError, InvalidParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from cstar.models.bulk import BulkError, BulkResult, ImportResult
 
@@ -189,8 +189,13 @@ async def iterate_async(param: str, items: object) -> AsyncGenerator[object, Non
         InvalidParameterError: It is neither.
     """
     if isinstance(items, AsyncIterable):
-        async for item in cast("AsyncIterable[object]", items):
-            yield item
+        iterator = aiter(cast("AsyncIterable[object]", items))
+        try:
+            async for item in iterator:
+                yield item
+        finally:  # a generator that is not drawn to its end would wait for the garbage collector
+            if isinstance(iterator, AsyncGenerator):
+                await iterator.aclose()
         return
     for item in iterate(param, items):
         yield item

@@ -203,3 +203,16 @@ def test_values_that_python_calls_equal_are_different_in_json(api, create, befor
     updated = api.patch(f"/customers/{customer['id']}", json={"customFields": {"value": after}}).json()["data"]
     assert json.dumps(updated["customFields"]) == json.dumps({"value": after})
     assert updated["updatedAt"] > customer["updatedAt"]
+
+
+def test_another_order_of_keys_changes_nothing(api, create):
+    customer = create(customFields={"a": 1, "b": 2})
+    updated = api.patch(f"/customers/{customer['id']}", json={"customFields": {"b": 2, "a": 1}}).json()["data"]
+    assert updated == customer
+
+
+@pytest.mark.parametrize("name", ["update", "delete", "nmae"])
+def test_an_unknown_field_is_named_whatever_its_name(api, create, name):
+    error = api.patch(f"/customers/{create()['id']}", json={name: 1}).json()["error"]
+    assert error["param"] == name
+    assert error["message"].startswith(f"'{name}' is not a field or parameter here; allowed are name, email,")

@@ -167,6 +167,7 @@ def test_a_kill_during_the_start_leaves_no_demo_customers_or_all(tmp_path):
             if Path(f"{database}-wal").exists():
                 break
             time.sleep(0.01)
+        time.sleep(0.5)  # in the middle of adding customers
         process.send_signal(signal.SIGKILL)
     with served(database, "--customers", "100") as client:
         assert len(walk(client)) == 100

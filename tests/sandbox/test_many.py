@@ -130,14 +130,15 @@ def test_a_customer_named_twice_in_a_bulk_delete_is_missing_the_second_time(team
 @pytest.mark.parametrize(
     ("changes", "param", "message"),
     [
-        ({"ids": []}, "ids", "'ids' must have at least 1 item"),
-        ({"ids": ["cus_"] * 101}, "ids", "'ids' must have at most 100 items"),
+        ({"ids": []}, "ids", "'ids' must have at least 1 item."),
+        ({"ids": ["cus_"] * 101}, "ids", "'ids' must have at most 100 items."),
         ({"ids": [1]}, "ids", "'ids.0' must be a valid string"),
         ({"action": "create"}, "action", "'action' must be 'update' or 'delete'."),
         ({"resource": "tickets"}, "resource", "'resource' must be 'customers'"),
         ({"data": None}, "data", "'data' must be a valid dictionary"),
         ({"data": {"status": "gone"}}, "data", "'data.status' must be 'active' or 'inactive'"),
         ({"data": {"nmae": "X"}}, "data", "'data.nmae' is not a field or parameter here"),
+        ({"data": {"update": "X"}}, "data", "'data.update' is not a field or parameter here"),
     ],
 )
 def test_a_bulk_request_that_is_invalid_changes_nobody(team, changes, param, message):
@@ -146,6 +147,11 @@ def test_a_bulk_request_that_is_invalid_changes_nobody(team, changes, param, mes
     refused = error(team.post("/bulk", json=body))
     assert (refused["param"], refused["message"].startswith(message)) == (param, True), refused
     assert {customer["status"] for customer in everyone(team).values()} == {"active"}
+
+
+def test_a_bulk_request_without_an_action_misses_it(team):
+    refused = error(team.post("/bulk", json={}))
+    assert (refused["code"], refused["message"]) == ("parameter_missing", "The 'action' field is required.")
 
 
 def test_100_ids_are_not_too_many(team):
@@ -221,8 +227,8 @@ def test_a_record_that_is_invalid_is_an_error_of_its_own(team):
 @pytest.mark.parametrize(
     ("changes", "param", "message"),
     [
-        ({"records": []}, "records", "'records' must have at least 1 item"),
-        ({"records": [{}] * 501}, "records", "'records' must have at most 500 items"),
+        ({"records": []}, "records", "'records' must have at least 1 item."),
+        ({"records": [{}] * 501}, "records", "'records' must have at most 500 items."),
         ({"records": ["Ada"]}, "records", "'records.0' must be a valid dictionary"),
         ({"resource": "tickets"}, "resource", "'resource' must be 'customers'"),
         ({"mergeStrategy": "replace"}, "mergeStrategy", "'mergeStrategy' must be 'skip' or 'update'"),
@@ -289,8 +295,8 @@ def test_an_empty_csv_export_has_only_the_header(team):
     ("body", "param", "message"),
     [
         ({}, "resources", "The 'resources' field is required."),
-        ({"resources": []}, "resources", "'resources' must have at least 1 item"),
-        ({"resources": [{"type": "customers"}] * 2}, "resources", "'resources' must have at most 1 item"),
+        ({"resources": []}, "resources", "'resources' must have at least 1 item."),
+        ({"resources": [{"type": "customers"}] * 2}, "resources", "'resources' must have at most 1 item."),
         ({"resources": [{"type": "tickets"}]}, "resources", "'resources.0.type' must be 'customers'"),
         ({"resources": [{"type": "customers", "filters": {"page": 1}}]}, "resources", "'resources.0.filters.page' is"),
         ({"resources": [{"type": "customers"}], "format": "xml"}, "format", "'format' must be 'json' or 'csv'"),

@@ -1,8 +1,5 @@
 """The fixtures that pytest finds by itself, used as a stranger's tests would."""
 
-import subprocess
-import sys
-
 pytest_plugins = ["pytester"]
 
 STRANGERS_TESTS = """
@@ -57,7 +54,7 @@ def test_both_clients_are_of_the_same_sandbox(cstar_sandbox, cstar_client, async
 
 def test_its_fixtures_serve_a_strangers_tests_without_a_warning(pytester):
     pytester.makepyfile(STRANGERS_TESTS)
-    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-W", "error", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=10)
 
 
@@ -94,9 +91,7 @@ def test_without_the_extra_the_fixture_says_what_to_install(pytester):
 
 
 def test_the_fixtures_are_listed_with_what_they_are(pytester):
-    told = subprocess.run(
-        [sys.executable, "-m", "pytest", "--fixtures"], cwd=pytester.path, capture_output=True, text=True, check=True
-    ).stdout
+    shown = pytester.runpytest_inprocess("--fixtures", "-p", "no:cacheprovider").stdout.str()
     for line in ("cstar_sandbox -- ", "cstar_client -- ", "async_cstar_client -- "):
-        assert line in told
-    assert "A local cStar: a real server with state" in told
+        assert line in shown
+    assert "A local cStar: a real server with state" in shown

@@ -114,9 +114,8 @@ def test_large_bodies_push_out_older_ones_so_that_memory_stays_bounded():
     assert log.requests()[-1].path == "/99"
 
 
-@pytest.mark.parametrize(("level", "shown"), [(logging.INFO, ""), (logging.DEBUG, "?search=ada%40example.com")])
-def test_what_is_searched_for_is_logged_at_debug_only(fresh_api, cstar_sandbox, caplog, level, shown):
-    with caplog.at_level(level, "cstar.sandbox"):
+def test_what_is_searched_for_is_logged_at_debug_only(fresh_api, caplog):
+    with caplog.at_level(logging.DEBUG, "cstar.sandbox"):
         fresh_api.get("/customers", params={"search": "ada@example.com"})
-    [line] = [record.getMessage() for record in caplog.records if record.name == "cstar.sandbox"]
-    assert line.startswith(f"200 GET    /api/v1/teams/{cstar_sandbox.team_id}/customers{shown} ")
+    levels = [record.levelno for record in caplog.records if "ada" in record.getMessage()]
+    assert levels == [logging.DEBUG]

@@ -116,13 +116,13 @@ def test_lists_are_what_was_committed_and_nothing_that_was_rolled_back(transacti
 @pytest.mark.parametrize("needle", ["straße", "STRASSE", "traSSe x", "Example.COM"])
 def test_search_folds_letters_as_unicode_does(store, needle):
     store.put(customer(1, name="Straße X"))
-    assert store.customers({"search": needle})[1] == 1
+    assert store.customers({"search": needle}, page_size=20)[1] == 1
 
 
 @pytest.mark.parametrize("needle", ["comname", "com name", "com\nname", "comAname", "comaname", "nameAmail"])
 def test_search_does_not_span_name_and_email(store, needle):
     store.put(customer(1, name="name", email="mail@example.com"))
-    assert store.customers({"search": needle}) == ([], 0)
+    assert store.customers({"search": needle}, page_size=20) == ([], 0)
 
 
 def test_a_write_for_which_the_disk_is_full_says_so_and_changes_nothing(store):
@@ -144,11 +144,11 @@ def test_a_write_for_which_the_disk_is_full_says_so_and_changes_nothing(store):
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 31))
-def test_the_free_instant_is_the_first_at_which_nobody_was_created(taken, at):
+def test_a_free_instant_is_the_one_asked_for_or_the_next_after_all(taken, at):
     with closing(Store(":memory:")) as store:
         for created in taken:
             store.put(customer(created))
-        assert store.free_instant(at) == min(set(range(at, 64)) - taken)
+        assert store.free_instant(at) == (max(taken) + 1 if at in taken else at)
 
 
 def test_a_clear_leaves_the_credentials_and_lets_demo_customers_in_again(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from array import array
 from datetime import datetime
 from mmap import mmap
@@ -332,6 +333,9 @@ def many_at_a_time(client: Cstar, team: str, page: Page[Customer], rows: list[Cu
     assert_type(customers.bulk_update(team, {"cus_1"}, notes=None, metadata={"a": None}), BulkResult)
     assert_type(customers.bulk_import(team, rows), ImportResult)
     assert_type(customers.bulk_import(team, [{"name": "J", "email": "j@example.com", "tags": ("a",)}]), ImportResult)
+    variable = [{"name": "J", "email": "j@example.com"}]
+    assert_type(customers.bulk_import(team, variable), ImportResult)
+    assert_type(customers.bulk_import(team, csv.DictReader(["name,email"])), ImportResult)
     assert_type(customers.export(team, status="active").customers, list[Customer])
     assert_type(customers.with_raw_response.export(team).parse(), CustomerExport)
     customer, created = customers.upsert(team, email="j@example.com", name="J")

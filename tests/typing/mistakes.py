@@ -9,7 +9,7 @@ import io
 from typing import TYPE_CHECKING
 
 import cstar.models
-from cstar import APIError, AsyncCstar, Cstar
+from cstar import APIError, AsyncCstar, Cstar, CustomerRecord
 from cstar.sandbox import Sandbox
 from cstar.webhooks import CustomerCreatedEvent, UnknownEvent, construct_event, sign
 
@@ -84,8 +84,9 @@ def bulk_mistakes(client: Cstar, team: str, some: AsyncIterator[str]) -> None:
     client.customers.bulk_delete(team, 5)  # type: ignore
     client.customers.bulk_delete(team, [5])  # type: ignore
     client.customers.bulk_delete(team, some)  # type: ignore
-    client.customers.bulk_import(team, [{"name": "J"}])  # type: ignore
-    client.customers.bulk_import(team, [{"name": "J", "email": "e", "nmae": "J"}])  # type: ignore
+    client.customers.bulk_import(team, {"name": "J", "email": "e"})  # type: ignore
+    record: CustomerRecord = {"name": "J"}  # type: ignore
+    client.customers.bulk_import(team, ["j@example.com", record])  # type: ignore
     client.customers.bulk_update(team, ["cus_1"], status="gone")  # type: ignore
     client.customers.with_raw_response.bulk_delete(team, ["cus_1"])  # type: ignore
     client.customers.upsert(team, "j@example.com", "J")  # type: ignore

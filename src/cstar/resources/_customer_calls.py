@@ -213,7 +213,7 @@ class UpsertSteps:
         self.key = new_key(idempotency_key)
         if len(self.key) > MAX_UPSERT_KEY_LENGTH:
             refuse("idempotency_key", f"at most {MAX_UPSERT_KEY_LENGTH} characters for an upsert", self.key)
-        self.email = check_email(check_filled_text("email", fields["email"]))
+        self.email = fields["email"] = check_email(check_filled_text("email", fields["email"]))
         self._team_id = team_id
         self._create = create_call(team_id, extra_body, None, **fields)
         # What exists keeps its email address, which may differ in the case of its letters.
@@ -298,7 +298,8 @@ def _check_record(param: str, value: object) -> Item:
     record = cast("Mapping[str, object]", value)
     if unknown := [name for name in record if name not in _CHECKS]:
         raise InvalidParameterError(
-            f"{param} has the unknown field {unknown[0]!r}: the fields are {', '.join(_CHECKS)}", param=param
+            f"{param} has the unknown field {unknown[0]!r}: the fields are {', '.join(_CHECKS)}",
+            param=f"{param}.{unknown[0]}",
         )
     given = {name: field for name, field in record.items() if field is not None}
     if missing := [name for name in ("name", "email") if name not in given]:

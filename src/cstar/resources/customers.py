@@ -503,7 +503,7 @@ class Customers(Resource):
     def bulk_import(
         self,
         team_id: Id,
-        records: Items[models.CustomerRecord],
+        records: Items[models.CustomerRecord | Mapping[str, object]],
         *,
         merge_strategy: str = "skip",
         idempotency_key: str | None = None,

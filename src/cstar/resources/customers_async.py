@@ -506,7 +506,7 @@ class AsyncCustomers(AsyncResource):
     async def bulk_import(
         self,
         team_id: Id,
-        records: AsyncItems[models.CustomerRecord],
+        records: AsyncItems[models.CustomerRecord | Mapping[str, object]],
         *,
         merge_strategy: str = "skip",
         idempotency_key: str | None = None,

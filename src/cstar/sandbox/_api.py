@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from cstar.sandbox import _clock
 from cstar.sandbox._errors import ApiError
 from cstar.sandbox._models import LATEST_VERSION, Error, Failure, Headers, Meta, WriteHeaders
-from cstar.sandbox._operations import Call, Operation
+from cstar.sandbox._operations import Operation, RequestContext
 from cstar.sandbox._parsing import MAX_BODY_SIZE, ApiRequest, parse_body, parse_headers, parse_query
 from cstar.sandbox._rate_limit import RateLimiter, Usage
 from cstar.sandbox._seed import seed
@@ -56,24 +56,24 @@ class Api:
 
     def respond(self, request: ApiRequest, operation: Operation | ApiError) -> ApiResponse:
         """Authenticate and validate a request, and perform its operation, unless its path or method has none."""
-        call, usage = self._receive(request)
+        context, usage = self._receive(request)
         version = LATEST_VERSION
         try:
-            self._authorize(call, usage)
+            self._authorize(context, usage)
             version = parse_headers(Headers, request.headers).get("CStar-Version", version)
-            response = self._perform(operation, call)
+            response = self._perform(operation, context)
         except ApiError as error:
-            response = _failure(error, call.request_id, call.now)
+            response = _failure(error, context.request_id, context.now)
         except Exception:
             _log.exception("%s %s failed in the sandbox itself", request.method, request.path)
             failure = ApiError("internal_error", "The sandbox failed to handle this request; its log says why.")
-            response = _failure(failure, call.request_id, call.now)
+            response = _failure(failure, context.request_id, context.now)
         return _with_headers(response, version, usage)
 
     def reject(self, request: ApiRequest, error: ApiError) -> ApiResponse:
         """Respond with an error without looking at what the request asks for."""
-        call, usage = self._receive(request)
-        return _with_headers(_failure(error, call.request_id, call.now), LATEST_VERSION, usage)
+        context, usage = self._receive(request)
+        return _with_headers(_failure(error, context.request_id, context.now), LATEST_VERSION, usage)
 
     def reset(self, customers: int) -> None:
         """Start over with so many demo customers; keys and team stay."""
@@ -82,17 +82,17 @@ class Api:
         seed(self._store, customers)
         self._limiter.clear()
 
-    def _receive(self, request: ApiRequest) -> tuple[Call, Usage]:
+    def _receive(self, request: ApiRequest) -> tuple[RequestContext, Usage]:
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         key, now = credentials.strip() if scheme.lower() == "bearer" else "", _clock.now()
         usage = self._limiter.count(key, now) if self._is_known(key) else self._limiter.unused(now)
-        return Call(self._store, request, key, now, f"req_{secrets.token_hex(12)}"), usage
+        return RequestContext(self._store, request, key, now, f"req_{secrets.token_hex(12)}"), usage
 
     def _is_known(self, key: str) -> bool:
         return key in (self._store.credentials.api_key, self._store.credentials.publishable_key)
 
-    def _authorize(self, call: Call, usage: Usage) -> None:
-        key, request = call.api_key, call.request
+    def _authorize(self, context: RequestContext, usage: Usage) -> None:
+        key, request = context.api_key, context.request
         if usage.exceeded:
             message = f"This key has sent the {usage.limit} requests that it may; wait {usage.retry_after} seconds."
             raise ApiError("rate_limit_exceeded", message, headers={"Retry-After": str(usage.retry_after)})
@@ -107,40 +107,42 @@ class Api:
         if request.too_large:
             raise ApiError("request_too_large", f"The request body has more than {MAX_BODY_SIZE:,} bytes.")
 
-    def _perform(self, operation: Operation | ApiError, call: Call) -> ApiResponse:
+    def _perform(self, operation: Operation | ApiError, context: RequestContext) -> ApiResponse:
         if isinstance(operation, ApiError):
             raise operation
-        if not operation.writes:
-            return self._run(operation, call)[0]
-        if call.api_key != self._store.credentials.api_key:
+        if not operation.needs_secret_key:
+            return self._run(operation, context)[0]
+        if context.api_key != self._store.credentials.api_key:
             raise ApiError("publishable_key_write", "A publishable key can only read; use a secret key.")
-        key = parse_headers(WriteHeaders, call.request.headers).get("Idempotency-Key")
+        key = parse_headers(WriteHeaders, context.request.headers).get("Idempotency-Key")
         with self._store.transaction():
             if key is None:
-                response, events = self._run(operation, call)
+                response, events = self._run(operation, context)
             else:
-                response, events = self._run_once(operation, call, key)
-        self._publish(events, call.now)
+                response, events = self._run_once(operation, context, key)
+        self._publish(events, context.now)
         return response
 
-    def _run(self, operation: Operation, call: Call) -> tuple[ApiResponse, Sequence[Event]]:
-        request = call.request
+    def _run(self, operation: Operation, context: RequestContext) -> tuple[ApiResponse, Sequence[Event]]:
+        request = context.request
         query = parse_query(operation.query, request.query)
         body = operation.body and parse_body(operation.body, request.body, request.headers.get("Content-Type"))
-        result = operation.run(replace(call, query=query, body=body))
+        result = operation.run(replace(context, query=query, body=body))
         if result.csv is not None:
             content, headers = result.csv.encode(), {"Content-Type": "text/csv; charset=utf-8"}
         else:
             further = {"pagination": result.pagination} if result.pagination else {}
-            response = operation.response(data=result.data, **further, meta=_meta(call.request_id, call.now))
+            response = operation.response(data=result.data, **further, meta=_meta(context.request_id, context.now))
             content, headers = _encode(response), JSON
-        return ApiResponse(operation.status, content, call.request_id, headers), result.events
+        return ApiResponse(operation.status, content, context.request_id, headers), result.events
 
-    def _run_once(self, operation: Operation, call: Call, idempotency_key: str) -> tuple[ApiResponse, Sequence[Event]]:
+    def _run_once(
+        self, operation: Operation, context: RequestContext, idempotency_key: str
+    ) -> tuple[ApiResponse, Sequence[Event]]:
         """Perform a write, or repeat the response that the same request had within the last 24 hours."""
-        self._store.expire_idempotency_records(before=call.now - _IDEMPOTENCY_WINDOW)
-        first = self._store.idempotency_record(call.api_key, idempotency_key)
-        fingerprint = _fingerprint(call.request)
+        self._store.expire_idempotency_records(before=context.now - _IDEMPOTENCY_WINDOW)
+        first = self._store.idempotency_record(context.api_key, idempotency_key)
+        fingerprint = _fingerprint(context.request)
         if first is not None and first.fingerprint != fingerprint:
             message = "This 'Idempotency-Key' was used for another request within the last 24 hours."
             raise ApiError("idempotency_key_reused", message, param="Idempotency-Key")
@@ -150,17 +152,17 @@ class Api:
             return ApiResponse(first.status, first.body, first.request_id, headers, replayed=True, log_note=note), ()
         events: Sequence[Event] = ()
         try:
-            response, events = self._run(operation, call)
+            response, events = self._run(operation, context)
         except ApiError as error:
             # As Stripe does: a 404 or 409 depends on the data, so it is an outcome like any other, and repeating the
             # request repeats it. A 400 never began; recording it would use up the key of a caller who corrects the
             # request and sends it again.
             if error.status == 400:
                 raise
-            response = _failure(error, call.request_id, call.now)
+            response = _failure(error, context.request_id, context.now)
         media_type = response.headers["Content-Type"]
         record = IdempotencyRecord(fingerprint, response.status, media_type, response.body, response.request_id)
-        self._store.add_idempotency_record(call.api_key, idempotency_key, record, at=call.now)
+        self._store.add_idempotency_record(context.api_key, idempotency_key, record, at=context.now)
         return response, events
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -70,7 +68,7 @@ class _Endpoint:
             at=arrived,
             duration=_clock.real_time() - started,
         )
-        # Before the response is sent: who has it can rely on its request being in the log.
+        # Before the response is sent, so that a client with a response finds its request in the log.
         self._services.request_log.add(received)
         _log_request(received, response.log_note if response else "connection dropped")
         if response is None:
@@ -87,7 +85,7 @@ class _Endpoint:
         await receive()
 
     async def _is_still_wanted_after(self, delay: float, transport: asyncio.Transport) -> bool:
-        """Hold a request, and return whether it does not belong to a test that is over."""
+        """Delay a request, and return whether there was no reset meanwhile."""
         resets = self._services.request_log.resets
         try:
             await asyncio.sleep(delay)
@@ -133,7 +131,7 @@ class _HostCheck:
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
         self._app = app
-        self._allowed = {name.lower() for name in allowed}
+        self._allowed = {name.lower().rstrip(".") for name in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -148,20 +146,13 @@ class _HostCheck:
         await self._app(scope, receive, send)
 
     def _is_allowed(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            return False
+        match = re.fullmatch(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]*)?", host.lower())
+        name = match[1].strip("[]").rstrip(".") if match else ""
         return name in self._allowed or re.fullmatch(r"(.+\.)?localhost|127(\.[0-9]{1,3}){3}|::1", name) is not None
 
 
 def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
     """The sandbox as an ASGI application."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-        async with services.webhooks:
-            yield
 
     async def contract(request: Request) -> Response:
         # Under the name by which the caller knows this server; in a container, it does not listen on that.
@@ -172,7 +163,6 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     app = Starlette(
-        lifespan=lifespan,
         middleware=[Middleware(_HostCheck, allowed=allow_hosts)],
         exception_handlers={Exception: _failed},
         routes=[
@@ -229,8 +219,7 @@ async def _drop(transport: asyncio.Transport, receive: Receive) -> None:
 
 
 def _log_request(request: ReceivedRequest, note: str) -> None:
-    # The query holds what is searched for, so only DEBUG shows it.
-    query = f"?{request.query}" if request.query and _log.isEnabledFor(logging.DEBUG) else ""
-    target, milliseconds = request.path + query, request.duration * 1000
     notes = (f", {note}" if note else "") + (f" (fault: {request.fault})" if request.fault else "")
-    _log.info(f"{request.status or '---'} {request.method:6} {target} {milliseconds:.1f} ms{notes}")
+    _log.info(f"{request.status or '---'} {request.method:6} {request.path} {request.duration * 1000:.1f} ms{notes}")
+    if request.query:  # which has what is searched for
+        _log.debug(f"    the query of {request.request_id or 'this request'}: {request.query}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 SECOND = 1_000_000
@@ -17,10 +18,11 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def real_time() -> float:
+def real_time(monotonic: Callable[[], float] = time.monotonic) -> float:
     """Seconds by a monotonic clock that goes on when a program freezes its time for a test."""
-    # freezegun replaces time.monotonic; neither it nor time-machine touches this clock. Windows does not have it.
-    return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else time.monotonic()
+    # freezegun replaces time.monotonic, but not in a default. time-machine replaces it too. Neither touches this clock,
+    # which Windows does not have.
+    return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else monotonic()
 
 
 def instant(moment: datetime) -> int:

@@ -331,7 +331,7 @@ class Success(_Response, Generic[_T]):
     meta: Meta
 
 
-class Page(_Response, Generic[_T]):
+class ListResponse(_Response, Generic[_T]):
     success: Literal[True] = True
     data: list[_T]
     pagination: Pagination

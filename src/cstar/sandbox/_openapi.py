@@ -123,7 +123,7 @@ def _operation(operation: Operation, schemas: dict[Any, Any], components: Docume
     statuses = {400, 401, 413, 429, 500, 503}
     statuses |= {403} if "{teamId}" in operation.path else set()
     statuses |= {404} if "{customerId}" in operation.path else set()
-    if operation.writes:
+    if operation.needs_secret_key:
         parameters += _parameters("header", _models.WriteHeaders, schemas, components)
         statuses |= {409}
     described: Document = {
@@ -147,7 +147,7 @@ def _success(operation: Operation, schemas: dict[Any, Any]) -> Document:
         content["text/csv"] = {"schema": _TEXT}
     response: Document = {
         "description": "Success.",
-        "headers": _header_references(["Idempotent-Replayed"] if operation.writes else []),
+        "headers": _header_references(["Idempotent-Replayed"] if operation.needs_secret_key else []),
         "content": content,
     }
     if operation.id in {"createCustomer", "getCustomer", "updateCustomer"}:

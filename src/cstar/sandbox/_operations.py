@@ -18,14 +18,14 @@ from pydantic import BaseModel
 
 from cstar.sandbox import _clock, _models
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._models import Customer, JsonObject, Page, Success
+from cstar.sandbox._models import Customer, JsonObject, ListResponse, Success
 from cstar.sandbox._parsing import ApiRequest, validate
 from cstar.sandbox._store import Store
 from cstar.sandbox._webhooks import Event
 
 
 @dataclass(frozen=True)
-class Call:
+class RequestContext:
     """A request and its context; `query` and `body` are there once they are validated."""
 
     store: Store
@@ -54,89 +54,89 @@ class Operation:
     id: str
     method: str
     path: str
-    run: Callable[[Call], Result]  # within a transaction if it writes; its docstring is the OpenAPI summary
+    run: Callable[[RequestContext], Result]  # within a transaction if it writes; its docstring is the OpenAPI summary
     response: Any  # the model of the response; the next two are those of the request
     query: Any = _models.NoParameters
     body: Any = None
     status: int = 200
 
     @property
-    def writes(self) -> bool:
-        """Whether it needs a secret key and takes an `Idempotency-Key`."""
+    def needs_secret_key(self) -> bool:
+        """Whether it needs a secret key, and takes an `Idempotency-Key`."""
         return self.method != "GET"
 
 
-def _whoami(call: Call) -> Result:
+def _whoami(context: RequestContext) -> Result:
     """Describe the API key."""
-    team_id, is_secret = call.store.credentials.team_id, call.api_key == call.store.credentials.api_key
+    team_id, is_secret = context.store.credentials.team_id, context.api_key == context.store.credentials.api_key
     return Result(_models.Identity(team_id=team_id, key_type="secret" if is_secret else "publishable"))
 
 
-def _list(call: Call) -> Result:
+def _list(context: RequestContext) -> Result:
     """List customers, newest first."""
-    page, page_size = call.query.get("page", 1), call.query.get("page_size", _models.DEFAULT_PAGE_SIZE)
-    customers, total = call.store.customers(call.query, page=page, page_size=page_size)
+    page, page_size = context.query.get("page", 1), context.query.get("page_size", _models.DEFAULT_PAGE_SIZE)
+    customers, total = context.store.customers(context.query, page=page, page_size=page_size)
     has_more = page * page_size < total
     return Result(customers, _models.Pagination(total=total, page=page, page_size=page_size, has_more=has_more))
 
 
-def _create(call: Call) -> Result:
+def _create(context: RequestContext) -> Result:
     """Create a customer."""
-    customer = _insert(call, call.body)
+    customer = _insert(context, context.body)
     return Result(customer, events=[Event("customer.created", customer)])
 
 
-def _get(call: Call) -> Result:
+def _get(context: RequestContext) -> Result:
     """Get a customer and its newest tickets."""
-    customer = _find(call, call.request.customer_id)
-    if call.query.get("expand", "tickets") != "tickets":
+    customer = _find(context, context.request.customer_id)
+    if context.query.get("expand", "tickets") != "tickets":
         return Result(customer)
-    tickets = call.store.recent_tickets(customer, _models.RECENT_TICKETS)
+    tickets = context.store.recent_tickets(customer, _models.RECENT_TICKETS)
     return Result(_models.CustomerDetails(**dict(customer), recent_tickets=tickets))
 
 
-def _update(call: Call) -> Result:
+def _update(context: RequestContext) -> Result:
     """Change some fields of a customer.
 
     A field that is left out stays as it is. `tags` and `customFields` are replaced as a whole; `metadata` is merged,
     and a key given as null is removed.
     """
-    before = _find(call, call.request.customer_id)
-    after = _change(call, before, call.body)
+    before = _find(context, context.request.customer_id)
+    after = _change(context, before, context.body)
     return Result(after, events=[] if after is before else [Event("customer.updated", after)])
 
 
-def _delete(call: Call) -> Result:
+def _delete(context: RequestContext) -> Result:
     """Delete a customer and its tickets."""
-    customer = _find(call, call.request.customer_id)
-    call.store.remove(customer)
+    customer = _find(context, context.request.customer_id)
+    context.store.remove(customer)
     return Result(_models.DeletedCustomer(id=customer.id), events=[Event("customer.deleted", customer)])
 
 
-def _bulk(call: Call) -> Result:
+def _bulk(context: RequestContext) -> Result:
     """Update or delete up to 100 customers.
 
     Each id succeeds or fails by itself; `errors` has an entry for each that failed.
     """
     errors = list[_models.RowError]()
     events = list[Event]()
-    for index, customer_id in enumerate(call.body["ids"]):
+    for index, customer_id in enumerate(context.body["ids"]):
         try:
-            customer = _find(call, customer_id)
-            if call.body["action"] == "delete":
-                call.store.remove(customer)
+            customer = _find(context, customer_id)
+            if context.body["action"] == "delete":
+                context.store.remove(customer)
                 events.append(Event("customer.deleted", customer))
-            elif (after := _change(call, customer, call.body["data"])) is not customer:
+            elif (after := _change(context, customer, context.body["data"])) is not customer:
                 events.append(Event("customer.updated", after))
         except ApiError as error:
             errors.append({"index": index, "id": customer_id, "code": error.code, "message": error.message})
-    total, failed, action = len(call.body["ids"]), len(errors), call.body["action"]
+    total, failed, action = len(context.body["ids"]), len(errors), context.body["action"]
     succeeded = total - failed
     result = _models.BulkResult(action=action, total=total, succeeded=succeeded, failed=failed, errors=errors)
     return Result(result, events=events)
 
 
-def _import(call: Call) -> Result:
+def _import(context: RequestContext) -> Result:
     """Create up to 500 customers.
 
     Each record succeeds or fails by itself; `errors` has an entry for each that failed.
@@ -144,79 +144,81 @@ def _import(call: Call) -> Result:
     errors = list[_models.RowError]()
     events = list[Event]()
     skipped = updated = 0
-    updates = call.body.get("merge_strategy") == "update"
-    for index, record in enumerate(call.body["records"]):
+    updates = context.body.get("merge_strategy") == "update"
+    for index, record in enumerate(context.body["records"]):
         try:
             fields = validate(_models.NewCustomer, record)
-            holder = call.store.customer_with_email(fields["email"])
+            holder = context.store.customer_with_email(fields["email"])
             if holder is None:
-                events.append(Event("customer.created", _insert(call, fields)))
+                events.append(Event("customer.created", _insert(context, fields)))
             elif not updates:
                 skipped += 1
             else:
                 updated += 1
-                if (after := _change(call, holder, fields)) is not holder:
+                if (after := _change(context, holder, fields)) is not holder:
                     events.append(Event("customer.updated", after))
         except ApiError as error:
             errors.append({"index": index, "code": error.code, "message": error.message})
             if isinstance(record.get("email"), str):
                 errors[-1]["email"] = record["email"]
-    total = len(call.body["records"])
+    total = len(context.body["records"])
     created = total - skipped - updated - len(errors)
     result = _models.ImportResult(total=total, created=created, updated=updated, skipped=skipped, errors=errors)
     return Result(result, events=events)
 
 
-def _export(call: Call) -> Result:
+def _export(context: RequestContext) -> Result:
     """Export up to 10,000 customers, newest first.
 
     With the format `csv` the response is a CSV file, which is an assumption of this sandbox.
     """
-    [resource] = call.body["resources"]
-    customers, _ = call.store.customers(resource.get("filters", {}), page_size=_models.MAX_EXPORT_ROWS)
-    if call.body.get("format") == "csv":
+    [resource] = context.body["resources"]
+    customers, _ = context.store.customers(resource.get("filters", {}), page_size=_models.MAX_EXPORT_ROWS)
+    if context.body.get("format") == "csv":
         return Result(csv=_csv(customers))
     resources = _models.ExportedResources(customers=customers)
     return Result(_models.ExportResult(total_rows=len(customers), resources=resources))
 
 
-def _insert(call: Call, fields: JsonObject) -> Customer:
-    _reject_taken_email(call, fields, owner=None)
-    created = _clock.moment(call.store.free_instant(call.now))
+def _insert(context: RequestContext, fields: JsonObject) -> Customer:
+    _reject_taken_email(context, fields, owner=None)
+    created = _clock.moment(context.store.free_instant(context.now))
     computed = {"id": f"cus_{uuid.uuid4().hex}", "created_at": created, "updated_at": created}
     customer = Customer.model_validate({**fields, **computed})
-    call.store.put(customer)
+    context.store.put(customer)
     return customer
 
 
-def _change(call: Call, customer: Customer, fields: JsonObject) -> Customer:
+def _change(context: RequestContext, customer: Customer, fields: JsonObject) -> Customer:
     """Change a customer; if that makes no difference, return it as it is."""
-    _reject_taken_email(call, fields, owner=customer)
+    _reject_taken_email(context, fields, owner=customer)
     merged: JsonObject = {**customer.metadata, **cast("JsonObject", fields.get("metadata", {}))}
     metadata = {key: value for key, value in merged.items() if value is not None}
     if len(metadata) > _models.MAX_METADATA_KEYS:
         message = f"'metadata' must have at most {_models.MAX_METADATA_KEYS} keys after the change."
         raise ApiError("parameter_invalid", message, param="metadata")
     changed = customer.model_copy(update={**fields, "metadata": metadata})
-    if changed.model_dump_json() == customer.model_dump_json():  # in Python, 1 equals True
+    # As text, because in Python 1 equals True; sorted, because the order of keys is no difference.
+    before, after = (json.dumps(each.model_dump(mode="json"), sort_keys=True) for each in (customer, changed))
+    if before == after:
         return customer
-    changed = changed.model_copy(update={"updated_at": _clock.moment(call.now)})
-    call.store.put(changed)
+    changed = changed.model_copy(update={"updated_at": max(_clock.moment(context.now), customer.created_at)})
+    context.store.put(changed)
     return changed
 
 
-def _find(call: Call, id: str) -> Customer:
+def _find(context: RequestContext, id: str) -> Customer:
     digits = id.removeprefix("cus_") if re.fullmatch(_models.ID_PATTERN, id) else id
     is_uuid = digits != id or re.fullmatch(_models.UUID_PATTERN, id)
-    customer = call.store.customer(f"cus_{uuid.UUID(digits).hex}") if is_uuid else None
+    customer = context.store.customer(f"cus_{uuid.UUID(digits).hex}") if is_uuid else None
     if customer is None:
         raise ApiError("resource_missing", f"There is no customer '{id}'.")
     return customer
 
 
-def _reject_taken_email(call: Call, fields: JsonObject, *, owner: Customer | None) -> None:
+def _reject_taken_email(context: RequestContext, fields: JsonObject, *, owner: Customer | None) -> None:
     email = fields.get("email")
-    holder = call.store.customer_with_email(email) if isinstance(email, str) else None
+    holder = context.store.customer_with_email(email) if isinstance(email, str) else None
     if holder is not None and (owner is None or holder.id != owner.id):
         message = f"Another customer of this team has the email address '{holder.email}'."
         raise ApiError("resource_already_exists", message, param="email")
@@ -242,7 +244,7 @@ _Details: TypeAlias = _models.CustomerDetails | Customer
 
 OPERATIONS = (
     Operation("whoami", "GET", "/auth/whoami", _whoami, Success[_models.Identity]),
-    Operation("listCustomers", "GET", _ALL, _list, Page[Customer], query=_models.ListParameters),
+    Operation("listCustomers", "GET", _ALL, _list, ListResponse[Customer], query=_models.ListParameters),
     Operation("createCustomer", "POST", _ALL, _create, Success[Customer], body=_models.NewCustomer, status=201),
     Operation("getCustomer", "GET", _ONE, _get, Success[_Details], query=_models.GetParameters),
     Operation("updateCustomer", "PATCH", _ONE, _update, Success[Customer], body=_models.CustomerUpdate),

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from cstar.sandbox._errors import ApiError
-from cstar.sandbox._models import Json, JsonObject
+from cstar.sandbox._models import Bulk, Json, JsonObject
 
 MAX_BODY_SIZE = 1024 * 1024
 MAX_NESTING = 100  # deeper JSON can be parsed, but not always written into a response
@@ -77,18 +77,18 @@ def validate(shape: Any, value: Mapping[str, Any]) -> Any:
     except ValidationError as invalid:
         # Without the input: a message must not repeat what may be megabytes.
         fault = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-    # A union adds the tag of its chosen member, which is no field.
-    path = [str(part)[:60] for part in fault["loc"] if part not in ("update", "delete")]
-    if not path:
+    if fault["type"] == "union_tag_invalid":
         raise _invalid("action", "'action' must be 'update' or 'delete'.")
+    # The body of /bulk is a union: the tag of the member, which is no field, comes first.
+    path = [str(part)[:60] for part in fault["loc"][shape is Bulk :]] or ["action"]
     param, name = path[0], ".".join(path)
-    if fault["type"] == "missing":
+    if fault["type"] in {"missing", "union_tag_not_found"}:
         raise ApiError("parameter_missing", f"The '{name}' field is required.", param=param)
     if fault["type"] == "extra_forbidden":
         known = [to_camel(each) for each in getattr(shape, "__annotations__", ())] if len(path) == 1 else []
         allowed = f"; allowed are {', '.join(known)}" if known else ""
         raise _invalid(param, f"'{name}' is not a field or parameter here{allowed}.")
-    expected = fault["msg"].partition(" should ")[2].removesuffix(" after validation")
+    expected = fault["msg"].partition(" should ")[2].partition(" after validation")[0]
     raise _invalid(param, f"'{name}' must {expected or 'be ' + fault['msg']}.")
 
 

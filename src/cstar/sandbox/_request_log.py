@@ -70,7 +70,7 @@ class RequestLog:
     """The newest requests, oldest first; any thread may read it.
 
     Attributes:
-        resets: How often it was cleared. What began before a reset has no place after it.
+        resets: How often it was cleared. A request that a fault delays meanwhile is dropped.
     """
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ from cstar.sandbox._webhooks import Delivery, Webhooks, endpoints
 
 _Text = Annotated[str, Field(min_length=1)]
 _Texts = list[_Text] | tuple[_Text, ...]
+_Host = Annotated[str, Field(pattern="^([A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*)$")]
 _Seconds = Annotated[float, Field(ge=0.001, le=366 * 24 * 3600)]
 
 
@@ -76,7 +77,7 @@ class Sandbox:
         _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number from 0 on")
         _check("rate_limit", rate_limit, tuple[Annotated[int, Field(ge=1)], _Seconds] | None, rates)
         _check("webhook_url", webhook_url, _Text | _Texts | None, "a URL or a list of URLs")
-        _check("allow_hosts", allow_hosts, _Texts, "a list of host names")
+        _check("allow_hosts", allow_hosts, list[_Host] | tuple[_Host, ...], "a list of host names, without ports")
         self._faults = Faults()
         self._allow_hosts = [*allow_hosts, host]
         self._port = port
@@ -86,7 +87,7 @@ class Sandbox:
         requests, seconds = rate_limit or (1_000_000, 3600)
         self._rate_limit = requests, int(seconds * SECOND)
         self._webhook_urls = [webhook_url] if isinstance(webhook_url, str) else list(webhook_url or ())
-        endpoints(self._webhook_urls)  # refuses what is not a URL, which should not wait for the start
+        endpoints(self._webhook_urls)  # an invalid URL is an error now, not at the start
         self._request_log = RequestLog()
         self._running: contextlib.ExitStack | None = None
         self._latest: _Run | None = None
@@ -122,7 +123,8 @@ class Sandbox:
             api = Api(store, publish=webhooks.publish, limiter=RateLimiter(*self._rate_limit))
             services = Services(store, api, self._faults, self._request_log, webhooks, self._customers)
             self._request_log.clear()
-            server = stack.enter_context(serving(build_app(services, allow_hosts=self._allow_hosts), listener))
+            app = build_app(services, allow_hosts=self._allow_hosts)
+            server = stack.enter_context(serving(app, listener, webhooks))
             self._latest = _Run(os.getpid(), url, services, server)
             self._running = stack.pop_all()
 

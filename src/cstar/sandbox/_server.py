@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 # Longer than clients keep idle connections (5 s in httpx): if both sides close at the same moment, a request is lost.
 REQUEST_TIMEOUT = 30.0  # seconds for a client to send its next request, to the last byte
-MAX_WAITING_CONNECTIONS = 500  # connections without a complete request; beyond, the oldest is closed
+MAX_WAITING_CONNECTIONS = 300  # connections without a complete request; beyond, the oldest are closed
+_EVICTION_DELAY = 1.0  # seconds that each of them has in any case, as in a burst of requests
 
 _listeners = weakref.WeakSet[socket.socket]()
 
@@ -80,6 +81,8 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._untrack()
+        with contextlib.suppress(OSError):  # a forked child may still have the socket, which then would stay connected
+            self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
@@ -97,9 +100,14 @@ class _Connection(H11Protocol):
         elif self not in self._waiting and not self.transport.is_closing():
             self._waiting[self] = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
             if len(self._waiting) > MAX_WAITING_CONNECTIONS:
-                oldest = next(iter(self._waiting))
-                oldest._untrack()
-                oldest.transport.abort()
+                self.loop.call_later(_EVICTION_DELAY, self._evict)
+
+    def _evict(self) -> None:
+        latest = self.loop.time() + REQUEST_TIMEOUT - _EVICTION_DELAY
+        for connection in list(self._waiting)[:-MAX_WAITING_CONNECTIONS]:
+            if self._waiting[connection].when() <= latest:
+                connection._untrack()
+                connection.transport.abort()
 
     def _untrack(self) -> None:
         timer = self._waiting.pop(self, None)
@@ -108,29 +116,31 @@ class _Connection(H11Protocol):
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, listener: socket.socket) -> Generator[Server]:
-    """Serve an application on a socket while the block runs."""
-    server = Server(app)
+def serving(
+    app: ASGIApp, listener: socket.socket, lifespan: contextlib.AbstractAsyncContextManager[object]
+) -> Generator[Server]:
+    """Serve an application on a socket while the block runs; `lifespan` is entered on the server's event loop."""
+    server = Server(app, lifespan)
     thread = threading.Thread(target=server.run_on, args=(listener,), name="cstar-sandbox", daemon=True)
     thread.start()
     try:
         server.loop.result()
         yield server
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join()
 
 
 class Server(uvicorn.Server):
     """A server in a thread with an event loop of its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, lifespan: contextlib.AbstractAsyncContextManager[object]) -> None:
         waiting: dict[_Connection, asyncio.TimerHandle] = {}
         config = uvicorn.Config(
             app,
             http=functools.partial(_Connection, waiting),  # type: ignore[arg-type]  # called like a class
             interface="asgi3",
-            lifespan="on",
+            lifespan="off",
             ws="none",
             log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
@@ -139,6 +149,8 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
+        self._lifespan = lifespan
+        self._stopping = asyncio.Event()
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function between two requests, from another thread than the server's, and return its result."""
@@ -148,8 +160,20 @@ class Server(uvicorn.Server):
 
         return asyncio.run_coroutine_threadsafe(called(), self.loop.result()).result()
 
+    def stop(self) -> None:
+        """Stop serving; called from another thread. `run_on` returns soon after."""
+        with contextlib.suppress(Exception):  # it may have failed to start
+            self.loop.result().call_soon_threadsafe(self._stopping.set)
+
+    async def main_loop(self) -> None:
+        # Not uvicorn's, which looks ten times a second at an attribute, by the clock of the loop.
+        stopping = asyncio.create_task(self._stopping.wait())
+        while not stopping.done():
+            await self.on_tick(0)  # renews the Date header
+            await asyncio.wait({stopping}, timeout=1)
+
     def run_on(self, listener: socket.socket) -> None:
-        """Serve until `should_exit`; `loop` is set once it serves, or has the exception that prevented it."""
+        """Serve until `stop`; `loop` is set once it serves, or has the exception that prevented it."""
         loop = _Loop()
         try:
             with _uvicorn_silenced():
@@ -162,7 +186,8 @@ class Server(uvicorn.Server):
             loop.close()
 
     async def _serve_and_clean_up(self, listener: socket.socket) -> None:
-        await self.serve(sockets=[listener])
+        async with self._lifespan:
+            await self.serve(sockets=[listener])
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -15,20 +15,23 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 from cstar.sandbox import _clock
-from cstar.sandbox._models import DEFAULT_PAGE_SIZE, Customer, Filters, Ticket
+from cstar.sandbox._models import Customer, Filters, Ticket
 
 _APPLICATION_ID = 0x63737472  # "cstr": a database of another program is recognized and left alone
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 
 _SCHEMA = (
     """CREATE TABLE sandbox (
            team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
            seeded INTEGER NOT NULL DEFAULT 0)""",
     # The time of creation in microseconds, made unique, is the primary key: SQLite keeps rows in the order of lists.
-    # `document` is the customer as JSON; `folded` is for searching in any case.
+    # `folded` is for searching in any case. The customers as JSON are in a table of their own, so that a filter reads
+    # little.
     """CREATE TABLE customers (
            created INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, folded_email TEXT NOT NULL UNIQUE,
-           folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL, document TEXT NOT NULL)""",
+           folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL)""",
+    """CREATE TABLE documents (
+           customer INTEGER PRIMARY KEY REFERENCES customers ON DELETE CASCADE, document TEXT NOT NULL)""",
     """CREATE TABLE tags (
            tag TEXT NOT NULL, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
            PRIMARY KEY (tag, customer)) WITHOUT ROWID""",
@@ -43,10 +46,12 @@ _SCHEMA = (
     "CREATE INDEX idempotency_by_time ON idempotency (at)",
 )
 
-_CUSTOMER = "SELECT document, (SELECT count(*) FROM tickets WHERE customer = customers.created) FROM customers"
-_PUT_CUSTOMER = """INSERT INTO customers VALUES (:created, :id, :folded_email, :folded, :sentiment, :status, :document)
-    ON CONFLICT (created) DO UPDATE SET folded_email = :folded_email, folded = :folded, sentiment = :sentiment,
-    status = :status, document = :document"""
+_CUSTOMER = """SELECT document, (SELECT count(*) FROM tickets WHERE tickets.customer = page.created)
+    FROM (SELECT created FROM customers WHERE {}) AS page JOIN documents ON documents.customer = page.created
+    ORDER BY page.created DESC"""
+_PUT_CUSTOMER = """INSERT INTO customers VALUES (:created, :id, :folded_email, :folded, :sentiment, :status)
+    ON CONFLICT (id) DO UPDATE SET folded_email = :folded_email, folded = :folded, sentiment = :sentiment,
+    status = :status"""
 _CONDITIONS = {
     "status": "status = :status",
     "sentiment": "sentiment = :sentiment",
@@ -57,7 +62,7 @@ _CONDITIONS = {
 
 @dataclass(frozen=True)
 class Credentials:
-    """Whose data a database holds, and the secrets that open it."""
+    """The team of a database, and its secrets."""
 
     team_id: str
     api_key: str
@@ -115,37 +120,31 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             yield
 
-    def customers(
-        self, filters: Filters, *, page: int = 1, page_size: int = DEFAULT_PAGE_SIZE
-    ) -> tuple[list[Customer], int]:
+    def customers(self, filters: Filters, *, page: int = 1, page_size: int) -> tuple[list[Customer], int]:
         """One page of the customers that match, newest first, and the number of all that match."""
         values = {**filters, "search": filters.get("search", "").casefold()}
         where = " AND ".join(["TRUE", *(_CONDITIONS[name] for name in _CONDITIONS if name in filters)])
         # The conditions are constants, and their values are bound.
         total: int = self._db.execute(f"SELECT count(*) FROM customers WHERE {where}", values).fetchone()[0]  # noqa: S608
         values |= {"size": page_size, "offset": (page - 1) * page_size}
-        statement = f"{_CUSTOMER} WHERE {where} ORDER BY created DESC LIMIT :size OFFSET :offset"
+        statement = _CUSTOMER.format(f"{where} ORDER BY created DESC LIMIT :size OFFSET :offset")
         return [_customer(row) for row in self._db.execute(statement, values)], total
 
     def customer(self, id: str) -> Customer | None:
-        row = self._db.execute(f"{_CUSTOMER} WHERE id = ?", (id,)).fetchone()
+        row = self._db.execute(_CUSTOMER.format("id = ?"), (id,)).fetchone()
         return row and _customer(row)
 
     def customer_with_email(self, email: str) -> Customer | None:
-        row = self._db.execute(f"{_CUSTOMER} WHERE folded_email = ?", (email.casefold(),)).fetchone()
+        row = self._db.execute(_CUSTOMER.format("folded_email = ?"), (email.casefold(),)).fetchone()
         return row and _customer(row)
 
     def free_instant(self, at: int) -> int:
-        """The first instant, from `at` on, at which no customer was created."""
-        free = at
-        for (created,) in self._db.execute("SELECT created FROM customers WHERE created >= ? ORDER BY created", (at,)):
-            if created > free:
-                break
-            free += 1
-        return free
+        """An instant at which no customer was created: `at`, or the one after the newest."""
+        is_free = self._db.execute("SELECT 1 FROM customers WHERE created = ?", (at,)).fetchone() is None
+        return at if is_free else self._db.execute("SELECT max(created) FROM customers").fetchone()[0] + 1
 
     def put(self, customer: Customer) -> None:
-        """Add a customer, or change the one that was created at the same time."""
+        """Add a customer, or change it."""
         row = {
             "created": _clock.instant(customer.created_at),
             "id": customer.id,
@@ -157,6 +156,7 @@ class Store:
             "document": customer.model_dump_json(),
         }
         self._db.execute(_PUT_CUSTOMER, row)
+        self._db.execute("INSERT OR REPLACE INTO documents VALUES (:created, :document)", row)
         self._db.execute("DELETE FROM tags WHERE customer = :created", row)
         tags = [(tag, row["created"]) for tag in dict.fromkeys(customer.tags)]
         self._db.executemany("INSERT INTO tags (tag, customer) VALUES (?, ?)", tags)
@@ -188,7 +188,7 @@ class Store:
 
     def add_idempotency_record(self, api_key: str, key: str, record: IdempotencyRecord, *, at: int) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO idempotency (api_key, key, fingerprint, at, status, media_type, body, request_id) "
+            "INSERT INTO idempotency (api_key, key, fingerprint, at, status, media_type, body, request_id) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (api_key, key, record.fingerprint, at, record.status, record.media_type, record.body, record.request_id),
         )
@@ -198,7 +198,7 @@ class Store:
 
     def clear(self) -> None:
         """Delete everything but the credentials."""
-        for table in ("tickets", "tags", "customers", "idempotency"):
+        for table in ("tickets", "tags", "documents", "customers", "idempotency"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names
         self.seeded = 0
 
