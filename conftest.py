@@ -34,5 +34,5 @@ def sandbox_in_environment(documentation_sandbox: Sandbox, tmp_path_factory: pyt
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
     patterns=["README.md", "docs/*.md", "docs/*/*.md"],
-    fixtures=["sandbox_in_environment", "cstar_sandbox", "cstar_client"],
+    fixtures=["sandbox_in_environment", "documentation_sandbox", "cstar_sandbox", "cstar_client"],
 ).pytest()

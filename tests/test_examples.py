@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import runpy
 import subprocess
 import sys
@@ -11,11 +13,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from cstar import Cstar
+from cstar import Cstar, PermissionDeniedError
 from cstar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cstar import Attempt
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -72,10 +76,10 @@ CSV = "\ufeffemail,name,status,tags,notes\na@sync.test,Ann,active,vip;new,Hello\
 def test_sync_crm_creates_updates_and_can_be_run_again(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
-    assert sync_crm(str(path)).stdout.endswith("2 created\n")
-    assert sync_crm(str(path)).stdout.endswith("2 unchanged\n")
+    assert "2 created\n" in sync_crm(str(path)).stdout
+    assert "2 unchanged\n" in sync_crm(str(path)).stdout
     path.write_text(CSV.replace("Hello", "").replace("Bob", "Robert"), encoding="utf-8")
-    assert sync_crm(str(path)).stdout.endswith("2 updated\n")
+    assert "2 updated\n" in sync_crm(str(path)).stdout
     with Cstar() as client:
         rows = {row.email: row for row in client.customers.list(box.team_id, search="@sync.test")}
     assert (rows["a@sync.test"].notes, rows["a@sync.test"].tags) == (None, ["vip", "new"])
@@ -85,8 +89,24 @@ def test_sync_crm_creates_updates_and_can_be_run_again(sync_crm: Run, box: Sandb
 def test_sync_crm_has_a_demo() -> None:
     done = run_program("sync_crm.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "3 created" in done.stdout
-    assert "2 unchanged, 1 updated" in done.stdout
+    assert "2000 created\nrequests: 1 to read, 4 to write; one for each change would be 2000\n" in done.stdout
+    assert (
+        "1699 unchanged, 301 updated\nrequests: 20 to read, 4 to write; one for each change would be 301" in done.stdout
+    )
+
+
+def test_sync_crm_that_is_killed_creates_the_rest_when_it_is_run_again(
+    sync_crm: Run, box: Sandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "customers.csv"
+    rows = "".join(f"{number}@sync.test,Customer {number}\n" for number in range(700))
+    path.write_text("email,name\n" + rows, encoding="utf-8")
+    box.faults.add("status", status=403, path="*/import", when="after")
+    done = sync_crm(str(path))
+    assert (done.returncode, "error: POST /teams/" in done.stderr) == (1, True)
+    assert "200 created, 500 unchanged\n" in sync_crm(str(path)).stdout
+    with Cstar() as client:
+        assert client.customers.list(box.team_id, search="@sync.test").total == 700
 
 
 def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
@@ -100,12 +120,23 @@ def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbo
         assert client.customers.list(box.team_id, search="a@sync.test").total == 1
 
 
-def test_sync_crm_goes_on_past_a_row_that_the_server_refuses(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_goes_on_past_a_row_that_the_server_rejects(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV.replace("a@sync.test", "not an address"), encoding="utf-8")
     done = sync_crm(str(path))
-    assert (done.returncode, "1 created, 1 refused" in done.stdout) == (1, True)
-    assert "line 2, not an address: POST /teams/" in done.stderr
+    assert (done.returncode, "1 created, 1 rejected" in done.stdout) == (1, True)
+    assert "line 2, not an address: " in done.stderr
+
+
+def test_sync_crm_goes_on_past_a_change_that_the_server_rejects(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text(CSV, encoding="utf-8")
+    sync_crm(str(path))
+    path.write_text(CSV.replace("Ann", "Anna").replace("Bob", "Robert"), encoding="utf-8")
+    box.faults.add("status", status=422, path="*/bulk")
+    done = sync_crm(str(path))
+    assert (done.returncode, "1 rejected, 1 updated" in done.stdout) == (1, True)
+    assert "line 2, a@sync.test: POST /teams/" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -128,6 +159,49 @@ def test_sync_crm_finds_what_is_wrong_with_a_file_before_it_sends_anything(
     assert "Traceback" not in done.stderr
     with Cstar() as client:
         assert client.customers.list(box.team_id, search="@sync.test").total == 0
+
+
+def test_export_csv_has_a_demo() -> None:
+    done = run_program("export_csv.py", "--demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    once, in_pages = done.stdout.splitlines()
+    assert once.startswith("2500 customers, requests: 1, ")
+    assert in_pages == once.replace("requests: 1,", "requests: 25,")
+
+
+def test_export_csv_goes_on_where_it_was_killed(box: Sandbox, tmp_path: Path) -> None:
+    from export_csv import export_all, export_once
+
+    def fail_the_third(attempt: Attempt) -> None:
+        if len(box.requests) == 2:
+            box.faults.add("status", status=403)
+
+    path = tmp_path / "customers.csv"
+    with Cstar(on_attempt=fail_the_third) as client:
+        rows = ({"name": f"Customer {number}", "email": f"{number}@export.test"} for number in range(320))
+        client.customers.bulk_import(box.team_id, rows)
+        with pytest.raises(PermissionDeniedError):
+            export_all(client, box.team_id, path)
+    assert not path.exists()
+    with (tmp_path / "customers.csv.part").open("a", encoding="utf-8") as part:
+        part.write("cus_half,of a li")
+    with Cstar() as client:
+        assert export_all(client, box.team_id, path) < 350
+        in_pages = path.read_text(encoding="utf-8")
+        assert export_once(client, box.team_id, path) == 350
+    assert path.read_text(encoding="utf-8") == in_pages
+    assert [each.name for each in tmp_path.iterdir()] == ["customers.csv"]
+
+
+def test_export_csv_writes_the_file_it_is_given(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    for options in ([], ["--once"]):
+        done = run_program("export_csv.py", str(path), *options)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "30 customers\n", "")
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert len({row["id"] for row in rows}) == 30
+        assert isinstance(json.loads(rows[0]["tags"]), list)
 
 
 @pytest.mark.anyio
