@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Generic, TypedDict
+from typing import TYPE_CHECKING, Generic
 
 from cstar._call import Call, merge_query
 from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_flag, check_whole_number
@@ -15,8 +15,6 @@ from cstar._walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from typing_extensions import Unpack
 
     from cstar._checkpoint import Progress
     from cstar._decode import PageData, Parser
@@ -72,31 +70,17 @@ def _scope(call: Call[PageData[T]], begin: PageRequest) -> str:
     return sha256(what.encode()).hexdigest()[:16]
 
 
-class ListOptions(TypedDict):
-    """The options of any list.
-
-    Attributes:
-        page: The number of the page to begin at.
-        page_size: Rows per page.
-        prefetch: How many pages to fetch ahead while iterating.
-        gapless: Whether to prove that no row is skipped.
-        resume: The checkpoint of an earlier walk, to go on from there.
-        extra_query: Further query parameters.
-    """
-
-    page: int
-    page_size: int
-    prefetch: int
-    gapless: bool
-    resume: str | None
-    extra_query: Mapping[str, QueryValue] | None
-
-
 def listing(
     path: str,
     parse: Parser[PageData[T]],
     filters: Mapping[str, str | None],
-    **options: Unpack[ListOptions],
+    *,
+    page: int = 1,
+    page_size: int = 100,
+    prefetch: int = 0,
+    gapless: bool = False,
+    resume: str | None = None,
+    extra_query: Mapping[str, QueryValue] | None = None,
 ) -> Listing[T]:
     """A checked list of any resource.
 
@@ -104,17 +88,22 @@ def listing(
         path: The list's path below the base URL.
         parse: Parses a response, such as `list_of(Customer)`.
         filters: The resource's own query parameters, checked; those that are `None` are left out.
-        options: The options that the caller passed.
+        page: This and the others: see `ListOptions`.
+        page_size: Rows per page.
+        prefetch: Pages to fetch ahead.
+        gapless: Whether to prove that no row is skipped.
+        resume: A checkpoint.
+        extra_query: Further query parameters.
     """
     begin = PageRequest(
-        check_whole_number("page", options["page"], low=1, high=MAX_PAGE),
-        check_whole_number("page_size", options["page_size"], low=1, high=MAX_PAGE_SIZE),
+        check_whole_number("page", page, low=1, high=MAX_PAGE),
+        check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE),
     )
-    prefetch = check_whole_number("prefetch", options["prefetch"], low=0, high=MAX_PREFETCH)
-    gapless = check_flag("gapless", options["gapless"])
-    query = merge_query({"page": str(begin.page), "pageSize": str(begin.size), **filters}, options["extra_query"])
+    prefetch = check_whole_number("prefetch", prefetch, low=0, high=MAX_PREFETCH)
+    gapless = check_flag("gapless", gapless)
+    query = merge_query({"page": str(begin.page), "pageSize": str(begin.size), **filters}, extra_query)
     call = Call("GET", path, parse, query)
-    if options["resume"] is None:
+    if resume is None:
         return Listing(call, begin, prefetch, gapless)
-    resumed = Listing(call, begin, prefetch, gapless, decode(options["resume"], _scope(call, begin)))
+    resumed = Listing(call, begin, prefetch, gapless, decode(resume, _scope(call, begin)))
     return replace(resumed, call=resumed.page(resumed.first))

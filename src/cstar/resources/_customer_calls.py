@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from cstar._envelopes import ExportData
-    from cstar._listing import Listing, ListOptions
+    from cstar._listing import Listing
+    from cstar._types import ListOptions
     from cstar.errors import ConflictError
 
     _Check = Callable[[str, object], JsonValue]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
-import os
 import signal
 import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from cstar.sandbox import Sandbox
 from cstar.sandbox._faults import read_fault
@@ -20,9 +21,7 @@ from cstar.sandbox._models import Json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sandbox until it is interrupted, and return the exit code."""
     options = _parser().parse_args(arguments)
-    # A shell may have disabled one of them: it disables SIGINT for what it runs in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _on_signals(signal.SIG_DFL)  # pydantic would turn a KeyboardInterrupt during the start into another error
     try:
         return _serve(options)
     except KeyboardInterrupt:
@@ -47,11 +46,13 @@ def _serve(options: argparse.Namespace) -> int:
         for fault in options.fault:
             box.faults.add(**read_fault(fault))
         box.start()
+        _on_signals(signal.default_int_handler)
     except (ValueError, sqlite3.Error) as error:
         return _fail(str(error))
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return _fail(f"cannot listen on {options.host}:{options.port}: {reason}; --port 0 takes any free port")
+        reason = str(error.strerror or error).partition(" (while")[0]
+        hint = "; --port 0 takes any free port" if error.errno == errno.EADDRINUSE else ""
+        return _fail(f"cannot listen on {options.host}:{options.port}: {reason}{hint}")
     _log_requests()
     try:
         print(_as_json(box) if options.json else _as_exports(box, options.database), flush=True)
@@ -135,6 +136,11 @@ def _log_requests() -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False  # or CSTAR_LOG, which gives the client's logger a handler, would log each line twice
+
+
+def _on_signals(handler: Any) -> None:  # noqa: ANN401 - as signal.signal takes it
+    signal.signal(signal.SIGINT, handler)  # which a shell disables for what it runs in the background
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _fail(message: str) -> int:

@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pydantic import BaseModel
 
@@ -102,7 +103,8 @@ class Api:
             raise ApiError("invalid_key_format", "This does not have the form of an API key.")
         if not self._is_known(key):
             raise ApiError("invalid_api_key", "There is no such API key.")
-        if request.team_id is not None and request.team_id.lower() != self._store.credentials.team_id:
+        team_id = self._store.credentials.team_id
+        if request.path_parameters.get("teamId", team_id).lower() != team_id:
             raise ApiError("team_access_denied", "This API key does not belong to that team.")
         if request.too_large:
             raise ApiError("request_too_large", f"The request body has more than {MAX_BODY_SIZE:,} bytes.")
@@ -116,10 +118,8 @@ class Api:
             raise ApiError("publishable_key_write", "A publishable key can only read; use a secret key.")
         key = parse_headers(WriteHeaders, context.request.headers).get("Idempotency-Key")
         with self._store.transaction():
-            if key is None:
-                response, events = self._run(operation, context)
-            else:
-                response, events = self._run_once(operation, context, key)
+            run = self._run if key is None else partial(self._run_once, key)
+            response, events = run(operation, context)
         self._publish(events, context.now)
         return response
 
@@ -137,7 +137,7 @@ class Api:
         return ApiResponse(operation.status, content, context.request_id, headers), result.events
 
     def _run_once(
-        self, operation: Operation, context: RequestContext, idempotency_key: str
+        self, idempotency_key: str, operation: Operation, context: RequestContext
     ) -> tuple[ApiResponse, Sequence[Event]]:
         """Perform a write, or repeat the response that the same request had within the last 24 hours."""
         self._store.expire_idempotency_records(before=context.now - _IDEMPOTENCY_WINDOW)
@@ -148,15 +148,14 @@ class Api:
             raise ApiError("idempotency_key_reused", message, param="Idempotency-Key")
         if first is not None:
             headers = {"Content-Type": first.media_type, "Idempotent-Replayed": "true"}
-            note = f"replay of {first.request_id}"
-            return ApiResponse(first.status, first.body, first.request_id, headers, replayed=True, log_note=note), ()
+            replay = ApiResponse(first.status, first.body, first.request_id, headers, replayed=True)
+            return replace(replay, log_note=f"replay of {first.request_id}"), ()
         events: Sequence[Event] = ()
         try:
             response, events = self._run(operation, context)
         except ApiError as error:
-            # As Stripe does: a 404 or 409 depends on the data, so it is an outcome like any other, and repeating the
-            # request repeats it. A 400 never began; recording it would use up the key of a caller who corrects the
-            # request and sends it again.
+            # As Stripe does: a 404 or 409 depends on the data, so it is an outcome like any other. A 400 never began:
+            # the caller may correct the request, and send it with the same key.
             if error.status == 400:
                 raise
             response = _failure(error, context.request_id, context.now)

@@ -48,7 +48,15 @@ class _Endpoint:
         except ClientDisconnect:
             return  # half a request: nothing was done, and nobody waits for a response
         arrived, started = datetime.now(timezone.utc), _clock.real_time()
-        api_request = _api_request(request, body, too_large=too_large)
+        api_request = ApiRequest(
+            method=request.method,
+            path=scope["raw_path"].decode("ascii", "backslashreplace"),
+            query=request.query_params.multi_items(),
+            headers=request.headers,
+            body=body,
+            too_large=too_large,
+            path_parameters=request.path_params,
+        )
         decision = self._services.faults.decide(api_request.method, api_request.path)
         if decision.delay and not await self._is_still_wanted_after(decision.delay, transport):
             await _drop(transport, receive)
@@ -182,20 +190,6 @@ def _failed(request: Request, failure: Exception) -> Response:
     """The response where the control endpoint, the page or the contract fails."""
     _log.error("%s %s failed in the sandbox itself", request.method, request.url.path, exc_info=failure)
     return JSONResponse({"error": {"message": "The sandbox failed to do this; its log says why."}}, 500)
-
-
-def _api_request(request: Request, body: bytes, *, too_large: bool) -> ApiRequest:
-    target: bytes = request.scope["raw_path"]
-    return ApiRequest(
-        method=request.method,
-        path=target.decode("ascii", "backslashreplace"),
-        query=request.query_params.multi_items(),
-        headers=request.headers,
-        body=body,
-        too_large=too_large,
-        team_id=request.path_params.get("teamId"),
-        customer_id=request.path_params.get("customerId", ""),
-    )
 
 
 async def _read(request: Request) -> tuple[bytes, bool]:

@@ -20,8 +20,7 @@ def now() -> int:
 
 def real_time(monotonic: Callable[[], float] = time.monotonic) -> float:
     """Seconds by a monotonic clock that goes on when a program freezes its time for a test."""
-    # freezegun replaces time.monotonic, but not in a default. time-machine replaces it too. Neither touches this clock,
-    # which Windows does not have.
+    # freezegun and time-machine do not touch this clock. Windows does not have it; a default is at least not replaced.
     return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else monotonic()
 
 

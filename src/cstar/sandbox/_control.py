@@ -46,7 +46,7 @@ def control_routes(services: Services) -> list[Route]:
             case "GET", "/deliveries":
                 return _list(map(delivery_json, services.webhooks.deliveries))
             case "POST", "/reset":
-                services.reset()
+                await services.reset()
             case _:
                 return _error(404, f"There is no {request.method} {request.url.path}; there are {_ENDPOINTS}.")
         return Response(status_code=204)

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
 
 from cstar.sandbox._api import BASE_PATH
-from cstar.sandbox._models import Json, JsonObject
+from cstar.sandbox._models import Json, JsonObject, matching
 
 FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flaky"]
 """The kinds of fault; `Faults.add` says what each one does."""
@@ -22,6 +22,8 @@ FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flak
 When = Literal["before", "after"]
 Method = Literal["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE"]
 
+_VISIBLE = matching(r"\A[!-~]([ -~]*[!-~])?\Z", "a number of seconds, or printable ASCII text")
+_PATH = matching(r"\A[/*][!-~]*\Z", "a path such as '/auth/whoami' or '*/customers'")
 _ONLY_FOR = {
     "status": ("status", "html"),
     "retry_after": ("status", "html"),
@@ -51,11 +53,11 @@ class Fault:
 
     kind: FaultKind
     status: Annotated[int, Field(ge=200, le=599)] | None = None
-    retry_after: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern="^[!-~]([ -~]*[!-~])?$")] | None = None
+    retry_after: Annotated[int, Field(ge=0)] | Annotated[str, _VISIBLE] | None = None
     seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
     when: When | None = None
     method: Annotated[Method, BeforeValidator(lambda method: str(method).upper())] | None = None
-    path: Annotated[str, Field(pattern="^[/*][!-~]*$")] | None = None
+    path: Annotated[str, _PATH] | None = None
     times: Annotated[int, Field(ge=1)] | None = None
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
@@ -88,6 +90,10 @@ def read_fault(document: Json) -> dict[str, Any]:
     """
     if not isinstance(document, dict):
         raise ValueError('A fault is a JSON object such as {"kind": "drop", "times": 2}.')  # noqa: TRY004 - input
+    names = [field.name for field in fields(Fault)]
+    for name in document:
+        if name not in {*names, *map(to_camel, names)}:
+            raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(map(to_camel, names))}.")
     return asdict(_new_fault(**{"kind": "", **document}))
 
 
@@ -96,12 +102,10 @@ def _new_fault(*values: Any, **options: Any) -> Fault:
     try:
         return Fault(*values, **options)
     except ValidationError as invalid:
-        error = invalid.errors(include_url=False, include_context=False)[0]
+        error = invalid.errors(include_url=False, include_context=False)[-1]  # the widest member of a union
     if not error["loc"]:
         raise ValueError(error["msg"].removeprefix("Value error, "))
     names, name = [field.name for field in fields(Fault)], error["loc"][0]
-    if error["type"] == "unexpected_keyword_argument":
-        raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(map(to_camel, names))}.")
     name = names[name] if isinstance(name, int) else name
     raise ValueError(f"{name} must {error['msg'].partition(' should ')[2]}, not {error['input']!r}.")
 

@@ -55,7 +55,7 @@ def _digits(value: object) -> object:
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value) else value
 
 
-def _matching(pattern: str, meaning: str) -> AfterValidator:
+def matching(pattern: str, meaning: str) -> AfterValidator:
     # Not as a pattern of pydantic's, whose message would show it.
     compiled = re.compile(pattern)
 
@@ -71,13 +71,13 @@ _VISIBLE = f"[^{_SPACES_AND_CONTROLS}]"
 Name = Annotated[
     str,
     Field(description="A string that is not blank.", json_schema_extra={"pattern": _VISIBLE}),
-    _matching(_VISIBLE, "a string that is not blank"),
+    matching(_VISIBLE, "a string that is not blank"),
 ]
 _UNIQUE = "An email address, unique in the team, in any case."
 Email = Annotated[
     str,
     Field(max_length=254, description=_UNIQUE, json_schema_extra={"pattern": f"^{_EMAIL}$"}),
-    _matching(rf"\A{_EMAIL}\Z", "an email address"),
+    matching(rf"\A{_EMAIL}\Z", "an email address"),
 ]
 Sentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
 Status: TypeAlias = Literal["active", "inactive"]
@@ -122,7 +122,7 @@ _IDEMPOTENCY_KEY = Field(
     "response again. Another request with the same key is a conflict.",
     json_schema_extra={"pattern": f"^{_KEY}$"},
 )
-_is_key = _matching(rf"\A{_KEY}\Z", "from 1 to 255 printable ASCII characters")
+_is_key = matching(rf"\A{_KEY}\Z", "from 1 to 255 printable ASCII characters")
 # In this form, because their names have hyphens.
 Headers = TypedDict("Headers", {"CStar-Version": Annotated[str, _VERSION, AfterValidator(_date)]}, total=False)
 WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": Annotated[str, _IDEMPOTENCY_KEY, _is_key]}, total=False)

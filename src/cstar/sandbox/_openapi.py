@@ -48,12 +48,11 @@ _ERRORS = {
 
 _NUMBER = {"type": "integer", "minimum": 0}
 _TEXT = {"type": "string"}
-_DATE = {"type": "string", "format": "date"}
 
 # Each header of responses with its description and schema. Every response has the first six.
 _HEADERS = {
     "X-Request-Id": ("The id of the request, to quote to support.", {"pattern": _models.REQUEST_ID_PATTERN}),
-    "CStar-Version": ("The version of the API.", _DATE),
+    "CStar-Version": ("The version of the API.", {**_TEXT, "format": "date"}),
     "X-RateLimit-Limit": ("The number of requests that the key has in a window.", _NUMBER),
     "X-RateLimit-Remaining": ("The number of them that remain.", _NUMBER),
     "X-RateLimit-Reset": ("When the next window begins, in Unix seconds.", _NUMBER),
@@ -122,7 +121,7 @@ def _operation(operation: Operation, schemas: dict[Any, Any], components: Docume
     parameters = _parameters("query", operation.query, schemas, components)
     statuses = {400, 401, 413, 429, 500, 503}
     statuses |= {403} if "{teamId}" in operation.path else set()
-    statuses |= {404} if "{customerId}" in operation.path else set()
+    statuses |= {404} if operation.path.count("{") > 1 else set()
     if operation.needs_secret_key:
         parameters += _parameters("header", _models.WriteHeaders, schemas, components)
         statuses |= {409}

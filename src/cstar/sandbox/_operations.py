@@ -88,7 +88,7 @@ def _create(context: RequestContext) -> Result:
 
 def _get(context: RequestContext) -> Result:
     """Get a customer and its newest tickets."""
-    customer = _find(context, context.request.customer_id)
+    customer = _find(context, context.request.path_parameters["customerId"])
     if context.query.get("expand", "tickets") != "tickets":
         return Result(customer)
     tickets = context.store.recent_tickets(customer, _models.RECENT_TICKETS)
@@ -101,14 +101,14 @@ def _update(context: RequestContext) -> Result:
     A field that is left out stays as it is. `tags` and `customFields` are replaced as a whole; `metadata` is merged,
     and a key given as null is removed.
     """
-    before = _find(context, context.request.customer_id)
+    before = _find(context, context.request.path_parameters["customerId"])
     after = _change(context, before, context.body)
     return Result(after, events=[] if after is before else [Event("customer.updated", after)])
 
 
 def _delete(context: RequestContext) -> Result:
     """Delete a customer and its tickets."""
-    customer = _find(context, context.request.customer_id)
+    customer = _find(context, context.request.path_parameters["customerId"])
     context.store.remove(customer)
     return Result(_models.DeletedCustomer(id=customer.id), events=[Event("customer.deleted", customer)])
 
@@ -241,7 +241,6 @@ _ALL = f"{_TEAM}/customers"
 _ONE = f"{_ALL}/{{customerId}}"
 
 _Details: TypeAlias = _models.CustomerDetails | Customer
-
 OPERATIONS = (
     Operation("whoami", "GET", "/auth/whoami", _whoami, Success[_models.Identity]),
     Operation("listCustomers", "GET", _ALL, _list, ListResponse[Customer], query=_models.ListParameters),

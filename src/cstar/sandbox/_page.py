@@ -15,7 +15,7 @@ import re
 from datetime import datetime, timezone
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from markupsafe import Markup, escape
 from starlette.requests import Request
@@ -29,7 +29,7 @@ from cstar.sandbox._services import Services
 if TYPE_CHECKING:
     from jinja2 import Template  # imported when the page is first shown
 
-State: TypeAlias = "dict[str, object]"  # the variables of the template; each list begins with its newest item
+State: TypeAlias = "dict[str, Any]"  # the variables of the template; each list begins with its newest item
 
 _MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES = 25, 50, 50
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
@@ -48,7 +48,7 @@ def page_routes(services: Services, base_path: str) -> list[Route]:
     async def page(request: Request) -> Response:
         search = request.query_params.get("search", "").strip()
         state = _state(services, search) | {"base_path": base_path, "root": str(request.base_url).rstrip("/")}
-        version = f'"{hashlib.sha256(repr(state).encode(errors="replace")).hexdigest()}"'
+        version = _version(state)
         headers = {**_headers(), "ETag": version}
         if request.headers.get("If-None-Match") == version:
             return Response(status_code=304, headers=headers)
@@ -62,6 +62,14 @@ def page_routes(services: Services, base_path: str) -> list[Route]:
 def render(state: State, *, version: str, now: datetime) -> str:
     """Render the page, with its ETag and the time at which the content was read."""
     return _template().render(state, version=version, now=now)
+
+
+def _version(state: State) -> str:
+    """The ETag: a digest of what identifies the items, and not of their bodies, which may be large."""
+    requests = [id(each) for each in state["requests"]]
+    deliveries = [(each.id, len(each.attempts)) for each in state["deliveries"]]
+    items = repr(state | {"requests": requests, "deliveries": deliveries})
+    return f'"{hashlib.sha256(items.encode(errors="replace")).hexdigest()}"'
 
 
 def _state(services: Services, search: str) -> State:

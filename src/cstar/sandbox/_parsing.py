@@ -28,8 +28,7 @@ class ApiRequest:
     headers: Mapping[str, str]
     body: bytes
     too_large: bool
-    team_id: str | None
-    customer_id: str
+    path_parameters: Mapping[str, str]
 
 
 @functools.cache

@@ -67,11 +67,7 @@ def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class RequestLog:
-    """The newest requests, oldest first; any thread may read it.
-
-    Attributes:
-        resets: How often it was cleared. A request that a fault delays meanwhile is dropped.
-    """
+    """The newest requests, oldest first; any thread may read it. `resets` is how often it was cleared."""
 
     def __init__(self) -> None:
         self.resets: int = 0

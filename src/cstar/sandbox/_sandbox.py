@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
@@ -176,7 +177,7 @@ class Sandbox:
         if self._running is None:
             raise RuntimeError("This sandbox is not running, so there is nothing to reset.")
         run = self._last_run()
-        run.server.call(run.services.reset)
+        asyncio.run_coroutine_threadsafe(run.services.reset(), run.server.loop.result()).result()
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:

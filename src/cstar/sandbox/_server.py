@@ -10,9 +10,8 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future
-from typing import TypeVar
 
 import h11
 import uvicorn
@@ -21,12 +20,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cstar.sandbox import _clock
 
-T = TypeVar("T")
-
 # Longer than clients keep idle connections (5 s in httpx): if both sides close at the same moment, a request is lost.
 REQUEST_TIMEOUT = 30.0  # seconds for a client to send its next request, to the last byte
 MAX_WAITING_CONNECTIONS = 300  # connections without a complete request; beyond, the oldest are closed
 _EVICTION_DELAY = 1.0  # seconds that each of them has in any case, as in a burst of requests
+
+_THREAD_NAME = "cstar-sandbox"
+
+# The application logs its own requests and failures. The program may run another uvicorn, whose messages are logged.
+for _name in ("uvicorn.error", "uvicorn.access"):
+    logging.getLogger(_name).addFilter(lambda record: record.threadName != _THREAD_NAME)
 
 _listeners = weakref.WeakSet[socket.socket]()
 
@@ -39,9 +42,6 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
-    # asyncio switches Nagle's algorithm off only where the protocol is named, which create_server() does not do. Left
-    # on, it delays every response on a kept-alive connection by 40 ms.
-    listener = socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, listener.detach())
     _listeners.add(listener)
     return listener
 
@@ -77,6 +77,8 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        # Nagle's algorithm would delay every response on a kept connection by 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._track()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,12 +101,14 @@ class _Connection(H11Protocol):
             self._untrack()
         elif self not in self._waiting and not self.transport.is_closing():
             self._waiting[self] = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
-            if len(self._waiting) > MAX_WAITING_CONNECTIONS:
+            if len(self._waiting) == MAX_WAITING_CONNECTIONS + 1:
                 self.loop.call_later(_EVICTION_DELAY, self._evict)
 
     def _evict(self) -> None:
+        if len(self._waiting) > MAX_WAITING_CONNECTIONS:
+            self.loop.call_later(_EVICTION_DELAY / 10, self._evict)
         latest = self.loop.time() + REQUEST_TIMEOUT - _EVICTION_DELAY
-        for connection in list(self._waiting)[:-MAX_WAITING_CONNECTIONS]:
+        for connection in list(self._waiting)[:-MAX_WAITING_CONNECTIONS][:500]:  # the others get their turn soon
             if self._waiting[connection].when() <= latest:
                 connection._untrack()
                 connection.transport.abort()
@@ -121,7 +125,7 @@ def serving(
 ) -> Generator[Server]:
     """Serve an application on a socket while the block runs; `lifespan` is entered on the server's event loop."""
     server = Server(app, lifespan)
-    thread = threading.Thread(target=server.run_on, args=(listener,), name="cstar-sandbox", daemon=True)
+    thread = threading.Thread(target=server.run_on, args=(listener,), name=_THREAD_NAME, daemon=True)
     thread.start()
     try:
         server.loop.result()
@@ -152,14 +156,6 @@ class Server(uvicorn.Server):
         self._lifespan = lifespan
         self._stopping = asyncio.Event()
 
-    def call(self, function: Callable[[], T]) -> T:
-        """Call a function between two requests, from another thread than the server's, and return its result."""
-
-        async def called() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(called(), self.loop.result()).result()
-
     def stop(self) -> None:
         """Stop serving; called from another thread. `run_on` returns soon after."""
         with contextlib.suppress(Exception):  # it may have failed to start
@@ -176,8 +172,7 @@ class Server(uvicorn.Server):
         """Serve until `stop`; `loop` is set once it serves, or has the exception that prevented it."""
         loop = _Loop()
         try:
-            with _uvicorn_silenced():
-                loop.run_until_complete(self._serve_and_clean_up(listener))
+            loop.run_until_complete(self._serve_and_clean_up(listener))
         except BaseException as error:
             if self.loop.done():
                 raise
@@ -197,25 +192,3 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.loop.set_result(asyncio.get_running_loop())
-
-
-@contextlib.contextmanager
-def _uvicorn_silenced() -> Generator[None]:
-    """Keep uvicorn's messages about this thread's server out of the logs, and only these.
-
-    The application logs its own requests and failures. The program may run a uvicorn of its own, whose messages must
-    still come through.
-    """
-    here = threading.get_ident()
-
-    def from_elsewhere(record: logging.LogRecord) -> bool:
-        return record.thread != here
-
-    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "uvicorn.access")]
-    for logger in loggers:
-        logger.addFilter(from_elsewhere)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(from_elsewhere)

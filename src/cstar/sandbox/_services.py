@@ -20,8 +20,8 @@ class Services:
     webhooks: Webhooks
     customers: int
 
-    def reset(self) -> None:
-        """Start over with the demo customers; called between two requests."""
+    async def reset(self) -> None:
+        """Start over with the demo customers, between two requests."""
         self.api.reset(self.customers)
         self.faults.clear()
         self.request_log.clear()

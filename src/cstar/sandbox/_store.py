@@ -25,8 +25,7 @@ _SCHEMA = (
            team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
            seeded INTEGER NOT NULL DEFAULT 0)""",
     # The time of creation in microseconds, made unique, is the primary key: SQLite keeps rows in the order of lists.
-    # `folded` is for searching in any case. The customers as JSON are in a table of their own, so that a filter reads
-    # little.
+    # `folded` is for searching in any case. A filter reads little, because the customers as JSON are in another table.
     """CREATE TABLE customers (
            created INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, folded_email TEXT NOT NULL UNIQUE,
            folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL)""",
