@@ -48,7 +48,7 @@ class ListOptions(TypedDict, total=False):
 
     Attributes:
         page: The number of the page to begin at; the first is 1.
-        page_size: Rows per page, 1 to 100; by default 100. Each page is a request, so larger pages spare the rate limit.
+        page_size: Rows per page, 1 to 100; by default 100. Each page is a request.
         prefetch: How many pages to fetch ahead while iterating, 0 to 100; by default 0.
         gapless: Whether to prove that iterating skips no row, whatever others write meanwhile.
         resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it yielded.
@@ -66,27 +66,7 @@ class ListOptions(TypedDict, total=False):
 Items: TypeAlias = Iterable[T]
 """What a bulk call of `Cstar` draws its items from."""
 
-Asyncclass ListOptions(TypedDict, total=False):
-    """The parameters of any list, for `**options: Unpack[ListOptions]`.
-
-    Attributes:
-        page: The number of the page to begin at; the first is 1.
-        page_size: Rows per page, 1 to 100; by default 100. Each page is a request, so larger pages spare the rate limit.
-        prefetch: How many pages to fetch ahead while iterating, 0 to 100; by default 0.
-        gapless: Whether to prove that iterating skips no row, whatever others write meanwhile.
-        resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it yielded.
-        extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-    """
-
-    page: int
-    page_size: int
-    prefetch: int
-    gapless: bool
-    resume: str | None
-    extra_query: Mapping[str, QueryValue] | None
-
-
-Items: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterable[T]
+AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterable[T]
 """What a bulk call of `AsyncCstar` draws its items from: an iterable or an async iterable."""
 
 
