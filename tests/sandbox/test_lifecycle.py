@@ -6,9 +6,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime, timezone
 
 import httpx
 import pytest
+import time_machine
 import uvicorn
 
 from cstar.sandbox import Sandbox
@@ -18,6 +20,10 @@ HALF_A_REQUEST = b"POST /api/v1/auth/whoami HTTP/1.1\r\nHost: x\r\nContent-Lengt
 
 def whoami(box, key=None):
     return httpx.get(f"{box.url}/auth/whoami", headers={"Authorization": f"Bearer {key or box.api_key}"})
+
+
+def customers_of(box):
+    return f"{box.url}/teams/{box.team_id}/customers"
 
 
 def test_several_run_side_by_side_each_with_its_own_port_keys_and_team(box):
@@ -288,3 +294,24 @@ def test_resets_come_between_two_requests_never_within_one():
         for _ in range(20):
             box.reset()
         assert {status for each in writing for status in each.result()} == {201}
+
+
+def test_demo_customers_replace_nobody_who_was_created_at_the_same_time(tmp_path):
+    newest = datetime(2025, 6, 1, tzinfo=timezone.utc)
+    body = {"name": "Mine", "email": "mine@example.com"}
+    with time_machine.travel(newest, tick=False), Sandbox(database=tmp_path / "cstar.db") as box:
+        httpx.post(customers_of(box), json=body, headers={"Authorization": f"Bearer {box.api_key}"})
+    with Sandbox(database=tmp_path / "cstar.db", customers=2) as box:
+        response = httpx.get(customers_of(box), headers={"Authorization": f"Bearer {box.api_key}"})
+    emails = [customer["email"] for customer in response.json()["data"]]
+    assert len(emails) == 3
+    assert "mine@example.com" in emails
+
+
+def test_a_failure_to_start_the_webhooks_is_raised_by_the_start(monkeypatch):
+    def fail(*_arguments, **_options):
+        raise OSError("no certificates")
+
+    monkeypatch.setattr(httpx, "AsyncClient", fail)
+    with pytest.raises(OSError, match="no certificates"):
+        Sandbox(webhook_url="https://example.com/hooks").start()
