@@ -2,8 +2,8 @@
 
     python benchmarks/sandbox_lists.py [CUSTOMERS …]
 
-prints Markdown tables of milliseconds, in about a minute: for 10,000 and 100,000 customers unless told otherwise. The goal
-is a list of 10,000 customers in under 20 ms, and of 100,000 in under 100 ms. It needs the package with its extra
+prints Markdown tables of milliseconds, in about a minute: for 10,000 and 100,000 customers unless told otherwise. The
+goal is a list of 10,000 customers in under 20 ms, and of 100,000 in under 100 ms. It needs the package with its extra
 `sandbox`, no more.
 
 A list is timed over real HTTP, from the request to the last byte of its 100 rows, on one kept-alive connection. Server
