@@ -293,6 +293,23 @@ def test_an_error_of_an_import_is_found_by_its_email_address(wire: respx.Router,
     assert (result.created, result.skipped) == (7, 2)
 
 
+@pytest.mark.parametrize(
+    ("errors", "messages"),
+    [
+        ("All failed.", ["All failed."]),
+        (7, ["7"]),
+        ([7, None, ["x"]], ["7", "None", "['x']"]),
+        ({"cus_1": "It is gone."}, [None]),
+        ([{"index": "first", "id": 7, "message": "It failed."}], ["It failed."]),
+    ],
+)
+def test_errors_of_any_shape_are_kept(wire: respx.Router, say: Speaker, errors: object, messages: object) -> None:
+    wire.post(BULK).respond(json=ok({"total": 2, "succeeded": 0, "failed": 2, "errors": errors}))
+    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(2)))
+    assert [each.message for each in result.errors] == messages
+    assert result.failed == 2
+
+
 def test_an_error_about_an_address_that_is_there_twice_has_no_index(wire: respx.Router, say: Speaker) -> None:
     wire.post(IMPORT).respond(json=ok({"errors": [{"email": "1@example.com"}]}))
     result = say(lambda client: client.customers.bulk_import(TEAM, [record(1), record(1)]))

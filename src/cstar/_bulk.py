@@ -134,7 +134,7 @@ class BulkJob(Generic[ResultT]):
     def receive(self, result: ResultT) -> None:
         """Add the result of the call that was returned last."""
         self._counts.update(self._count(result, len(self._sent)))
-        self._errors += [self._locate(error) for error in result.errors]
+        self._errors += [self._locate(error) for error in _errors_of(result)]
 
     def fail(self, error: APIError | InvalidParameterError) -> NoReturn:
         """Raise an error that ends the job, with the result so far and the key to go on with."""
@@ -152,6 +152,18 @@ class BulkJob(Generic[ResultT]):
             return error.model_copy(update={"index": None})
         item, index = self._sent[place], self._sent_first + place
         return error.model_copy(update={"index": index, "id": error.id or item.id, "email": error.email or item.email})
+
+
+def _errors_of(result: BulkResult | ImportResult) -> list[BulkError]:
+    """The errors of a chunk; one that makes no sense was kept as received, and becomes a message."""
+    from cstar.models.bulk import BulkError
+
+    errors = _as_list(result.errors)
+    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in errors]
+
+
+def _as_list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else [value]
 
 
 def _names(error: BulkError, item: Item) -> bool:

@@ -312,7 +312,7 @@ class Reader:
         for field_name, field, adapter, names in _fields(model):
             found = [rest.pop(each) for each in names if each in rest]
             item = next((each for each in found if each is not None), None)
-            if field_name == "id" and not isinstance(item, str):
+            if field_name == "id" and field.is_required() and not isinstance(item, str):
                 raise ValueError(
                     f"{place}.id: " + ("Field required" if item is None else "Input should be a valid string")
                 )
