@@ -616,7 +616,7 @@ def safe_repr(value: object) -> str:
     try:
         return repr(value)
     except AttributeError:  # an instance whose __init__ was interrupted
-        return repr(vars(value))
+        return repr([getattr(value, name, None) for name in getattr(type(value), "__slots__", ())])
 
 
 def locals_of(frame: FrameType) -> list[object]:

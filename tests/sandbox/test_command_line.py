@@ -154,7 +154,7 @@ def test_a_database_in_use_is_one_line_and_exit_code_2(fails, tmp_path):
     database = str(tmp_path / "cstar.db")
     with Sandbox(database=database):
         line = fails("--database", database)
-    assert line.startswith(f"cstar.sandbox: The database {database!r} cannot be opened: another sandbox is using it")
+    assert line.startswith(f"cstar.sandbox: The database {database!r} cannot be opened: another process is using it")
 
 
 def test_a_database_of_another_program_is_one_line_and_exit_code_2(fails, tmp_path):

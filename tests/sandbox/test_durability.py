@@ -181,4 +181,4 @@ def test_a_second_process_at_a_database_is_told_so_in_one_line(tmp_path):
         assert client.post("/customers", json={"name": "New", "email": "new@example.com"}).status_code == 201
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1
-    assert "another sandbox is using it; stop that one, or name another file" in second.stderr
+    assert "another process is using it; stop that one, or name another file" in second.stderr

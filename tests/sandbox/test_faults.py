@@ -394,3 +394,9 @@ def test_a_fault_in_json_needs_a_kind():
 def test_an_unknown_name_in_json_is_rejected_with_the_known_names():
     with pytest.raises(ValueError, match=r"'retries' is not part of a fault; allowed are kind, .* retryAfter"):
         read_fault({"kind": "drop", "retries": 3})
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_error_page_needs_a_status_with_a_body(status):
+    with pytest.raises(ValueError, match=r"^The kind 'html' has a body"):
+        Faults().add("html", status=status)

@@ -165,3 +165,9 @@ def test_32_threads_with_the_same_key_make_one_customer_and_get_the_same_answer(
     assert {answer.content for answer in answers} == {answers[0].content}
     assert [answer.status_code for answer in answers] == [201] * 32
     assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+
+
+def test_two_keys_in_one_request_are_rejected(api, new_email):
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = api.post("/customers", json={"name": "Once", "email": new_email()}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")

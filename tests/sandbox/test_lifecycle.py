@@ -315,3 +315,9 @@ def test_a_failure_to_start_the_webhooks_is_raised_by_the_start(monkeypatch):
     monkeypatch.setattr(httpx, "AsyncClient", fail)
     with pytest.raises(OSError, match="no certificates"):
         Sandbox(webhook_url="https://example.com/hooks").start()
+
+
+@pytest.mark.parametrize("database", ["", 5, None])
+def test_a_database_is_a_path(database):
+    with pytest.raises(ValueError, match=r"^database must be a path, or ':memory:', not "):
+        Sandbox(database=database)

@@ -13,7 +13,7 @@ import pytest
 from cstar.sandbox import Delivery, DeliveryAttempt, Fault, ReceivedRequest, Sandbox
 from cstar.sandbox._faults import fault_json
 from cstar.sandbox._models import Customer
-from cstar.sandbox._page import render
+from cstar.sandbox._page import template
 
 TEAM = "11111111-2222-4333-8444-555555555555"
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -113,7 +113,7 @@ def document(*, requests=(), customers=(), deliveries=(), faults=(), **changes):
         "deliveries": deliveries,
         "delivery_count": len(deliveries),
     }
-    return render({**state, **changes}, version='"1"', now=NOON)
+    return template().render({**state, **changes}, version='"1"', now=NOON)
 
 
 def a_request(**changes):

@@ -141,3 +141,12 @@ def test_fractions_of_a_second_are_possible_and_told_as_whole_ones(clock):
 def test_a_limit_that_makes_no_sense_is_refused(rate_limit):
     with pytest.raises(ValueError, match="rate_limit must be a whole number of requests and a number of seconds"):
         Sandbox(rate_limit=rate_limit)
+
+
+def test_a_clock_that_is_turned_back_opens_a_new_window(box, clock):
+    for _ in range(4):
+        get(box)
+    clock.at -= 3600 * SECOND
+    response = get(box)
+    assert response.status_code == 200
+    assert int(response.headers["X-RateLimit-Reset"]) == clock.at // SECOND + 60

@@ -119,3 +119,11 @@ def test_what_is_searched_for_is_logged_at_debug_only(fresh_api, caplog):
         fresh_api.get("/customers", params={"search": "ada@example.com"})
     levels = [record.levelno for record in caplog.records if "ada" in record.getMessage()]
     assert levels == [logging.DEBUG]
+
+
+def test_no_key_is_kept_in_a_path_or_query(fresh_api, cstar_sandbox, caplog):
+    with caplog.at_level(logging.DEBUG, "cstar.sandbox"):
+        fresh_api.get(f"/{cstar_sandbox.api_key}", params={"key": cstar_sandbox.webhook_secret})
+    shown = caplog.text + str(request_json(cstar_sandbox.requests[0]))
+    assert cstar_sandbox.api_key not in shown
+    assert cstar_sandbox.webhook_secret not in shown

@@ -224,7 +224,7 @@ def test_every_commit_to_a_file_is_on_the_disk(tmp_path):
 def test_a_second_store_of_a_file_is_told_that_another_uses_it(tmp_path):
     with closing(Store(tmp_path / "cstar.db")) as store:
         seed(store, 3)
-        with pytest.raises(sqlite3.OperationalError, match="cannot be opened: another sandbox is using it;"):
+        with pytest.raises(sqlite3.OperationalError, match="cannot be opened: another process is using it;"):
             Store(tmp_path / "cstar.db")
         assert len(everyone(store)) == 3
     with closing(Store(tmp_path / "cstar.db")) as store:

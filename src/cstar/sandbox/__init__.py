@@ -7,8 +7,6 @@
         client = Cstar(api_key=box.api_key, base_url=box.url)
         page = client.customers.list(box.team_id)
 
-From a shell: `python -m cstar.sandbox --port 4010 --database cstar.db --customers 500`.
-
 It knows the customers API as documented, and shares no code with the client, so that the two cannot share a mistake.
 """
 

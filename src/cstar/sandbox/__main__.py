@@ -6,11 +6,13 @@ import argparse
 import errno
 import json
 import logging
+import os
 import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from cstar.sandbox import Sandbox
@@ -21,7 +23,8 @@ from cstar.sandbox._models import Json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sandbox until it is interrupted, and return the exit code."""
     options = _parser().parse_args(arguments)
-    _on_signals(signal.SIG_DFL)  # pydantic would turn a KeyboardInterrupt during the start into another error
+    # During the start, because pydantic would turn a KeyboardInterrupt into another error.
+    _on_signals(lambda _number, _frame: os._exit(0))
     try:
         return _serve(options)
     except KeyboardInterrupt:
@@ -138,9 +141,9 @@ def _log_requests() -> None:
     log.propagate = False  # or CSTAR_LOG, which gives the client's logger a handler, would log each line twice
 
 
-def _on_signals(handler: Any) -> None:  # noqa: ANN401 - as signal.signal takes it
-    signal.signal(signal.SIGINT, handler)  # which a shell disables for what it runs in the background
-    signal.signal(signal.SIGTERM, handler)
+def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell disables SIGINT for what it runs in the background
+        signal.signal(number, handler)
 
 
 def _fail(message: str) -> int:

@@ -28,7 +28,6 @@ from cstar.sandbox._webhooks import Event
 
 BASE_PATH = "/api/v1"
 
-_IDEMPOTENCY_WINDOW = 24 * _clock.HOUR
 _KEY = re.compile(r"[sp]k_(?:live|test)_[A-Za-z0-9_-]{32}")
 JSON = {"Content-Type": "application/json"}
 
@@ -140,7 +139,7 @@ class Api:
         self, idempotency_key: str, operation: Operation, context: RequestContext
     ) -> tuple[ApiResponse, Sequence[Event]]:
         """Perform a write, or repeat the response that the same request had within the last 24 hours."""
-        self._store.expire_idempotency_records(before=context.now - _IDEMPOTENCY_WINDOW)
+        self._store.expire_idempotency_records(before=context.now - 24 * _clock.HOUR)
         first = self._store.idempotency_record(context.api_key, idempotency_key)
         fingerprint = _fingerprint(context.request)
         if first is not None and first.fingerprint != fingerprint:

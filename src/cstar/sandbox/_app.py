@@ -25,10 +25,9 @@ from cstar.sandbox._openapi import document
 from cstar.sandbox._operations import OPERATIONS, Operation
 from cstar.sandbox._page import page_routes
 from cstar.sandbox._parsing import MAX_BODY_SIZE, ApiRequest
-from cstar.sandbox._request_log import ReceivedRequest, headers_without_key
+from cstar.sandbox._request_log import KEY, ReceivedRequest, headers_without_key
 from cstar.sandbox._services import Services
 
-_GARBAGE = b'\x89{"succ\x00ss": tru\xff, <<<'
 _ERROR_PAGE = b"<html><head><title>Bad Gateway</title></head><body><h1>The server is not available</h1></body></html>\n"
 
 _log = logging.getLogger("cstar.sandbox")
@@ -65,8 +64,8 @@ class _Endpoint:
         response = self._respond(api_request, fault)
         received = ReceivedRequest(
             method=api_request.method,
-            path=api_request.path,
-            query=request.url.query,
+            path=KEY.sub(r"\1***", api_request.path),
+            query=KEY.sub(r"\1***", request.url.query),
             headers=headers_without_key(request.headers),
             body=body,
             status=response.status if response else None,
@@ -111,7 +110,7 @@ class _Endpoint:
         if fault.kind == "drop":
             return None
         if fault.kind == "garbage":
-            return replace(response or ApiResponse(200, b"", headers=JSON), body=_GARBAGE)
+            return replace(response or ApiResponse(200, b"", headers=JSON), body=b'\x89{"succ\x00ss": tru\xff, <<<')
         retry_after = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         if fault.kind == "html":
             return ApiResponse(fault.status or 502, _ERROR_PAGE, headers={"Content-Type": "text/html", **retry_after})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 SECOND = 1_000_000
@@ -18,10 +17,10 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def real_time(monotonic: Callable[[], float] = time.monotonic) -> float:
+def real_time() -> float:
     """Seconds by a monotonic clock that goes on when a program freezes its time for a test."""
-    # freezegun and time-machine do not touch this clock. Windows does not have it; a default is at least not replaced.
-    return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else monotonic()
+    # freezegun and time-machine do not touch this clock. Windows does not have it.
+    return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else time.monotonic()
 
 
 def instant(moment: datetime) -> int:

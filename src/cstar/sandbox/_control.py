@@ -21,7 +21,6 @@ from cstar.sandbox._webhooks import delivery_json
 
 CONTROL_PATH = "/_sandbox"
 
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _ENDPOINTS = (
     "GET /_sandbox/faults, POST /_sandbox/faults, DELETE /_sandbox/faults, GET /_sandbox/requests, "
     "GET /_sandbox/deliveries and POST /_sandbox/reset"
@@ -51,7 +50,8 @@ def control_routes(services: Services) -> list[Route]:
                 return _error(404, f"There is no {request.method} {request.url.path}; there are {_ENDPOINTS}.")
         return Response(status_code=204)
 
-    return [Route(CONTROL_PATH + rest, control, methods=_METHODS) for rest in ("", "/{rest:path}")]
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    return [Route(CONTROL_PATH + rest, control, methods=methods) for rest in ("", "/{rest:path}")]
 
 
 def _add_fault(faults: Faults, body: bytes) -> Response:

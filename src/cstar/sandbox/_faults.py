@@ -68,6 +68,8 @@ class Fault:
                 raise ValueError(f"{name} has no meaning for the kind '{self.kind}', only for {', '.join(kinds)}.")
         if self.kind == "status" and self.status is None:
             raise ValueError("The kind 'status' needs a status, such as 503.")
+        if self.kind == "html" and self.status in {204, 304}:
+            raise ValueError("The kind 'html' has a body, which a response with the status 204 or 304 cannot have.")
         if self.kind == "latency" and self.seconds is None:
             raise ValueError("The kind 'latency' needs seconds, such as 0.5.")
 
@@ -219,7 +221,6 @@ class Faults:
             self._active.clear()
 
     def __iter__(self) -> Iterator[Fault]:
-        """The faults that still apply."""
         with self._lock:
             return iter([active.fault for active in self._active])
 

@@ -34,7 +34,6 @@ State: TypeAlias = "dict[str, Any]"  # the variables of the template; each list 
 _MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES = 25, 50, 50
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
 
-_BROWSER_PATHS = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")  # not in the request log
 
 # The request log redacts the Authorization header. A key may have been sent elsewhere by mistake.
 _SECRET = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]{8,}")
@@ -52,16 +51,12 @@ def page_routes(services: Services, base_path: str) -> list[Route]:
         headers = {**_headers(), "ETag": version}
         if request.headers.get("If-None-Match") == version:
             return Response(status_code=304, headers=headers)
-        document = render(state, version=version, now=datetime.now(timezone.utc))
+        document = template().render(state, version=version, now=datetime.now(timezone.utc))
         # A JSON escape can stand for half a character, which has no encoding.
         return Response(document.encode(errors="replace"), media_type="text/html", headers=headers)
 
-    return [Route("/", page), *(Route(path, Response(status_code=404)) for path in _BROWSER_PATHS)]
-
-
-def render(state: State, *, version: str, now: datetime) -> str:
-    """Render the page, with its ETag and the time at which the content was read."""
-    return _template().render(state, version=version, now=now)
+    of_browsers = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")
+    return [Route("/", page), *(Route(path, Response(status_code=404)) for path in of_browsers)]
 
 
 def _version(state: State) -> str:
@@ -110,7 +105,7 @@ def _headers() -> dict[str, str]:
 
 
 @functools.cache
-def _template() -> Template:
+def template() -> Template:
     # Jinja2 takes longer to import than the rest of this module, and most sandboxes never show their page.
     from jinja2 import Environment, StrictUndefined
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+from starlette.datastructures import Headers
 
 from cstar.sandbox._errors import ApiError
 from cstar.sandbox._models import Bulk, Json, JsonObject
@@ -25,7 +27,7 @@ class ApiRequest:
     method: str
     path: str
     query: Sequence[tuple[str, str]]
-    headers: Mapping[str, str]
+    headers: Headers
     body: bytes
     too_large: bool
     path_parameters: Mapping[str, str]
@@ -37,16 +39,18 @@ def adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
-def parse_headers(shape: Any, headers: Mapping[str, str]) -> Any:
+def parse_headers(shape: Any, headers: Headers) -> Any:
     """Validate the headers that a type names."""
+    for name in shape.__annotations__:
+        if len(headers.getlist(name)) > 1:
+            raise _invalid(name, f"The '{name}' header was given more than once.")
     return validate(shape, {name: headers[name] for name in shape.__annotations__ if name in headers})
 
 
 def parse_query(shape: Any, query: Sequence[tuple[str, str]]) -> Any:
     """Validate query parameters."""
-    names = [name for name, _ in query]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(name for name, _ in query).items():
+        if count > 1:
             raise _invalid(name, f"The '{name}' query parameter was given more than once.")
     return validate(shape, dict(query))
 

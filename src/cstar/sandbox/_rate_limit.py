@@ -43,7 +43,7 @@ class RateLimiter:
     def count(self, key: str, now: int) -> Usage:
         """Count one request of a key at an instant."""
         ends, used = self._used.get(key, (0, 0))
-        if now >= ends:
+        if not 0 < ends - now <= self._window:  # the clock may have been turned back
             ends, used = now + self._window, 0
         self._used[key] = ends, used + 1
         return self._usage(used + 1, ends, now)

@@ -16,7 +16,7 @@ from cstar.sandbox._models import JsonObject
 
 _MAX_REQUESTS = 1000
 _MAX_BYTES = 64 * 1024 * 1024
-_KEY = re.compile(r"([sp]k_(?:live|test)_)[A-Za-z0-9_-]+")
+KEY = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def request_json(received: ReceivedRequest) -> JsonObject:
 
 def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
     """Redact the credentials in a request's headers; the names become lower-case."""
-    shown = {name.lower(): _KEY.sub(r"\1***", value) for name, value in headers.items()}
+    shown = {name.lower(): KEY.sub(r"\1***", value) for name, value in headers.items()}
     if "authorization" in shown:
         scheme, space, _ = shown["authorization"].partition(" ")
         shown["authorization"] = f"{scheme} ***" if space else "***"

@@ -75,6 +75,8 @@ class Sandbox:
         rates = "a whole number of requests and a number of seconds, such as (1000, 3600)"
         _check("port", port, Annotated[int, Field(ge=0, le=65535)], "a whole number from 0 to 65535")
         _check("host", host, _Text, "an address such as '127.0.0.1'")
+        path = str(database) if isinstance(database, os.PathLike) else database
+        _check("database", path, _Text, "a path, or ':memory:'")
         _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number from 0 on")
         _check("rate_limit", rate_limit, tuple[Annotated[int, Field(ge=1)], _Seconds] | None, rates)
         _check("webhook_url", webhook_url, _Text | _Texts | None, "a URL or a list of URLs")
@@ -99,7 +101,7 @@ class Sandbox:
         Raises:
             RuntimeError: It is running already, in this process or in the one that this one was forked from.
             OSError: The port is taken.
-            sqlite3.Error: The database cannot be opened, or another sandbox is using it.
+            sqlite3.Error: The database cannot be opened, or another process is using it.
             ValueError: The database is a file of another program, or of another version of the sandbox.
 
         Example:

@@ -27,9 +27,9 @@ def seed(store: Store, customers: int) -> None:
     with store.transaction():
         for number in reversed(range(first, customers)):  # oldest first: SQLite appends in this order
             customer, tickets = _demo(number)
-            free = moment(store.free_instant(instant(customer.created_at)))
-            customer = customer.model_copy(update={"created_at": free})
             if store.customer_with_email(customer.email) is None:
+                free = moment(store.free_instant(instant(customer.created_at)))
+                customer = customer.model_copy(update={"created_at": free})
                 store.put(customer)
                 store.add_tickets(customer, tickets)
         store.seeded = customers

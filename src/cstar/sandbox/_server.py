@@ -22,13 +22,13 @@ from cstar.sandbox import _clock
 
 # Longer than clients keep idle connections (5 s in httpx): if both sides close at the same moment, a request is lost.
 REQUEST_TIMEOUT = 30.0  # seconds for a client to send its next request, to the last byte
-MAX_WAITING_CONNECTIONS = 300  # connections without a complete request; beyond, the oldest are closed
-_EVICTION_DELAY = 1.0  # seconds that each of them has in any case, as in a burst of requests
+# Connections without a complete request; beyond, the oldest is closed. A process often has at most 1,024 open files.
+MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"
 
 # The application logs its own requests and failures. The program may run another uvicorn, whose messages are logged.
-for _name in ("uvicorn.error", "uvicorn.access"):
+for _name in ("uvicorn.error", "uvicorn.access", "httpx"):
     logging.getLogger(_name).addFilter(lambda record: record.threadName != _THREAD_NAME)
 
 _listeners = weakref.WeakSet[socket.socket]()
@@ -65,9 +65,10 @@ class _Loop(asyncio.SelectorEventLoop):
 class _Connection(H11Protocol):
     """A connection that is closed where a request does not arrive in time, and that the application can close."""
 
-    def __init__(self, waiting: dict[_Connection, asyncio.TimerHandle], *args: object, **options: object) -> None:
+    def __init__(self, waiting: dict[_Connection, None], *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._waiting = waiting
+        self._timer: asyncio.TimerHandle | None = None
         app = self.app
 
         async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +80,11 @@ class _Connection(H11Protocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         # Nagle's algorithm would delay every response on a kept connection by 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._waiting[self] = None
+        if len(self._waiting) > MAX_WAITING_CONNECTIONS:
+            oldest = next(iter(self._waiting))
+            oldest._untrack()
+            oldest.transport.abort()
         self._track()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,24 +105,14 @@ class _Connection(H11Protocol):
         """Start the time for a request, or stop it if the request is complete."""
         if self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
             self._untrack()
-        elif self not in self._waiting and not self.transport.is_closing():
-            self._waiting[self] = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
-            if len(self._waiting) == MAX_WAITING_CONNECTIONS + 1:
-                self.loop.call_later(_EVICTION_DELAY, self._evict)
-
-    def _evict(self) -> None:
-        if len(self._waiting) > MAX_WAITING_CONNECTIONS:
-            self.loop.call_later(_EVICTION_DELAY / 10, self._evict)
-        latest = self.loop.time() + REQUEST_TIMEOUT - _EVICTION_DELAY
-        for connection in list(self._waiting)[:-MAX_WAITING_CONNECTIONS][:500]:  # the others get their turn soon
-            if self._waiting[connection].when() <= latest:
-                connection._untrack()
-                connection.transport.abort()
+        elif self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
 
     def _untrack(self) -> None:
-        timer = self._waiting.pop(self, None)
-        if timer is not None:
-            timer.cancel()
+        self._waiting.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 @contextlib.contextmanager
@@ -139,7 +135,7 @@ class Server(uvicorn.Server):
     """A server in a thread with an event loop of its own."""
 
     def __init__(self, app: ASGIApp, lifespan: contextlib.AbstractAsyncContextManager[object]) -> None:
-        waiting: dict[_Connection, asyncio.TimerHandle] = {}
+        waiting: dict[_Connection, None] = {}
         config = uvicorn.Config(
             app,
             http=functools.partial(_Connection, waiting),  # type: ignore[arg-type]  # called like a class
@@ -148,6 +144,7 @@ class Server(uvicorn.Server):
             ws="none",
             log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
+            backlog=100,  # asyncio accepts so many at a time, or logs so many failures to
             timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # more than ours, which comes first
             timeout_graceful_shutdown=0,  # an incomplete request or a held response does not delay the stop
         )
@@ -171,6 +168,7 @@ class Server(uvicorn.Server):
     def run_on(self, listener: socket.socket) -> None:
         """Serve until `stop`; `loop` is set once it serves, or has the exception that prevented it."""
         loop = _Loop()
+        loop.set_debug(False)  # which would log the sandbox's slow steps under `python -X dev`
         try:
             loop.run_until_complete(self._serve_and_clean_up(listener))
         except BaseException as error:

@@ -1,7 +1,6 @@
 """The database: all SQL of the sandbox.
 
-One process has the database to itself, under an exclusive lock, and one thread at a time uses the connection: the
-thread that starts the sandbox, then the server's. So nothing here needs a lock.
+One process has the database, under an exclusive lock, and one thread at a time: that of the start, then the server's.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ _CONDITIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Credentials:
     """The team of a database, and its secrets."""
 
@@ -106,7 +105,7 @@ class Store:
         except sqlite3.Error as error:
             reason = str(error)
             if reason == "database is locked":  # by its words: Python 3.10 does not give the code
-                reason = "another sandbox is using it; stop that one, or name another file"
+                reason = "another process is using it; stop that one, or name another file"
             raise type(error)(f"The database {name} cannot be opened: {reason}.") from error
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
 """Webhooks: each event is sent to every configured URL as a signed POST, with retries.
 
-Everything happens on the server's event loop, in one task per delivery. Other threads only read the deliveries, under a
-lock.
+Each delivery is a task on the server's event loop. Other threads only read the deliveries, under a lock.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ Outcome: TypeAlias = Literal["pending", "delivered", "failed"]
 
 ANSWER_TIME = 10.0  # seconds from connecting to the end of the response
 RETRY_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds after each failed attempt but the last
+MAX_RESPONSE_SIZE = 64 * 1024  # bytes that are read of a response
 CONCURRENT_POSTS = 20  # to one URL
 REMEMBERED_DELIVERIES = 1000  # finished ones; pending ones are always kept
 
@@ -252,9 +252,14 @@ class Webhooks:
         try:
             # httpx's timeouts begin again with every packet; asyncio.wait_for() can lose a cancel() before Python 3.12.
             with anyio.fail_after(ANSWER_TIME):
-                response = await self._client.request(
+                post = self._client.stream(
                     "POST", endpoint.url, content=delivery.payload, headers=headers, auth=endpoint.credentials
                 )
+                async with post as response:
+                    size = 0
+                    async for chunk in response.aiter_raw():  # the receiver may send its response, but not without end
+                        if (size := size + len(chunk)) > MAX_RESPONSE_SIZE:
+                            break
             status = response.status_code
             error = None if response.is_success else f"answered {status}"
         except TimeoutError:
