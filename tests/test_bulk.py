@@ -19,6 +19,7 @@ from cstar import (
     ConflictError,
     Cstar,
     Customer,
+    CustomerExport,
     ImportResult,
     InvalidParameterError,
 )
@@ -181,9 +182,9 @@ def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("cus_1", "ids must be a list or another iterable, not 'cus_1'"),
-        (b"cus_1", "ids must be a list or another iterable, not a value of type bytes"),
-        ({"cus_1": 1}, "ids must be a list or another iterable, not a value of type dict"),
+        ("cus_1", r"ids must be a list or another iterable \(a single one goes in a list\), not 'cus_1'"),
+        (b"cus_1", r"ids must be a list or another iterable \(.*\), not a value of type bytes"),
+        ({"cus_1": 1}, r"ids must be a list or another iterable \(.*\), not a value of type dict"),
         (None, "ids must be a list or another iterable, not None"),
         (7, "ids must be a list or another iterable, not 7"),
         (["cus_1", 7], r"ids\[1\] must be a string \(.*\) or a uuid.UUID, not 7"),
@@ -199,7 +200,7 @@ def test_ids_that_are_none_are_refused_by_name(say: Speaker, value: object, mess
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("Jane", r"records must be a list or another iterable, not 'Jane'"),
+        ("Jane", r"records must be a list or another iterable \(.*\), not 'Jane'"),
         ([record(0), 5], r"records\[1\] must be a mapping of the fields of create, .*, not 5"),
         ([{"name": "Jane"}], r"records\[0\] must have a name and an email, but has no email"),
         ([{**record(0), "name": None}], r"records\[0\] must have a name and an email, but has no name"),
@@ -207,7 +208,7 @@ def test_ids_that_are_none_are_refused_by_name(say: Speaker, value: object, mess
         ([{**record(0), 5: 5}], r"records\[0\] has the unknown field 5"),
         ([record(0, tags="vip")], r"records\[0\].tags must be a list or tuple of strings, not 'vip'"),
         ([record(0, status="gone")], r"records\[0\].status must be one of 'active', 'inactive', not 'gone'"),
-        ([record(0, notes="x" * MAX_BODY_SIZE)], r"records\[0\] must be at most 1,048,\d+ bytes as JSON, not 1048\d+"),
+        ([record(0, notes="x" * MAX_BODY_SIZE)], r"records\[0\] must be at most 1048\d+ bytes as JSON, not 1048\d+"),
     ],
 )
 def test_records_that_are_none_are_refused_by_name(say: Speaker, value: object, message: str) -> None:
@@ -390,9 +391,31 @@ def test_an_exception_of_the_callers_iterable_passes_as_it_is(wire: respx.Router
         yield from ids(150)
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+    with pytest.raises(ZeroDivisionError) as raised:
+        say(lambda client: client.customers.bulk_delete(TEAM, draw(), idempotency_key="k"))
     assert len(requests(wire)) == 1
+    notes = getattr(raised.value, "__notes__", None)  # from Python 3.11 on
+    assert notes is None or ("succeeded=100" in notes[0] and "idempotency_key='k'" in notes[0])
+
+
+def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
+    wire.post(BULK).mock(side_effect=bulk_success)
+    wire.get(CUSTOMERS).respond(403, json=error())
+
+    def draw(client: Any) -> Iterator[str]:
+        yield from ids(100)
+        yield from (each.id for each in client.customers.list(TEAM))
+
+    async def draw_async(client: Any) -> AsyncIterator[str]:
+        for each in ids(100):
+            yield each
+        async for each in client.customers.list(TEAM):
+            yield each.id
+
+    drawn = draw if say.kind == "sync" else draw_async
+    with pytest.raises(APIStatusError) as raised:
+        say(lambda client: client.customers.bulk_delete(TEAM, drawn(client), idempotency_key="k"))
+    assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
 
 
 def test_a_chunk_is_retried_with_its_key(wire: respx.Router, say: Speaker) -> None:
@@ -477,6 +500,11 @@ def test_an_export_has_the_customers_that_match(box: Sandbox, say: Speaker) -> N
     export = say(lambda client: client.customers.export(box.team_id, status="active"), **on(box))
     assert (export.total_rows, [each.email for each in export.customers]) == (2, ["3@example.com", "1@example.com"])
     assert say(lambda client: client.customers.export(box.team_id, tag="vip"), **on(box)).customers[0].tags == ["vip"]
+
+
+def test_an_export_that_is_iterated_says_what_to_iterate() -> None:
+    with pytest.raises(TypeError, match=r"^an export is not iterable: iterate its \.customers$"):
+        list(CustomerExport())
 
 
 def test_an_export_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:

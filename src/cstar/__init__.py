@@ -30,9 +30,24 @@ from cstar.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
+from cstar.models import Attempt, RateLimit
 
 if TYPE_CHECKING:
-    from cstar.models import *  # noqa: F403 - what its __all__ names
+    from cstar.models import (
+        BulkError,
+        BulkResult,
+        Customer,
+        CustomerDetail,
+        CustomerExport,
+        CustomerRecord,
+        CustomerSentiment,
+        CustomerStatus,
+        DeletedCustomer,
+        Identity,
+        ImportResult,
+        RecentTicket,
+        Upserted,
+    )
 
 __all__ = [
     "NOT_GIVEN",
@@ -45,12 +60,24 @@ __all__ = [
     "AsyncPage",
     "AsyncPaginator",
     "AsyncRowIterator",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
+    "BulkError",
+    "BulkResult",
     "ConfigurationError",
     "ConflictError",
     "Cstar",
     "CstarError",
+    "Customer",
+    "CustomerDetail",
+    "CustomerExport",
+    "CustomerRecord",
+    "CustomerSentiment",
+    "CustomerStatus",
+    "DeletedCustomer",
+    "Identity",
+    "ImportResult",
     "InternalServerError",
     "InvalidParameterError",
     "Json",
@@ -59,15 +86,17 @@ __all__ = [
     "Page",
     "PermissionDeniedError",
     "QueryValue",
+    "RateLimit",
     "RateLimitError",
     "RawResponse",
+    "RecentTicket",
     "RowIterator",
     "UnprocessableEntityError",
+    "Upserted",
     "WebhookPayloadError",
     "WebhookSignatureError",
     "__version__",
 ]
-__all__ += models.__all__
 
 
 def _lazy(name: str) -> object:

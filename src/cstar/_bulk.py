@@ -7,9 +7,10 @@ first responses of the chunks that were sent, and goes on with the others.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Generic, NamedTuple, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from cstar._call import Call, new_key
 from cstar._check import refuse
@@ -107,14 +108,9 @@ class BulkJob(Generic[ResultT]):
             InvalidParameterError: The item is invalid. Nothing of its chunk was sent.
         """
         name = f"{self.param}[{self._first + len(self._items)}]"
-        try:
-            item = self._check(name, value)
-            if len(item.content) > self._room:
-                refuse(name, f"at most {self._room:,} bytes as JSON", len(item.content))
-        except InvalidParameterError as error:
-            if self._chunk_count:
-                self.fail(error)
-            raise
+        item = self._check(name, value)
+        if len(item.content) > self._room:
+            refuse(name, f"at most {self._room} bytes as JSON", len(item.content))
         call = self.rest() if self._size + len(item.content) > self._room else None
         self._items.append(item)
         self._size += len(item.content) + 1
@@ -136,11 +132,16 @@ class BulkJob(Generic[ResultT]):
         self._counts.update(self._count(result, len(self._sent)))
         self._errors += [self._locate(error) for error in _errors_of(result)]
 
-    def fail(self, error: APIError | InvalidParameterError) -> NoReturn:
-        """Raise an error that ends the job, with the result so far and the key to go on with."""
-        error.partial = self.result
-        error.idempotency_key = self.key
-        raise error
+    def annotate(self, error: BaseException) -> None:
+        """Tell an exception that ends the job the result so far, and the key to go on with."""
+        if isinstance(error, APIError) or (isinstance(error, InvalidParameterError) and self._chunk_count):
+            error.partial = self.result
+            error.idempotency_key = self.key
+        elif self._chunk_count and sys.version_info >= (3, 11):
+            error.add_note(
+                f"Of a bulk call, {self._chunk_count} requests were sent: {self.result}. The same call with "
+                f"idempotency_key={self.key!r} goes on."
+            )
 
     def _locate(self, error: BulkError) -> BulkError:
         """An error of a chunk with its index in the input of the job, where it can be known."""
@@ -190,6 +191,7 @@ def iterate(param: str, items: object) -> Iterator[object]:
     given = items
     if not isinstance(items, Iterable) or isinstance(items, (str, bytes, Mapping)):
         hint = " (AsyncCstar takes an async one, too)" if isinstance(items, AsyncIterable) else ""
+        hint = " (a single one goes in a list)" if isinstance(items, (str, bytes, Mapping)) else hint
         refuse(param, f"a list or another iterable{hint}", given)
     yield from items
 

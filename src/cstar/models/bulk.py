@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pydantic import Field, model_validator
 from typing_extensions import NotRequired, TypedDict
@@ -81,6 +81,9 @@ class CustomerExport(Model):
 
     total_rows: int = 0
     customers: list[Customer] = Field(default_factory=list[Customer])
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("an export is not iterable: iterate its .customers")
 
 
 class CustomerRecord(TypedDict):

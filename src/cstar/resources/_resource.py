@@ -11,7 +11,6 @@ from cstar._memory import HasId
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse, interpret, raise_for_status
 from cstar._transport import AsyncTransport, Transport
-from cstar.errors import APIError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,18 +43,16 @@ class Resource:
         return _finish(call, self._transport.send(call), partial(interpret, call), raw=self._raw)
 
     def _run(self, job: BulkJob[ResultT], items: object) -> ResultT:
-        for item in iterate(job.param, items):
-            if call := job.feed(item):
-                self._send_chunk(job, call)
-        if call := job.rest():
-            self._send_chunk(job, call)
-        return job.result
-
-    def _send_chunk(self, job: BulkJob[ResultT], call: Call[ResultT]) -> None:
         try:
-            job.receive(self._send(call))
-        except APIError as error:
-            job.fail(error)
+            for item in iterate(job.param, items):
+                if call := job.feed(item):
+                    job.receive(self._send(call))
+            if call := job.rest():
+                job.receive(self._send(call))
+        except BaseException as error:
+            job.annotate(error)
+            raise
+        return job.result
 
     def _list(self, listing: Listing[RowT]) -> Page[RowT]:
         first_page = partial(_first_page, self._transport, listing)
@@ -73,19 +70,17 @@ class AsyncResource:
         return _finish(call, await self._transport.send(call), partial(interpret, call), raw=self._raw)
 
     async def _run(self, job: BulkJob[ResultT], items: object) -> ResultT:
-        async with aclosing(iterate_async(job.param, items)) as drawn:
-            async for item in drawn:
-                if call := job.feed(item):
-                    await self._send_chunk(job, call)
-        if call := job.rest():
-            await self._send_chunk(job, call)
-        return job.result
-
-    async def _send_chunk(self, job: BulkJob[ResultT], call: Call[ResultT]) -> None:
         try:
-            job.receive(await self._send(call))
-        except APIError as error:
-            job.fail(error)
+            async with aclosing(iterate_async(job.param, items)) as drawn:
+                async for item in drawn:
+                    if call := job.feed(item):
+                        job.receive(await self._send(call))
+            if call := job.rest():
+                job.receive(await self._send(call))
+        except BaseException as error:
+            job.annotate(error)
+            raise
+        return job.result
 
     def _list(self, listing: Listing[RowT]) -> AsyncPaginator[RowT]:
         async def first() -> AsyncPage[RowT]:

@@ -344,7 +344,7 @@ class AsyncCustomers(AsyncResource):
 
         Args:
             team_id: The team's id, a UUID.
-            email: Email address, by which the customer is found.
+            email: Email address, by which the customer is found in any case. One that exists keeps its spelling.
             name: Display name.
             sentiment: `"happy"`, `"neutral"` (the server's default), `"frustrated"` or `"angry"`.
             status: `"active"` (the server's default) or `"inactive"`.
@@ -428,7 +428,7 @@ class AsyncCustomers(AsyncResource):
             team_id: The team's id, a UUID.
             ids: The customers' ids: `cus_…` or UUIDs.
             name: The new display name.
-            email: The new email address, unique in the team.
+            email: The new email address, unique in the team, so only one customer can have it.
             sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
             status: `"active"` or `"inactive"`.
             tags: Replaces all tags; `[]` removes them.
@@ -447,6 +447,7 @@ class AsyncCustomers(AsyncResource):
             InvalidParameterError: A parameter was refused. Of `ids`, those of earlier requests were sent: see
                 `partial`.
             PermissionDeniedError: The key is publishable, or of another team.
+            ConflictError: The key was used for other content within 24 hours.
             APIStatusError: The server answered a request with another error; `partial` has the result so far.
             APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
 
@@ -474,7 +475,7 @@ class AsyncCustomers(AsyncResource):
     async def bulk_delete(
         self, team_id: Id, ids: AsyncItems[Id], *, idempotency_key: str | None = None
     ) -> models.BulkResult:
-        """Delete many customers, 100 with each request (API page "Bulk operations"). The secret key must be allowed to.
+        """Delete many customers, 100 with each request (API page "Bulk operations"). Needs a key that may delete.
 
         The ids are drawn one by one, so a generator of any length will do. Each id is checked before its request is
         sent. An id that fails on the server is an entry in `errors`, and raises nothing.
@@ -492,6 +493,7 @@ class AsyncCustomers(AsyncResource):
             InvalidParameterError: A parameter was refused. Of `ids`, those of earlier requests were sent: see
                 `partial`.
             PermissionDeniedError: The key may not delete, is publishable, or of another team.
+            ConflictError: The key was used for other content within 24 hours.
             APIStatusError: The server answered a request with another error; `partial` has the result so far.
             APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
 
@@ -519,8 +521,8 @@ class AsyncCustomers(AsyncResource):
 
         Args:
             team_id: The team's id, a UUID.
-            records: The customers, each a mapping of the fields of `create`: `CustomerRecord`. `None` leaves a field
-                out.
+            records: A list or another iterable, such as a `csv.DictReader`. Each record is a mapping with `name` and
+                `email`, and further fields of `create`: `CustomerRecord`. A field that is `None` is left out.
             merge_strategy: What the server does with a customer that exists, by its email address. The API documents
                 `"skip"`, which leaves it as it is; other values are passed on.
             idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
@@ -533,6 +535,7 @@ class AsyncCustomers(AsyncResource):
             InvalidParameterError: A parameter was refused. Of `records`, those of earlier requests were sent: see
                 `partial`.
             PermissionDeniedError: The key is publishable, or of another team.
+            ConflictError: The key was used for other content within 24 hours.
             APIStatusError: The server answered a request with another error; `partial` has the result so far.
             APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
 
