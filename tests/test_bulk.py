@@ -169,6 +169,24 @@ def test_the_async_client_draws_from_an_async_iterable_too(wire: respx.Router, s
     assert say(lambda client: client.customers.bulk_import(TEAM, draw())).created == 501
 
 
+@pytest.mark.parametrize("say", ["asyncio", "trio"], indirect=True)
+def test_an_async_iterable_need_not_be_a_generator(wire: respx.Router, say: Speaker) -> None:
+    class Drawn:
+        def __init__(self) -> None:
+            self.left = ids(3)
+
+        def __aiter__(self) -> Drawn:
+            return self
+
+        async def __anext__(self) -> str:
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop(0)
+
+    wire.post(BULK).mock(side_effect=bulk_success)
+    assert say(lambda client: client.customers.bulk_delete(TEAM, Drawn())).succeeded == 3
+
+
 def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker) -> None:
     wire.post(BULK).mock(side_effect=bulk_success)
     customer_id = uuid.uuid4()

@@ -137,11 +137,10 @@ class BulkJob(Generic[ResultT]):
         if isinstance(error, APIError) or (isinstance(error, InvalidParameterError) and self._chunk_count):
             error.partial = self.result
             error.idempotency_key = self.key
-        elif self._chunk_count and sys.version_info >= (3, 11):
-            error.add_note(
-                f"Of a bulk call, {self._chunk_count} requests were sent: {self.result}. The same call with "
-                f"idempotency_key={self.key!r} goes on."
-            )
+        elif self._chunk_count:
+            note = f"A bulk call had sent {self._chunk_count} requests: {self.result}."
+            if sys.version_info >= (3, 11):
+                error.add_note(f"{note} The same call with idempotency_key={self.key!r} goes on.")
 
     def _locate(self, error: BulkError) -> BulkError:
         """An error of a chunk with its index in the input of the job, where it can be known."""

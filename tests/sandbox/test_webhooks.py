@@ -130,6 +130,11 @@ class Receiver:
                 handler.end_headers()
                 while not self.released.wait(0.005):
                     handler.wfile.write(b".")
+            elif status == "endless":
+                handler.send_response(200)
+                handler.end_headers()
+                while True:
+                    handler.wfile.write(b"." * 65536)
             else:
                 handler.send_response(status)
                 handler.send_header("Location", "/elsewhere")
@@ -405,6 +410,14 @@ async def test_a_response_that_does_not_end_in_time_is_retried(receiver, to, fak
     assert 0.1 <= late.duration < 1
     assert taken.error is None
     assert fake_time.waits == BACKOFF[:1]
+
+
+async def test_a_response_without_end_is_not_read_to_its_end(receiver, to):
+    receiver.answer = lambda post: "endless"
+    async with to(receiver) as webhooks:
+        publish(webhooks, customer())
+        [delivery] = await settled(webhooks)
+    assert (delivery.outcome, [attempt.status for attempt in delivery.attempts]) == ("delivered", [200])
 
 
 async def test_each_attempt_has_its_own_number_and_signature(receiver, to, fake_time):

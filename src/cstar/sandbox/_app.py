@@ -141,16 +141,15 @@ class _HostCheck:
         self._allowed = {name.lower().rstrip(".") for name in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            host = Request(scope).headers.get("Host", "")
-            if not self._is_allowed(host):
-                message = (
-                    f"The sandbox does not serve the host {host[:100]!r}. It serves localhost, 127.0.0.1 and [::1], "
-                    "and further names that it was started with: --allow-host NAME, or Sandbox(allow_hosts=[…])."
-                )
-                await JSONResponse({"error": {"message": message}}, 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        host = Request(scope).headers.get("Host", "")
+        if self._is_allowed(host):
+            await self._app(scope, receive, send)
+            return
+        message = (
+            f"The sandbox does not serve the host {host[:100]!r}. It serves localhost, 127.0.0.1 and [::1], "
+            "and further names that it was started with: --allow-host NAME, or Sandbox(allow_hosts=[…])."
+        )
+        await JSONResponse({"error": {"message": message}}, 403)(scope, receive, send)
 
     def _is_allowed(self, host: str) -> bool:
         match = re.fullmatch(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]*)?", host.lower())

@@ -51,8 +51,8 @@ def _close_listeners() -> None:
         listener.close()
 
 
-if hasattr(os, "register_at_fork"):  # or the ports would stay open in a forked child when the parent stops
-    os.register_at_fork(after_in_child=_close_listeners)
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
+    os.register_at_fork(after_in_child=_close_listeners)  # or the ports would stay open there when the parent stops
 
 
 class _Loop(asyncio.SelectorEventLoop):
