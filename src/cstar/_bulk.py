@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
-from cstar._call import Call, new_key
+from cstar._call import Call, new_base_key
 from cstar._check import refuse
 from cstar._decode import object_of
 from cstar.errors import APIError, InvalidParameterError
@@ -69,9 +69,7 @@ class BulkJob(Generic[ResultT]):
         key: str | None,
     ) -> None:
         self.param = param
-        self.key = new_key(key)
-        if len(self.key) > MAX_KEY_LENGTH:
-            refuse("idempotency_key", f"at most {MAX_KEY_LENGTH} characters for a bulk call", self.key)
+        self.key = new_base_key(key, max_length=MAX_KEY_LENGTH, call="a bulk call")
         self._path = path
         self._before = before
         self._after = after
@@ -138,9 +136,13 @@ class BulkJob(Generic[ResultT]):
             error.partial = self.result
             error.idempotency_key = self.key
         elif self._chunk_count:
-            note = f"A bulk call had sent {self._chunk_count} requests: {self.result}."
+            # Without the errors, which may be many.
+            counts = ", ".join(f"{name}={count}" for name, count in self._counts.items())
             if sys.version_info >= (3, 11):
-                error.add_note(f"{note} The same call with idempotency_key={self.key!r} goes on.")
+                error.add_note(
+                    f"A bulk call had sent {self._chunk_count} requests: {counts}. The same call with "
+                    f"idempotency_key={self.key!r} goes on."
+                )
 
     def _locate(self, error: BulkError) -> BulkError:
         """An error of a chunk with its index in the input of the job, where it can be known."""
@@ -167,12 +169,12 @@ def _as_list(value: object) -> list[object]:
 
 
 def _names(error: BulkError, item: Item) -> bool:
-    """Whether an error names an item."""
+    """Return whether an error names an item."""
     return any(named and _same(named, sent) for named, sent in ((error.id, item.id), (error.email, item.email)))
 
 
 def _may_be_about(error: BulkError, item: Item) -> bool:
-    """Whether an error does not name another item."""
+    """Return whether an error names no other item."""
     pairs = ((error.id, item.id), (error.email, item.email))
     return all(not named or not sent or _same(named, sent) for named, sent in pairs)
 
@@ -188,9 +190,10 @@ def iterate(param: str, items: object) -> Iterator[object]:
         InvalidParameterError: It is not an iterable of items.
     """
     given = items
-    if not isinstance(items, Iterable) or isinstance(items, (str, bytes, Mapping)):
+    if isinstance(items, (str, bytes, Mapping)):
+        refuse(param, "a list or another iterable (a single one goes in a list)", given)
+    if not isinstance(items, Iterable):
         hint = " (AsyncCstar takes an async one, too)" if isinstance(items, AsyncIterable) else ""
-        hint = " (a single one goes in a list)" if isinstance(items, (str, bytes, Mapping)) else hint
         refuse(param, f"a list or another iterable{hint}", given)
     yield from items
 

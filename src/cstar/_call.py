@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from cstar._check import check_idempotency_key, check_json_object, check_query
+from cstar._check import check_idempotency_key, check_json_object, check_query, refuse
 from cstar.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -108,6 +108,14 @@ def new_key(given: str | None) -> str:
     if given is not None:
         return check_idempotency_key("idempotency_key", given)
     return str(uuid4())
+
+
+def new_base_key(given: str | None, *, max_length: int, call: str) -> str:
+    """A key from which those of several requests are derived, so that it must be shorter than any other."""
+    key = new_key(given)
+    if len(key) > max_length:
+        refuse("idempotency_key", f"at most {max_length} characters for {call}", key)
+    return key
 
 
 def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:

@@ -64,10 +64,10 @@ class ListOptions(TypedDict, total=False):
 
 
 Items: TypeAlias = Iterable[T]
-"""What a bulk call of `Cstar` draws its items from."""
+"""The items of a bulk call of `Cstar`: any iterable."""
 
 AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterable[T]
-"""What a bulk call of `AsyncCstar` draws its items from: an iterable or an async iterable."""
+"""The items of a bulk call of `AsyncCstar`: any iterable or async iterable."""
 
 
 class NotGiven(Enum):

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from cstar import models
 from cstar._bulk import BulkJob, Item
-from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
+from cstar._call import Call, Subject, encode, merge_body, merge_query, new_base_key, new_key
 from cstar._check import (
     check_choice,
     check_filled_text,
@@ -84,15 +84,19 @@ class _Fields(TypedDict):
     metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
 
 
+def _team(team_id: Id) -> str:
+    return f"/teams/{check_id('team_id', team_id)}"
+
+
 def _customers_of(team_id: Id) -> str:
-    return f"/teams/{check_id('team_id', team_id)}/customers"
+    return f"{_team(team_id)}/customers"
 
 
 def _customer(team_id: Id, customer_id: str) -> str:
     return f"{_customers_of(team_id)}/{customer_id}"
 
 
-def check_email(email: str) -> str:
+def check_email(email: object) -> str:
     text = check_filled_text("email", email).strip()
     if "@" not in text:
         refuse("email", "a whole email address", text)
@@ -211,15 +215,14 @@ class UpsertSteps:
     def __init__(
         self, team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
     ) -> None:
-        self.key = new_key(idempotency_key)
-        if len(self.key) > MAX_UPSERT_KEY_LENGTH:
-            refuse("idempotency_key", f"at most {MAX_UPSERT_KEY_LENGTH} characters for an upsert", self.key)
-        self.email = fields["email"] = check_email(check_filled_text("email", fields["email"]))
+        self.key = new_base_key(idempotency_key, max_length=MAX_UPSERT_KEY_LENGTH, call="an upsert")
+        self.email = fields["email"] = check_email(fields["email"])
         self._team_id = team_id
         self._create = create_call(team_id, extra_body, None, **fields)
-        # What exists keeps its email address, which may differ in the case of its letters.
-        given = {name: value for name, value in fields.items() if value is not None and name != "email"}
-        self._changes = encode(_update_body(extra_body, given))
+        self._extra_body = extra_body
+        # A customer that exists keeps its email address, which may differ in the case of its letters.
+        changes = {name: NOT_GIVEN if value is None else value for name, value in fields.items()}
+        self._changes = cast("_Fields", {**changes, "email": NOT_GIVEN})
         self._attempts = 0
 
     def create(self) -> Call[models.Customer]:
@@ -235,14 +238,8 @@ class UpsertSteps:
 
     def update(self, customer_id: str) -> Call[models.Customer]:
         """The call that updates the customer which has the email address."""
-        return Call(
-            "PATCH",
-            _customer(self._team_id, check_id("customer_id", customer_id)),
-            object_of(models.Customer),
-            body=self._changes,
-            idempotency_key=f"{self.key}-update-{customer_id}",
-            subject=Subject(customer_id),
-        )
+        call = update_call(self._team_id, customer_id, self._extra_body, None, **self._changes)
+        return replace(call, idempotency_key=f"{self.key}-update-{customer_id}")
 
 
 # ── Many at a time ──
@@ -262,7 +259,7 @@ def bulk_delete_job(team_id: Id, idempotency_key: str | None) -> BulkJob[models.
 def _bulk_job(team_id: Id, action: str, after: bytes, idempotency_key: str | None) -> BulkJob[models.BulkResult]:
     return BulkJob(
         param="ids",
-        path=f"/teams/{check_id('team_id', team_id)}/bulk",
+        path=f"{_team(team_id)}/bulk",
         before=f'{{"action":"{action}","resource":"customers","ids":['.encode(),
         after=after,
         max_items=100,
@@ -277,7 +274,7 @@ def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | Non
     strategy = encode(check_filled_text("merge_strategy", merge_strategy))
     return BulkJob(
         param="records",
-        path=f"/teams/{check_id('team_id', team_id)}/import",
+        path=f"{_team(team_id)}/import",
         before=b'{"resource":"customers","records":[',
         after=b'],"mergeStrategy":' + strategy + b"}",
         max_items=500,
@@ -342,7 +339,7 @@ def export_call(
     body: JsonValue = {"resources": [{"type": "customers", "filters": filters}], "format": "json"}
     return Call(
         "POST",
-        f"/teams/{check_id('team_id', team_id)}/export",
+        f"{_team(team_id)}/export",
         converted(object_of(ExportData), _as_export),
         body=encode(body),
         idempotency_key=new_key(None),
