@@ -25,7 +25,7 @@ from cstar.sandbox._openapi import document
 from cstar.sandbox._operations import OPERATIONS, Operation
 from cstar.sandbox._page import page_routes
 from cstar.sandbox._parsing import MAX_BODY_SIZE, ApiRequest
-from cstar.sandbox._request_log import KEY, ReceivedRequest, headers_without_key
+from cstar.sandbox._request_log import ReceivedRequest, headers_without_key, redact
 from cstar.sandbox._services import Services
 
 _ERROR_PAGE = b"<html><head><title>Bad Gateway</title></head><body><h1>The server is not available</h1></body></html>\n"
@@ -64,8 +64,8 @@ class _Endpoint:
         response = self._respond(api_request, fault)
         received = ReceivedRequest(
             method=api_request.method,
-            path=KEY.sub(r"\1***", api_request.path),
-            query=KEY.sub(r"\1***", request.url.query),
+            path=redact(api_request.path),
+            query=redact(request.url.query),
             headers=headers_without_key(request.headers),
             body=body,
             status=response.status if response else None,

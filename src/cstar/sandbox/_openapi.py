@@ -81,8 +81,7 @@ def document(team_id: str, *, url: str) -> Document:
     schemas, components = _schemas({"validation": requests, "serialization": responses})
     paths: Document = {}
     for operation in OPERATIONS:
-        names = re.findall("{(.+?)}", operation.path)
-        parameters = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+        parameters = [{"$ref": f"#/components/parameters/{name}"} for name in re.findall("{(.+?)}", operation.path)]
         parameters += _parameters("header", _models.Headers, schemas, components)
         path = paths.setdefault(operation.path, {"parameters": parameters})
         path[operation.method.lower()] = _operation(operation, schemas, components)

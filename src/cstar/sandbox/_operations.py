@@ -82,6 +82,7 @@ def _list(context: RequestContext) -> Result:
 
 def _create(context: RequestContext) -> Result:
     """Create a customer."""
+    _reject_taken_email(context, context.body, owner=None)
     customer = _insert(context, context.body)
     return Result(customer, events=[Event("customer.created", customer)])
 
@@ -131,8 +132,7 @@ def _bulk(context: RequestContext) -> Result:
         except ApiError as error:
             errors.append({"index": index, "id": customer_id, "code": error.code, "message": error.message})
     total, failed, action = len(context.body["ids"]), len(errors), context.body["action"]
-    succeeded = total - failed
-    result = _models.BulkResult(action=action, total=total, succeeded=succeeded, failed=failed, errors=errors)
+    result = _models.BulkResult(action=action, total=total, succeeded=total - failed, failed=failed, errors=errors)
     return Result(result, events=events)
 
 
@@ -181,7 +181,6 @@ def _export(context: RequestContext) -> Result:
 
 
 def _insert(context: RequestContext, fields: JsonObject) -> Customer:
-    _reject_taken_email(context, fields, owner=None)
     created = _clock.moment(context.store.free_instant(context.now))
     computed = {"id": f"cus_{uuid.uuid4().hex}", "created_at": created, "updated_at": created}
     customer = Customer.model_validate({**fields, **computed})

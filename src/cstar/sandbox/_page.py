@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from cstar.sandbox._control import CONTROL_PATH
 from cstar.sandbox._faults import fault_json
+from cstar.sandbox._request_log import redact
 from cstar.sandbox._services import Services
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ State: TypeAlias = "dict[str, Any]"  # the variables of the template; each list 
 _MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES = 25, 50, 50
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
 
-
-# The request log redacts the Authorization header. A key may have been sent elsewhere by mistake.
-_SECRET = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]{8,}")
 # In escaped text, after which a line may break: but not within a number, an IP address or a customer id.
 _PUNCTUATION = re.compile(r"(?:&amp;|[@/?=:,-]|\.(?![0-9])|_(?![0-9a-f]{20}))+")
 
@@ -68,7 +66,7 @@ def _version(state: State) -> str:
 
 
 def _state(services: Services, search: str) -> State:
-    customers, match_count = services.store.customers({"search": search}, page_size=_MAX_CUSTOMERS)
+    customers, match_count = services.store.customers({"search": search} if search else {}, page_size=_MAX_CUSTOMERS)
     requests, deliveries = services.request_log.requests(), services.webhooks.deliveries
     return {
         "team_id": services.store.credentials.team_id,
@@ -118,7 +116,7 @@ def template() -> Template:
 
 def _redact(value: object) -> object:
     """Redact each key and secret in a value of the template. Markup consists of values already redacted."""
-    return _SECRET.sub(r"\1***", value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return redact(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _wbr(text: str) -> str:

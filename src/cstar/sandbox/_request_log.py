@@ -16,7 +16,7 @@ from cstar.sandbox._models import JsonObject
 
 _MAX_REQUESTS = 1000
 _MAX_BYTES = 64 * 1024 * 1024
-KEY = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]+")
+_KEY = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,14 @@ def request_json(received: ReceivedRequest) -> JsonObject:
     return {to_camel(name): value for name, value in {**asdict(received), "body": body, "at": at}.items()}
 
 
+def redact(text: str) -> str:
+    """Redact what looks like a key or secret."""
+    return _KEY.sub(r"\1***", text)
+
+
 def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
     """Redact the credentials in a request's headers; the names become lower-case."""
-    shown = {name.lower(): KEY.sub(r"\1***", value) for name, value in headers.items()}
+    shown = {name.lower(): redact(value) for name, value in headers.items()}
     if "authorization" in shown:
         scheme, space, _ = shown["authorization"].partition(" ")
         shown["authorization"] = f"{scheme} ***" if space else "***"

@@ -1,4 +1,4 @@
-"""uvicorn in a thread and on an event loop of its own: up when the block is entered, gone when it is left."""
+"""uvicorn on a separate event loop in a thread: it serves while a block runs."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def serving(
 
 
 class Server(uvicorn.Server):
-    """A server in a thread with an event loop of its own."""
+    """A server in a thread, with a separate event loop."""
 
     def __init__(self, app: ASGIApp, lifespan: contextlib.AbstractAsyncContextManager[object]) -> None:
         waiting: dict[_Connection, None] = {}

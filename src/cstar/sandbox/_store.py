@@ -213,7 +213,7 @@ class Store:
     def _prepare(self, name: str) -> None:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # until the connection closes or the process ends
         is_blank = self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        version = [self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        version = [self._db.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")]
         if not is_blank and version != [_APPLICATION_ID, _SCHEMA_VERSION]:
             raise ValueError(
                 f"{name} is not a database of this version of the cStar sandbox; move it away, or name another file."
