@@ -1,8 +1,8 @@
-"""How quickly a sandbox responds to each kind of list, starts, and is filled.
+"""Measure how quickly a sandbox lists customers, starts, and adds demo customers.
 
     python benchmarks/sandbox_lists.py [CUSTOMERS …]
 
-prints Markdown tables of milliseconds, in about a minute: for 10,000 and 100,000 customers unless told otherwise. The
+prints Markdown tables of milliseconds, in about a minute: for 10,000 and 100,000 customers by default. The
 goal is a list of 10,000 customers in under 20 ms, and of 100,000 in under 100 ms. It needs the package with its extra
 `sandbox`, no more.
 

@@ -106,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the customers to a CSV file.")
     parser.add_argument("file", type=Path, nargs="?", help="the CSV file; it is replaced at the end")
     parser.add_argument("--once", action="store_true", help="at most 10,000 customers, with one request")
-    parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a file of its own")
+    parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a temporary file")
     arguments = parser.parse_args()
     if arguments.demo:
         demo()

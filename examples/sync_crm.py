@@ -9,7 +9,7 @@ matched by email, which is unique in a team.
 Requests: one to read 100 customers, one to import 500, and one to make the same change to 100. A row that has not
 changed costs none.
 
-It may be killed at any moment and run again. It needs no idempotency key of its own: each run compares the file with
+It may be killed at any moment and run again. It needs no idempotency key: each run compares the file with
 the customers that exist now, and an import skips those that another run has created meanwhile. A key that is derived
 from the file would keep a customer who was deleted since from being created again.
 """
