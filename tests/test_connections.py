@@ -623,7 +623,7 @@ with RawServer() as server, Cstar({KEY!r}, base_url=server.url, max_retries=0, t
     for thread in threads:
         thread.join()
     gc.collect()
-    print(interrupts > 100, len(os.listdir("/proc/self/fd")) - before)
+    print(interrupts > 100, len(os.listdir("/proc/self/fd")) - before, flush=True)
 os._exit(0)
 """
     done = run_in_program(script)
