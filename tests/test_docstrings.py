@@ -39,8 +39,10 @@ def public_modules() -> list[ModuleType]:
 
 
 def listed(module: ModuleType) -> list[str]:
-    # A package without a list of its own, such as `cstar.resources`, offers its modules only.
-    return list(getattr(module, "__all__", ()))
+    # The models are listed by their package. One without a list, such as `cstar.resources`, offers its modules only.
+    package = importlib.import_module(module.__package__ or module.__name__)
+    names = getattr(module, "__all__", getattr(package, "__all__", ()))
+    return [name for name in names if hasattr(module, name)]
 
 
 @dataclass(frozen=True)

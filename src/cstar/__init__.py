@@ -30,24 +30,9 @@ from cstar.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
-from cstar.models import Attempt, RateLimit
 
 if TYPE_CHECKING:
-    from cstar.models import (
-        BulkError,
-        BulkResult,
-        Customer,
-        CustomerDetail,
-        CustomerExport,
-        CustomerRecord,
-        CustomerSentiment,
-        CustomerStatus,
-        DeletedCustomer,
-        Identity,
-        ImportResult,
-        RecentTicket,
-        Upserted,
-    )
+    from cstar.models import *
 
 __all__ = [
     "NOT_GIVEN",
@@ -60,24 +45,12 @@ __all__ = [
     "AsyncPage",
     "AsyncPaginator",
     "AsyncRowIterator",
-    "Attempt",
     "AuthenticationError",
     "BadRequestError",
-    "BulkError",
-    "BulkResult",
     "ConfigurationError",
     "ConflictError",
     "Cstar",
     "CstarError",
-    "Customer",
-    "CustomerDetail",
-    "CustomerExport",
-    "CustomerRecord",
-    "CustomerSentiment",
-    "CustomerStatus",
-    "DeletedCustomer",
-    "Identity",
-    "ImportResult",
     "InternalServerError",
     "InvalidParameterError",
     "Json",
@@ -86,17 +59,15 @@ __all__ = [
     "Page",
     "PermissionDeniedError",
     "QueryValue",
-    "RateLimit",
     "RateLimitError",
     "RawResponse",
-    "RecentTicket",
     "RowIterator",
     "UnprocessableEntityError",
-    "Upserted",
     "WebhookPayloadError",
     "WebhookSignatureError",
     "__version__",
 ]
+__all__ += models.__all__
 
 
 def _lazy(name: str) -> object:

@@ -1,7 +1,7 @@
-"""What callers receive: pydantic models, one file for each resource, and the rate limit.
+"""The public models: pydantic models, one file for each resource, and the rate limit.
 
-They are loaded when the first one is named: only for a model does pydantic load most of itself, which would take longer
-than all else in importing the client.
+`__all__` below is the only list of them. They are loaded when the first one is named: only for a model does pydantic
+load most of itself, which would take longer than all else in importing the client.
 """
 
 from __future__ import annotations
@@ -13,16 +13,9 @@ from cstar.models.attempt import Attempt
 from cstar.models.rate_limit import RateLimit
 
 if TYPE_CHECKING:
-    from cstar.models.bulk import BulkError, BulkResult, CustomerExport, CustomerRecord, ImportResult, Upserted
-    from cstar.models.customer import (
-        Customer,
-        CustomerDetail,
-        CustomerSentiment,
-        CustomerStatus,
-        DeletedCustomer,
-        RecentTicket,
-    )
-    from cstar.models.identity import Identity
+    from cstar.models.bulk import *
+    from cstar.models.customer import *
+    from cstar.models.identity import *
 
 __all__ = [
     "Attempt",
@@ -48,8 +41,8 @@ _FILES = ("bulk", "customer", "identity")
 def _lazy(name: str) -> object:
     if name in __all__:
         for file in _FILES:
-            module = import_module(f"{__name__}.{file}")
-            globals().update({public: getattr(module, public) for public in module.__all__})
+            loaded = vars(import_module(f"{__name__}.{file}"))
+            globals().update({public: loaded[public] for public in __all__ if public in loaded})
         if name in globals():
             return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

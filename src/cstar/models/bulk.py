@@ -11,8 +11,6 @@ from cstar._types import Json
 from cstar.models._base import Model
 from cstar.models.customer import Customer, CustomerSentiment, CustomerStatus
 
-__all__ = ["BulkError", "BulkResult", "CustomerExport", "CustomerRecord", "ImportResult", "Upserted"]
-
 
 class BulkError(Model):
     """Why one id or record of a bulk call failed. The API does not document these fields, so each may be `None`.

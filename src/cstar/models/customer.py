@@ -8,8 +8,6 @@ from pydantic import AliasChoices, AwareDatetime, Field, JsonValue
 
 from cstar.models._base import AnyString, Model
 
-__all__ = ["Customer", "CustomerDetail", "CustomerSentiment", "CustomerStatus", "DeletedCustomer", "RecentTicket"]
-
 CustomerSentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
 """The sentiments that a request may name (API page "Customers")."""
 

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from cstar.models._base import AnyString, Model
 
-__all__ = ["Identity"]
-
 
 class Identity(Model):
     """What an API key stands for, as `client.whoami()` returns it.
