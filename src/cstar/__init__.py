@@ -8,7 +8,7 @@ from cstar import models
 from cstar._client import AsyncCstar, Cstar
 from cstar._pagination import AsyncPage, AsyncPaginator, AsyncRowIterator, Page, RowIterator
 from cstar._response import RawResponse
-from cstar._types import NOT_GIVEN, Json, NotGiven, QueryValue
+from cstar._types import NOT_GIVEN, Json, ListOptions, NotGiven, QueryValue
 from cstar._version import __version__
 from cstar.errors import (
     APIConnectionError,
@@ -54,6 +54,7 @@ __all__ = [
     "InternalServerError",
     "InvalidParameterError",
     "Json",
+    "ListOptions",
     "NotFoundError",
     "NotGiven",
     "Page",

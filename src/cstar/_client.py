@@ -42,7 +42,10 @@ from cstar.resources.customers import Customers
 from cstar.resources.customers_async import AsyncCustomers
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from cstar._lenient import Deviations
+    from cstar._types import ListOptions
 
 T = TypeVar("T")
 ParsedT = TypeVar("ParsedT")
@@ -88,12 +91,7 @@ def _paginate_listing(
     path: str,
     cast_to: type[RowT],
     params: Mapping[str, QueryValue] | None,
-    *,
-    page: int,
-    page_size: int,
-    prefetch: int,
-    gapless: bool,
-    resume: str | None,
+    **options: Unpack[ListOptions],
 ) -> Listing[RowT]:
     path = check_path("path", path)
     names = {name for name, _ in check_query("params", {} if params is None else params)}
@@ -109,17 +107,8 @@ def _paginate_listing(
             f"not {shown} (for any JSON: `class Row(BaseModel, extra='allow'): id: str`)",
             param="cast_to",
         )
-    return listing(
-        path,
-        _RowParser(_as_parameter(list_of, cast_to)),
-        {},
-        page=page,
-        page_size=page_size,
-        prefetch=prefetch,
-        gapless=gapless,
-        resume=resume,
-        extra_query=params,
-    )
+    options["extra_query"] = params
+    return listing(path, _RowParser(_as_parameter(list_of, cast_to)), {}, **options)
 
 
 def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - whatever the caller passes
@@ -429,11 +418,11 @@ class Cstar(_Client[Transport], Resource):
             cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, because rows
                 are told from each other by it.
             params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-            page: The number of the page to begin at; the first is 1.
+            page: The number of the page to begin at. `ListOptions` says more about this and the others.
             page_size: Rows per page, 1 to 100.
-            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row; see `customers.list`.
-            resume: A checkpoint of an earlier iteration over the same list; see `customers.list`.
+            prefetch: Pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row.
+            resume: A checkpoint of an earlier iteration, to go on from there.
 
         Returns:
             The page, with `data`, `total` and `has_more`. Iterating it yields every row from there to the end, and
@@ -712,11 +701,11 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, because rows
                 are told from each other by it.
             params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-            page: The number of the page to begin at; the first is 1.
+            page: The number of the page to begin at. `ListOptions` says more about this and the others.
             page_size: Rows per page, 1 to 100.
-            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row; see `customers.list`.
-            resume: A checkpoint of an earlier iteration over the same list; see `customers.list`.
+            prefetch: Pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row.
+            resume: A checkpoint of an earlier iteration, to go on from there.
 
         Returns:
             The page, with `data`, `total` and `has_more`. Iterating it yields every row from there to the end, and

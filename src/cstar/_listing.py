@@ -82,18 +82,9 @@ def listing(
     resume: str | None = None,
     extra_query: Mapping[str, QueryValue] | None = None,
 ) -> Listing[T]:
-    """A checked list of any resource.
+    """A checked list of any resource: its path below the base URL, the parser of a page, and its `ListOptions`.
 
-    Args:
-        path: The list's path below the base URL.
-        parse: Parses a response, such as `list_of(Customer)`.
-        filters: The resource's own query parameters, checked; those that are `None` are left out.
-        page: This and the others: see `ListOptions`.
-        page_size: Rows per page.
-        prefetch: Pages to fetch ahead.
-        gapless: Whether to prove that no row is skipped.
-        resume: A checkpoint.
-        extra_query: Further query parameters.
+    `filters` are the resource's own query parameters, checked; those that are `None` are left out.
     """
     begin = PageRequest(
         check_whole_number("page", page, low=1, high=MAX_PAGE),

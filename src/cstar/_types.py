@@ -13,7 +13,7 @@ from typing_extensions import TypeAliasType, TypedDict
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
-__all__ = ["NOT_GIVEN", "Json", "NotGiven", "QueryValue"]
+__all__ = ["NOT_GIVEN", "Json", "ListOptions", "NotGiven", "QueryValue"]
 
 # Covariant where pydantic's JsonValue is not: a `dict[str, list[str]]` is a `Json`, but no `JsonValue`.
 Json = TypeAliasType("Json", "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None")
@@ -44,14 +44,17 @@ Timeout: TypeAlias = float | Annotated[httpx.Timeout, _InstanceSchema()]
 
 
 class ListOptions(TypedDict, total=False):
-    """The parameters of any list, for `**options: Unpack[ListOptions]`.
+    """The parameters of every list, for `**options: Unpack[ListOptions]`.
 
     Attributes:
-        page: The number of the page to begin at; the first is 1.
-        page_size: Rows per page, 1 to 100; by default 100. Each page is a request.
+        page: The number of the page to begin at; by default 1, the first.
+        page_size: Rows per page, 1 to 100; by default 100. Each page is a request, so larger ones spare the rate limit.
         prefetch: How many pages to fetch ahead while iterating, 0 to 100; by default 0.
-        gapless: Whether to prove that iterating skips no row, whatever others write meanwhile.
+        gapless: Whether to prove that iterating skips no row, whatever others write meanwhile; by default `False`. It
+            then sends about 15% more requests, of up to 100 rows each. Without it, iterating makes up for rows that are
+            deleted or inserted in front meanwhile, and for what the loop itself does to the rows that it was given.
         resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it yielded.
+            The `checkpoint()` of the iterator returns it. `None`, the default, begins anew.
         extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
     """
 

@@ -55,15 +55,12 @@ class Customers(Resource):
             sentiment: Only customers of this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
             search: Only customers whose name or email contains this.
             tag: Only customers with exactly this tag.
-            page: The number of the page to begin at; the first is 1.
-            page_size: Rows per page, 1 to 100. Each page is a request, so larger pages spare the rate limit.
-            prefetch: How many pages to fetch ahead while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row, whatever others write meanwhile. It then sends about
-                15% more requests, of up to 100 rows each. Without it, iterating makes up for rows that are deleted or
-                inserted in front meanwhile, and for what the loop itself does to the rows that it was given.
-            resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it
-                yielded. The `checkpoint()` of the iterator returns it. `None` begins anew.
-            extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+            page: The number of the page to begin at. `ListOptions` says more about this and the others.
+            page_size: Rows per page, 1 to 100.
+            prefetch: Pages to fetch ahead while iterating, 0 to 100.
+            gapless: Whether to prove that iterating skips no row.
+            resume: A checkpoint of an earlier iteration, to go on from there.
+            extra_query: Further query parameters, in the API's spelling.
 
         Returns:
             The page, with `data`, `total` and `has_more`. Iterating it yields every customer from there to the end,
