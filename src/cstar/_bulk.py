@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
-from cstar._call import Call, new_base_key
+from cstar._call import Call, new_key
 from cstar._check import refuse
 from cstar._decode import object_of
 from cstar.errors import APIError, InvalidParameterError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cstar.models.bulk import BulkError, BulkResult, ImportResult
 
 MAX_BODY_SIZE = 1024 * 1024
-MAX_KEY_LENGTH = 244  # of at most 255 characters, which leaves room for the number of a chunk
+MAX_BASE_KEY_LENGTH = 244  # of at most 255 characters, which leaves room for the number of a chunk
 
 
 class Item(NamedTuple):
@@ -69,7 +69,7 @@ class BulkJob(Generic[ResultT]):
         key: str | None,
     ) -> None:
         self.param = param
-        self.key = new_base_key(key, max_length=MAX_KEY_LENGTH, call="a bulk call")
+        self.key = new_key(key, max_length=MAX_BASE_KEY_LENGTH)
         self._path = path
         self._before = before
         self._after = after
@@ -108,7 +108,9 @@ class BulkJob(Generic[ResultT]):
         name = f"{self.param}[{self._first + len(self._items)}]"
         item = self._check(name, value)
         if len(item.content) > self._room:
-            refuse(name, f"at most {self._room} bytes as JSON", len(item.content))
+            raise InvalidParameterError(
+                f"{name} must have at most {self._room:,} bytes as JSON, not {len(item.content):,}", param=name
+            )
         call = self.rest() if self._size + len(item.content) > self._room else None
         self._items.append(item)
         self._size += len(item.content) + 1
@@ -180,7 +182,7 @@ def _may_be_about(error: BulkError, item: Item) -> bool:
 
 
 def _same(named: object, sent: str | None) -> bool:
-    return sent is not None and str(named).casefold() == sent.casefold()
+    return sent is not None and str(named).strip().casefold() == sent.strip().casefold()
 
 
 def iterate(param: str, items: object) -> Iterator[object]:

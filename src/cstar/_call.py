@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from cstar._check import check_idempotency_key, check_json_object, check_query, refuse
+from cstar._check import MAX_KEY_LENGTH, check_idempotency_key, check_json_object, check_query
 from cstar.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -103,19 +103,14 @@ def encode(body: JsonValue) -> bytes:
     return to_json(body)
 
 
-def new_key(given: str | None) -> str:
-    """The caller's Idempotency-Key, or a fresh one: a version 4 UUID (RFC 9562, section 5.4)."""
+def new_key(given: str | None, *, max_length: int = MAX_KEY_LENGTH) -> str:
+    """The caller's Idempotency-Key, or a fresh one: a version 4 UUID (RFC 9562, section 5.4).
+
+    A key from which those of several requests are derived has a smaller `max_length`.
+    """
     if given is not None:
-        return check_idempotency_key("idempotency_key", given)
+        return check_idempotency_key("idempotency_key", given, max_length=max_length)
     return str(uuid4())
-
-
-def new_base_key(given: str | None, *, max_length: int, call: str) -> str:
-    """A key from which those of several requests are derived, so that it must be shorter than any other."""
-    key = new_key(given)
-    if len(key) > max_length:
-        refuse("idempotency_key", f"at most {max_length} characters for {call}", key)
-    return key
 
 
 def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:

@@ -28,10 +28,11 @@ MAX_METADATA_KEYS = 50
 MAX_METADATA_KEY_LENGTH = 40
 MAX_METADATA_VALUE_LENGTH = 500
 MAX_JSON_DEPTH = 100
+MAX_KEY_LENGTH = 255  # of an Idempotency-Key
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _API_KEY = re.compile(r"[sp]k_(?:live|test)_")
-_IDEMPOTENCY_KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
+_IDEMPOTENCY_KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _PATH = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)+/?")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\;])")
 
@@ -89,10 +90,10 @@ def check_id(param: str, value: object) -> str:
     return text
 
 
-def check_idempotency_key(param: str, value: object) -> str:
-    return _matching(
-        _IDEMPOTENCY_KEY, param, "1 to 255 printable ASCII characters without a space at either end", value
-    )
+def check_idempotency_key(param: str, value: object, *, max_length: int = MAX_KEY_LENGTH) -> str:
+    allowed = f"1 to {max_length} printable ASCII characters without a space at either end"
+    key = _matching(_IDEMPOTENCY_KEY, param, allowed, value)
+    return key if len(key) <= max_length else refuse(param, allowed, key)
 
 
 def check_path(param: str, value: object) -> str:

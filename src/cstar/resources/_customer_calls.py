@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypedDict, cast, get_args
 
 from pydantic.alias_generators import to_camel
 
 from cstar import models
 from cstar._bulk import BulkJob, Item
-from cstar._call import Call, Subject, encode, merge_body, merge_query, new_base_key, new_key
+from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
 from cstar._check import (
     check_choice,
     check_filled_text,
@@ -215,7 +216,7 @@ class UpsertSteps:
     def __init__(
         self, team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
     ) -> None:
-        self.key = new_base_key(idempotency_key, max_length=MAX_UPSERT_KEY_LENGTH, call="an upsert")
+        self.key = new_key(idempotency_key, max_length=MAX_UPSERT_KEY_LENGTH)
         self.email = fields["email"] = check_email(fields["email"])
         self._team_id = team_id
         self._create = create_call(team_id, extra_body, None, **fields)
@@ -295,15 +296,27 @@ def _check_record(param: str, value: object) -> Item:
         refuse(param, "a mapping of the fields of create, such as {'name': …, 'email': …}", value)
     record = cast("Mapping[str, object]", value)
     if unknown := [name for name in record if name not in _CHECKS]:
-        raise InvalidParameterError(
-            f"{param} has the unknown field {unknown[0]!r}: the fields are {', '.join(_CHECKS)}",
-            param=f"{param}.{unknown[0]}",
-        )
+        _refuse_field(param, unknown[0], record[unknown[0]])
     given = {name: field for name, field in record.items() if field is not None}
     if missing := [name for name in ("name", "email") if name not in given]:
         raise InvalidParameterError(f"{param} must have a name and an email, but has no {missing[0]}", param=param)
     body = {_api_name(name): _CHECKS[name](f"{param}.{name}", field) for name, field in given.items()}
     return Item(encode(body), email=str(body["email"]))
+
+
+def _refuse_field(param: str, field: object, value: object) -> NoReturn:
+    if field is None:  # where a `csv.DictReader` keeps surplus values
+        raise InvalidParameterError(f"{param} has more values than the header has names: {value!r}", param=param)
+    import difflib
+
+    names = {name.replace("_", ""): name for name in _CHECKS}
+    close = difflib.get_close_matches(re.sub(r"[\W_]", "", str(field)).lower(), names, n=1, cutoff=0.75)
+    hint = f" (did you mean {names[close[0]]!r}?)" if close else ""
+    if str(field).startswith("\ufeff"):
+        hint = " (a byte order mark: open the file with encoding='utf-8-sig')"
+    raise InvalidParameterError(
+        f"{param} has the unknown field {field!r}{hint}: the fields are {', '.join(_CHECKS)}", param=f"{param}.{field}"
+    )
 
 
 def _bulk_counts(result: models.BulkResult, size: int) -> dict[str, int]:
