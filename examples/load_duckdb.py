@@ -3,12 +3,12 @@
     python examples/load_duckdb.py customers.duckdb     # with CSTAR_API_KEY set
     python examples/load_duckdb.py --demo               # against a sandbox: a first load, and one after changes
 
-The API can neither filter nor sort by `updatedAt`. So every run reads all customers, and writes those whose `updatedAt`
-is newer than the table's. Who is gone from the API goes from the table. All of that is one transaction at the end of
-the reading: a run that is broken off leaves the table as it was.
+The API can neither filter nor sort by `updatedAt`. So each load reads all customers, and writes those whose `updatedAt`
+is newer than the table's. Customers that were deleted from the API are deleted from the table.
 
-The hourly limit: 100 customers are one request, changed or not. 200,000 customers are 2,000 requests, which is two
-hours' worth of 1,000 an hour: such a run waits for the second hour, and leaves nothing to others.
+100 customers are one request, so 200,000 customers take two hours of a limit of 1,000 requests an hour. What was read
+is kept in the table `incoming`, with the checkpoint of the list in the table `reading`. A load that breaks off goes on
+there when it is run again. The table `customers` changes at the end, in one transaction.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 from rich.progress import Progress
 
-from cstar import Cstar, CstarError, Customer, Page
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from cstar import Cstar, CstarError
 
 COLUMNS = {
     "id": "VARCHAR",
@@ -41,44 +38,53 @@ COLUMNS = {
     "created_at": "TIMESTAMPTZ",
     "updated_at": "TIMESTAMPTZ",
 }
-CREATE = f"CREATE TABLE IF NOT EXISTS customers ({', '.join(map(' '.join, COLUMNS.items()))}, PRIMARY KEY (id))"
-STAGE = "CREATE OR REPLACE TEMPORARY TABLE incoming AS FROM customers LIMIT 0"
-READ = "INSERT INTO incoming BY NAME SELECT unnest(from_json(?, ?), recursive := true)"
+CREATE = f"CREATE TABLE IF NOT EXISTS {{}} ({', '.join(map(' '.join, COLUMNS.items()))}, PRIMARY KEY (id))"
+READ = "INSERT OR REPLACE INTO incoming BY NAME SELECT unnest(from_json(?, ?), recursive := true)"
+PAGE_SIZE = 100
 # OR REPLACE is short for ON CONFLICT (id) DO UPDATE of every column.
 WRITE = """INSERT OR REPLACE INTO customers
     FROM incoming ANTI JOIN customers AS known ON known.id = incoming.id AND known.updated_at >= incoming.updated_at"""
-REMOVE = "DELETE FROM customers WHERE id NOT IN (SELECT id FROM incoming)"
+DELETE = "DELETE FROM customers WHERE id NOT IN (SELECT id FROM incoming)"
 
 
-def load(database: duckdb.DuckDBPyConnection, pages: Iterable[Page[Customer]]) -> tuple[int, int]:
-    """Make the table what the pages show.
+def load(database: duckdb.DuckDBPyConnection, client: Cstar, team_id: str) -> tuple[int, int]:
+    """Make the table `customers` equal to the list of customers, or go on with a load that broke off.
 
     Returns:
-        How many rows were written, and how many removed.
+        How many rows were written, and how many deleted.
     """
-    database.execute(CREATE)
-    database.execute(STAGE)
-    for page in pages:
-        rows = [customer.model_dump(mode="json", include=set(COLUMNS)) for customer in page.data]
-        database.execute(READ, [json.dumps(rows), json.dumps([COLUMNS])])
+    for table in ("customers", "incoming"):
+        database.execute(CREATE.format(table))
+    database.execute("CREATE TABLE IF NOT EXISTS reading (checkpoint VARCHAR)")
+    read(database, client, team_id)
     database.begin()
-    written, removed = (database.execute(statement).fetchall()[0][0] for statement in (WRITE, REMOVE))
+    written, deleted = (database.execute(statement).fetchall()[0][0] for statement in (WRITE, DELETE))
+    database.execute("DROP TABLE incoming; DROP TABLE reading")
     database.commit()
-    return written, removed
+    return written, deleted
 
 
-def with_progress(pages: Iterable[Page[Customer]]) -> Iterator[Page[Customer]]:
+def read(database: duckdb.DuckDBPyConnection, client: Cstar, team_id: str) -> None:
+    """Read the customers into the table `incoming`, from the checkpoint on."""
+    found = database.execute("SELECT checkpoint FROM reading").fetchone()
+    page = client.customers.list(team_id, page_size=PAGE_SIZE, resume=found[0] if found else None)
+    customers = iter(page)
+    [known] = database.execute("SELECT count(*) FROM incoming").fetchone() or [0]
     with Progress() as progress:
-        task = progress.add_task("Reading customers", total=None)
-        for page in pages:
-            yield page
-            progress.update(task, total=page.total, advance=len(page.data))
+        task = progress.add_task("Reading customers", total=page.total, completed=known)
+        while rows := [each.model_dump(mode="json", include=set(COLUMNS)) for each in islice(customers, PAGE_SIZE)]:
+            database.begin()
+            database.execute(READ, [json.dumps(rows), json.dumps([COLUMNS])])
+            database.execute("DELETE FROM reading")
+            database.execute("INSERT INTO reading VALUES (?)", [customers.checkpoint()])
+            database.commit()
+            progress.update(task, advance=len(rows))
 
 
 def run(client: Cstar, team_id: str, path: Path) -> None:
-    with duckdb.connect(path) as database:  # which undoes, when it is closed, what was not committed
-        written, removed = load(database, with_progress(client.customers.list(team_id).iter_pages()))
-    print(f"{written} written, {removed} removed")
+    with duckdb.connect(path) as database:  # closing it undoes a transaction that was not committed
+        written, deleted = load(database, client, team_id)
+    print(f"{written} written, {deleted} deleted")
 
 
 def demo() -> None:
@@ -101,8 +107,8 @@ def demo() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Load the customers into a DuckDB table.")
-    parser.add_argument("file", type=Path, nargs="?", help="the database; it is made if it is not there")
-    parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a database of its own")
+    parser.add_argument("file", type=Path, nargs="?", help="the database; created if there is none")
+    parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a temporary database")
     arguments = parser.parse_args()
     if arguments.demo:
         demo()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import Task
 from celery.contrib.testing.worker import start_worker
 
 import celery_tasks
-from celery_tasks import app, create_customer
-from cstar import APIConnectionError, ConflictError
+from celery_tasks import app, create_customer, import_customers
+from cstar import APIConnectionError, ConflictError, CustomerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +34,13 @@ def _worker() -> Iterator[None]:
 def waits(_worker: None, client: Cstar, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Has the worker use this test's sandbox, and tells how long tasks were to wait before they were tried again."""
     asked: list[float] = []
-    retry = create_customer.retry
+    retry = Task.retry
 
-    def retry_at_once(*, countdown: float, **options):
+    def retry_at_once(self: Task, *, countdown: float, **options):
         asked.append(countdown)
-        return retry(countdown=0, **options)
+        return retry(self, countdown=0, **options)
 
-    monkeypatch.setattr(create_customer, "retry", retry_at_once)
+    monkeypatch.setattr(Task, "retry", retry_at_once)
     hasty = client.with_options(max_retries=0, max_retry_wait=1)
     monkeypatch.setattr(celery_tasks, "client", lambda: hasty)
     return asked
@@ -78,6 +79,28 @@ def test_a_task_that_is_delivered_twice_creates_one_customer(box: Sandbox, clien
     assert created[0] == created[1]
     assert [request.replayed for request in box.requests if request.method == "POST"] == [False, True]
     assert client.customers.list(box.team_id, search="@engines.test").total == 1
+
+
+def test_an_import_that_is_retried_goes_on_where_it_broke_off(box: Sandbox, client: Cstar, waits: list[float]) -> None:
+    box.faults.add("drop", when="after", path="*/import", times=2)
+    records = [CustomerRecord(name="Ada", email=f"{n}@engines.test") for n in range(600)]
+    sent = import_customers.delay(box.team_id, records)
+    assert sent.get(timeout=10, interval=0.01) == "600 created, 0 skipped, 0 rejected"
+    key = f"celery-{sent.id}"
+    assert posts(box) == [(f"{key}-1", None), (f"{key}-1", None), (f"{key}-1", 200), (f"{key}-2", 200)]
+    assert client.customers.list(box.team_id, search="@engines.test").total == 600
+    assert waits == [30, 60]
+
+
+def test_an_import_that_is_delivered_twice_has_one_effect(box: Sandbox, client: Cstar) -> None:
+    records = [CustomerRecord(name="Ada", email="ada@engines.test")]
+    results = []
+    for _ in range(2):
+        delivered = import_customers.apply_async((box.team_id, records), task_id="job-8")
+        results.append(delivered.get(timeout=10, interval=0.01))
+        delivered.forget()
+    assert results == ["1 created, 0 skipped, 0 rejected"] * 2
+    assert [request.replayed for request in box.requests if request.method == "POST"] == [False, True]
 
 
 def test_a_task_that_was_refused_waits_as_long_as_the_server_says(box: Sandbox, waits: list[float]) -> None:
@@ -120,8 +143,8 @@ def test_a_job_that_gave_up_is_sent_again_with_its_errors_key(
     assert [each.id for each in client.customers.list(box.team_id, search="@engines.test")] == [created]
 
 
-def test_the_demo_creates_two_customers_in_nine_requests(demo: Callable) -> None:
+def test_the_demo_creates_and_imports_each_customer_once(demo: Callable) -> None:
     done = demo("celery_tasks.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("Customers: 2, POSTs: 9\n")
+    assert done.stdout.endswith("1200 created, 0 skipped, 0 rejected\nCustomers: 1202, POSTs: 15\n")
     assert "Another Ada was refused: resource_already_exists, email" in done.stdout

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from cstar import APIConnectionError
+from cstar import Attempt, Cstar, PermissionDeniedError
 from load_duckdb import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cstar import Cstar
     from cstar.sandbox import Sandbox
 
 
@@ -26,7 +25,7 @@ def database(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture
 def load_all(database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox) -> Callable[[], tuple[int, int]]:
-    return lambda: load(database, client.customers.list(box.team_id).iter_pages())
+    return lambda: load(database, client, box.team_id)
 
 
 def test_the_first_load_writes_every_customer_with_every_field(
@@ -72,7 +71,7 @@ def test_a_load_with_nothing_new_reads_all_pages_and_writes_nothing(box: Sandbox
     assert len(box.requests) - before == 3
 
 
-def test_a_later_load_writes_who_is_new_or_changed_and_removes_who_is_gone(
+def test_a_later_load_writes_who_is_new_or_changed_and_deletes_who_is_gone(
     database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
 ) -> None:
     load_all()
@@ -87,39 +86,38 @@ def test_a_later_load_writes_who_is_new_or_changed_and_removes_who_is_gone(
     assert database.sql("SELECT count(*) FROM customers").fetchall() == [(250,)]
 
 
-def test_an_answer_older_than_the_table_changes_nothing(
-    database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
-) -> None:
-    old = list(client.customers.list(box.team_id).iter_pages())
-    client.customers.update(box.team_id, old[0].data[0].id, name="Grace")
-    load_all()
-    assert load(database, old) == (0, 0)
-    assert database.sql("SELECT count(*) FROM customers WHERE name = 'Grace'").fetchall() == [(1,)]
-
-
-def test_a_load_whose_reading_breaks_off_leaves_the_table_as_it_was(
+def test_a_load_that_breaks_off_leaves_the_table_as_it_was_and_goes_on(
     database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
 ) -> None:
     load_all()
     before = database.sql("SELECT * EXCLUDE (created_at, updated_at) FROM customers ORDER BY id").fetchall()
-    newest, *_ = client.customers.list(box.team_id).data
-    client.customers.update(box.team_id, newest.id, name="Grace")
-    pages = client.with_options(max_retries=0).customers.list(box.team_id).iter_pages()
-    next(pages)
-    box.faults.add("drop", method="GET", times=2)  # a lost kept connection is replaced once
-    with pytest.raises(APIConnectionError):
-        load(database, pages)
+    newest, *_, oldest = client.customers.list(box.team_id)
+    for customer in (newest, oldest):
+        client.customers.update(box.team_id, customer.id, name="Grace")
+    read = []
+
+    def fail_the_third(attempt: Attempt) -> None:
+        read.append(attempt)
+        if len(read) == 2:
+            box.faults.add("status", status=403)
+
+    with Cstar(on_attempt=fail_the_third) as failing, pytest.raises(PermissionDeniedError):
+        load(database, failing, box.team_id)
     after = database.sql("SELECT * EXCLUDE (created_at, updated_at) FROM customers ORDER BY id").fetchall()
     assert after == before
+    sent = len(box.requests)
+    assert load_all() == (2, 0)
+    assert len(box.requests) - sent < 3
+    assert database.sql("SELECT count(*) FROM customers").fetchall() == [(250,)]
 
 
-def test_a_load_that_fails_between_writing_and_removing_leaves_the_table_as_it_was(
+def test_a_load_that_fails_between_writing_and_deleting_leaves_the_table_as_it_was(
     tmp_path: Path, client: Cstar, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "customers.duckdb"
-    monkeypatch.setattr("load_duckdb.REMOVE", "SELECT error('the disk is full')")
+    monkeypatch.setattr("load_duckdb.DELETE", "SELECT error('the disk is full')")
     with duckdb.connect(path) as database, pytest.raises(duckdb.Error, match="the disk is full"):
-        load(database, client.customers.list(box.team_id).iter_pages())
+        load(database, client, box.team_id)
     with duckdb.connect(path) as database:
         assert database.sql("SELECT count(*) FROM customers").fetchall() == [(0,)]
 
@@ -127,7 +125,7 @@ def test_a_load_that_fails_between_writing_and_removing_leaves_the_table_as_it_w
 def test_the_program_shows_its_progress_and_can_be_run_again(
     box: Sandbox, tmp_path: Path, run: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for told in ("250 written, 0 removed\n", "0 written, 0 removed\n"):
+    for told in ("250 written, 0 deleted\n", "0 written, 0 deleted\n"):
         assert run("load_duckdb", str(tmp_path / "customers.duckdb")) == 0
         said = capsys.readouterr()
         assert said.err == ""
@@ -147,5 +145,5 @@ def test_the_program_says_what_went_wrong(
 def test_the_demo_loads_twice(run: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("load_duckdb", "--demo") == 0
     said = capsys.readouterr().out
-    assert "\n2500 written, 0 removed\n" in said
-    assert said.endswith("\n2 written, 1 removed\n")
+    assert "\n2500 written, 0 deleted\n" in said
+    assert said.endswith("\n2 written, 1 deleted\n")
