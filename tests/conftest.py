@@ -11,7 +11,7 @@ from hypothesis import settings
 
 import loopback
 from cstar.sandbox import Sandbox
-from support import URL, Speaker
+from support import URL, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def wire() -> Iterator[respx.Router]:
-    """The API's place on the wire: what is not mocked there is an error, and nothing reaches a network."""
+def api_mock() -> Iterator[respx.Router]:
+    """A respx router in place of the API. A request without a mock is an error, and nothing reaches a network."""
     if loopback.IS_USED:
         router = respx.Router(base_url=URL, assert_all_called=False)
         loopback.routes.append(router.async_handler)
@@ -48,8 +48,8 @@ def wire() -> Iterator[respx.Router]:
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Takes the sleep out of retries and tells how long it would have been."""
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Replaces the sleep between attempts, and records its seconds."""
     slept: list[float] = []
 
     async def async_sleep(seconds: float) -> None:
@@ -67,9 +67,9 @@ def late_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
-def say(request: pytest.FixtureRequest, waits: list[float]) -> Speaker:
-    """Says one thing to `Cstar`, to `AsyncCstar` on asyncio and to `AsyncCstar` on trio."""
-    return Speaker(request.param, waits)
+def run(request: pytest.FixtureRequest, sleeps: list[float]) -> Runner:
+    """Runs an action with `Cstar`, with `AsyncCstar` on asyncio, and with `AsyncCstar` on trio."""
+    return Runner(request.param, sleeps)
 
 
 @pytest.fixture(scope="session")

@@ -230,7 +230,7 @@ def deselect_others(config: pytest.Config, items: list[pytest.Item]) -> None:
 
     def is_left(item: pytest.Item) -> bool:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        return parameters.get("say") == "asyncio" and item.originalname not in NOT_OVER_AIOHTTP
+        return parameters.get("run") == "asyncio" and item.originalname not in NOT_OVER_AIOHTTP
 
     config.hook.pytest_deselected(items=[item for item in items if not is_left(item)])
     items[:] = [item for item in items if is_left(item)]

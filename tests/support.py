@@ -1,4 +1,4 @@
-"""What the tests share: the API page's samples, and one way to say a thing to both clients."""
+"""What the tests share: the samples of the API's pages, and a runner of actions with both clients."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def page_of(rows: list[dict[str, Any]], number: int = 1, *, size: int = 100, tot
 
 
 @dataclass
-class Speaker:
-    """Says one thing to a client of one kind, so that a behaviour is specified once for all of them.
+class Runner:
+    """Runs actions with a client of one kind, so that a behaviour is specified once for all kinds.
 
     Attributes:
         kind: `"sync"`, or the event loop that `AsyncCstar` runs on.
@@ -116,7 +116,7 @@ class Speaker:
     """
 
     kind: str
-    waits: list[float] = field(default_factory=list)
+    sleeps: list[float] = field(default_factory=list)
 
     def __call__(self, action: Callable[[Any], Any], **options: Any) -> Any:
         """Build a client, do the action with it, close it, return what the action (or its awaitable) returned."""

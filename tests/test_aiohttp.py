@@ -118,16 +118,16 @@ def test_a_tls_handshake_that_fails_means_that_nothing_was_sent() -> None:
     assert not caught.value.was_sent
 
 
-def test_a_malformed_response_is_retried(waits: list[float]) -> None:
+def test_a_malformed_response_is_retried(sleeps: list[float]) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         (LOST["not HTTP"] if number == 1 else answer_all)(connection, number)
 
     with RawServer(handler) as server:
         assert run(lambda client: client.whoami(), server.url).team_id == TEAM
-    assert len(waits) == 1
+    assert len(sleeps) == 1
 
 
-def test_a_malformed_response_does_not_show_the_query(waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_response_does_not_show_the_query(sleeps: list[float], caplog: pytest.LogCaptureFixture) -> None:
     with (
         RawServer(LOST["not HTTP"]) as server,
         caplog.at_level(logging.DEBUG, "cstar"),

@@ -19,7 +19,7 @@ from pydantic import AfterValidator
 from cstar import APIResponseValidationError, APIStatusError
 from cstar._body import MAX_BODY_SIZE, Body, BodyRefusedError
 from rawserver import WHOAMI, RawServer, read_request, response
-from support import KEY, TEAM, Speaker, ok
+from support import KEY, TEAM, Runner, ok
 
 if TYPE_CHECKING:
     import socket
@@ -78,27 +78,27 @@ def answer_with(content: bytes, headers: bytes, status: str = "200 OK") -> Any:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip, br", "compress", "x"])
-def test_an_encoding_that_was_not_asked_for_is_refused(say: Speaker, encoding: str) -> None:
+def test_an_encoding_that_was_not_asked_for_is_refused(run: Runner, encoding: str) -> None:
     with (
         RawServer(answer_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server,
         pytest.raises(APIResponseValidationError, match=f"its encoding is '{encoding}', and only 'gzip, deflate'"),
     ):
-        say(lambda client: client.whoami(), base_url=server.url)
+        run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_encodings_in_two_headers_are_layers_and_refused(say: Speaker) -> None:
+def test_encodings_in_two_headers_are_layers_and_refused(run: Runner) -> None:
     with (
         RawServer(answer_with(WHOAMI, b"Content-Encoding: gzip\r\n" * 2)) as server,
         pytest.raises(APIResponseValidationError, match="its encoding is 'gzip, gzip'"),
     ):
-        say(lambda client: client.whoami(), base_url=server.url)
+        run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_only_gzip_and_deflate_are_asked_for(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get("/auth/whoami").respond(content=WHOAMI)
-    own = say.http_client(headers={"Accept-Encoding": "br"})
-    say(lambda client: client.whoami())
-    say(lambda client: client.whoami(), http_client=own)
+def test_only_gzip_and_deflate_are_asked_for(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get("/auth/whoami").respond(content=WHOAMI)
+    own = run.http_client(headers={"Accept-Encoding": "br"})
+    run(lambda client: client.whoami())
+    run(lambda client: client.whoami(), http_client=own)
     assert [call.request.headers["Accept-Encoding"] for call in route.calls] == ["gzip, deflate"] * 2
 
 
@@ -120,23 +120,23 @@ def endless(head: bytes) -> Any:
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Unavailable"])
-def test_an_endless_body_is_refused_whatever_its_status(say: Speaker, status: str, small_limit: int) -> None:
+def test_an_endless_body_is_refused_whatever_its_status(run: Runner, status: str, small_limit: int) -> None:
     handler = endless(f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
     with RawServer(handler) as server:
         with pytest.raises(APIResponseValidationError, match="it has more than the 1000000 bytes") as caught:
-            say(lambda client: client.whoami(), base_url=server.url)
+            run(lambda client: client.whoami(), base_url=server.url)
         assert server.connections == 1
     assert caught.value.status_code == int(status[:3])
 
 
-def test_a_body_that_is_announced_as_too_large_is_refused_unread(say: Speaker) -> None:
+def test_a_body_that_is_announced_as_too_large_is_refused_unread(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n")
         read_request(connection)
 
     with RawServer(handler) as server, pytest.raises(APIResponseValidationError, match="it has 67108865 bytes"):
-        say(lambda client: client.whoami(), base_url=server.url)
+        run(lambda client: client.whoami(), base_url=server.url)
 
 
 def test_the_largest_body_that_is_accepted_is_64_mib() -> None:
@@ -145,10 +145,10 @@ def test_the_largest_body_that_is_accepted_is_64_mib() -> None:
         body_of(None, [bytes(MAX_BODY_SIZE // 2), bytes(MAX_BODY_SIZE // 2 + 1)])
 
 
-def test_a_body_that_a_hook_has_read_is_bounded_too(say: Speaker, small_limit: int) -> None:
+def test_a_body_that_a_hook_has_read_is_bounded_too(run: Runner, small_limit: int) -> None:
     large = httpx.MockTransport(lambda request: httpx.Response(200, content=bytes(small_limit + 1)))
     with pytest.raises(APIResponseValidationError, match="more than the 1000000 bytes"):
-        say(lambda client: client.whoami(), http_client=say.http_client(transport=large))
+        run(lambda client: client.whoami(), http_client=run.http_client(transport=large))
 
 
 BOMB = """
@@ -219,31 +219,31 @@ def test_a_body_that_does_not_fit_into_memory_is_an_error_of_the_library() -> No
     assert "needs more memory than there is" in done.stdout, done.stderr
 
 
-def test_a_value_that_does_not_fit_into_memory_is_an_error_of_the_library(wire: respx.Router, say: Speaker) -> None:
+def test_a_value_that_does_not_fit_into_memory_is_an_error_of_the_library(api_mock: respx.Router, run: Runner) -> None:
     def use_up_memory(value: object) -> object:
         raise MemoryError
 
-    wire.get("/any").respond(json=ok({}))
+    api_mock.get("/any").respond(json=ok({}))
     with pytest.raises(APIResponseValidationError, match="it needs more memory than there is"):
-        say(lambda client: client.request("GET", "/any", cast_to=Annotated[dict, AfterValidator(use_up_memory)]))
+        run(lambda client: client.request("GET", "/any", cast_to=Annotated[dict, AfterValidator(use_up_memory)]))
 
 
-def test_an_error_without_a_readable_body_is_that_error(say: Speaker) -> None:
+def test_an_error_without_a_readable_body_is_that_error(run: Runner) -> None:
     with (
         RawServer(answer_with(b"no gzip", b"Content-Encoding: gzip\r\n", "404 Not Found")) as server,
         pytest.raises(APIStatusError) as caught,
     ):
-        say(lambda client: client.whoami(), base_url=server.url)
+        run(lambda client: client.whoami(), base_url=server.url)
     assert (caught.value.status_code, caught.value.body) == (404, None)
 
 
-def test_compressed_responses_are_decoded_over_real_connections(say: Speaker) -> None:
+def test_compressed_responses_are_decoded_over_real_connections(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(gzip.compress(WHOAMI), headers=b"Content-Encoding: gzip\r\n"))
 
     with RawServer(handler) as server:
-        assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
 
 
 class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -259,10 +259,10 @@ class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_an_endless_body_of_a_custom_transport_is_refused(kind: str, small_limit: int) -> None:
-    say = Speaker(kind)
-    own = say.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=Endless())))
+    run = Runner(kind)
+    own = run.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=Endless())))
     with pytest.raises(APIResponseValidationError, match="it has more than the 1000000 bytes"):
-        say(lambda client: client.whoami(), http_client=own)
+        run(lambda client: client.whoami(), http_client=own)
 
 
 EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # of deflate: it unpacks to nothing
@@ -295,7 +295,7 @@ def test_a_body_that_was_refused_takes_no_more_and_says_so_once(small_limit: int
     assert body.content == b""
 
 
-def test_a_bomb_in_small_pieces_is_refused_once(say: Speaker, small_limit: int) -> None:
+def test_a_bomb_in_small_pieces_is_refused_once(run: Runner, small_limit: int) -> None:
     bomb = gzip.compress(bytes(small_limit * 2), 1)
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -305,12 +305,12 @@ def test_a_bomb_in_small_pieces_is_refused_once(say: Speaker, small_limit: int) 
             connection.sendall(b"c8\r\n" + bomb[start : start + 200].ljust(200) + b"\r\n")
 
     with RawServer(handler) as server, pytest.raises(APIResponseValidationError, match="more than the 1000000 bytes"):
-        say(lambda client: client.whoami(), base_url=server.url)
+        run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_the_body_of_an_error_is_text_and_cut_if_it_is_large(wire: respx.Router, say: Speaker) -> None:
-    wire.get("/auth/whoami").respond(404, content=b"[" + b"[]," * 1_000_000 + b"[]]")
+def test_the_body_of_an_error_is_text_and_cut_if_it_is_large(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get("/auth/whoami").respond(404, content=b"[" + b"[]," * 1_000_000 + b"[]]")
     with pytest.raises(APIStatusError) as caught:
-        say(lambda client: client.whoami())
+        run(lambda client: client.whoami())
     assert isinstance(caught.value.body, str)
     assert len(caught.value.body) == 1024 * 1024

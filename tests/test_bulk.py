@@ -26,7 +26,7 @@ from cstar import (
 )
 from cstar._bulk import MAX_BODY_SIZE
 from cstar.resources._customer_calls import bulk_delete_job, bulk_import_job
-from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Speaker, customer, error, ok
+from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Runner, customer, error, ok
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -71,35 +71,35 @@ def requests(router: respx.Router) -> list[httpx.Request]:
 # ── What is sent ──
 
 
-def test_ids_are_sent_a_hundred_at_a_time(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
-    result = say(lambda client: client.customers.bulk_delete(TEAM, iter(ids(205))))
-    assert [len(body(request)["ids"]) for request in requests(wire)] == [100, 100, 5]
-    assert body(requests(wire)[2]) == {"action": "delete", "resource": "customers", "ids": ids(205)[200:]}
+def test_ids_are_sent_a_hundred_at_a_time(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    result = run(lambda client: client.customers.bulk_delete(TEAM, iter(ids(205))))
+    assert [len(body(request)["ids"]) for request in requests(api_mock)] == [100, 100, 5]
+    assert body(requests(api_mock)[2]) == {"action": "delete", "resource": "customers", "ids": ids(205)[200:]}
     assert (result.total, result.succeeded, result.failed, result.errors) == (205, 205, 0, [])
 
 
-def test_records_are_sent_500_at_a_time(wire: respx.Router, say: Speaker) -> None:
-    wire.post(IMPORT).mock(side_effect=import_success)
-    result = say(lambda client: client.customers.bulk_import(TEAM, records(12_345)))
-    assert [len(body(request)["records"]) for request in requests(wire)] == [500] * 24 + [345]
-    assert body(requests(wire)[24])["records"][-1] == {"name": "Customer 12344", "email": "12344@example.com"}
+def test_records_are_sent_500_at_a_time(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(IMPORT).mock(side_effect=import_success)
+    result = run(lambda client: client.customers.bulk_import(TEAM, records(12_345)))
+    assert [len(body(request)["records"]) for request in requests(api_mock)] == [500] * 24 + [345]
+    assert body(requests(api_mock)[24])["records"][-1] == {"name": "Customer 12344", "email": "12344@example.com"}
     assert (result.total, result.created, result.updated, result.skipped) == (12_345, 12_345, 0, 0)
 
 
-def test_a_bulk_update_sends_the_same_fields_with_each_chunk(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
-    say(lambda client: client.customers.bulk_update(TEAM, ids(101), notes=None, custom_fields={"a": 1}, tags=["vip"]))
+def test_a_bulk_update_sends_the_same_fields_with_each_chunk(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    run(lambda client: client.customers.bulk_update(TEAM, ids(101), notes=None, custom_fields={"a": 1}, tags=["vip"]))
     changes = {"notes": None, "customFields": {"a": 1}, "tags": ["vip"]}
-    assert [body(request)["data"] for request in requests(wire)] == [changes, changes]
-    assert {body(request)["action"] for request in requests(wire)} == {"update"}
+    assert [body(request)["data"] for request in requests(api_mock)] == [changes, changes]
+    assert {body(request)["action"] for request in requests(api_mock)} == {"update"}
 
 
-def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(wire: respx.Router, say: Speaker) -> None:
-    wire.post(IMPORT).mock(side_effect=import_success)
+def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(IMPORT).mock(side_effect=import_success)
     rows = [record(1, custom_fields={"seats": 5}, metadata={"crm": "7"}, tags=("a",), notes=None, status="inactive")]
-    say(lambda client: client.customers.bulk_import(TEAM, rows, merge_strategy="update"))
-    assert body(requests(wire)[0]) == {
+    run(lambda client: client.customers.bulk_import(TEAM, rows, merge_strategy="update"))
+    assert body(requests(api_mock)[0]) == {
         "resource": "customers",
         "records": [
             {
@@ -115,63 +115,63 @@ def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(wire: respx.R
     }
 
 
-def test_a_request_has_at_most_one_mebibyte(wire: respx.Router, say: Speaker) -> None:
-    wire.post(IMPORT).mock(side_effect=import_success)
+def test_a_request_has_at_most_one_mebibyte(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(IMPORT).mock(side_effect=import_success)
     rows = [record(number, notes="é" * 150_000) for number in range(10)]  # 300 kB each
-    result = say(lambda client: client.customers.bulk_import(TEAM, rows))
-    assert [len(body(request)["records"]) for request in requests(wire)] == [3, 3, 3, 1]
-    assert max(len(request.content) for request in requests(wire)) <= MAX_BODY_SIZE
+    result = run(lambda client: client.customers.bulk_import(TEAM, rows))
+    assert [len(body(request)["records"]) for request in requests(api_mock)] == [3, 3, 3, 1]
+    assert max(len(request.content) for request in requests(api_mock)) <= MAX_BODY_SIZE
     assert result.created == 10
 
 
-def test_each_chunk_has_a_key_derived_from_that_of_the_call(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
-    say(lambda client: client.customers.bulk_delete(TEAM, ids(250), idempotency_key="night-7"))
-    keys = [request.headers["Idempotency-Key"] for request in requests(wire)]
+def test_each_chunk_has_a_key_derived_from_that_of_the_call(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    run(lambda client: client.customers.bulk_delete(TEAM, ids(250), idempotency_key="night-7"))
+    keys = [request.headers["Idempotency-Key"] for request in requests(api_mock)]
     assert keys == ["night-7-1", "night-7-2", "night-7-3"]
 
 
-def test_without_a_key_each_call_has_a_fresh_one(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
+def test_without_a_key_each_call_has_a_fresh_one(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
     for _ in range(2):
-        say(lambda client: client.customers.bulk_delete(TEAM, ids(1)))
-    keys = [request.headers["Idempotency-Key"] for request in requests(wire)]
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(1)))
+    keys = [request.headers["Idempotency-Key"] for request in requests(api_mock)]
     assert len(set(keys)) == 2
     assert all(uuid.UUID(key.removesuffix("-1")).version == 4 for key in keys)
 
 
 @pytest.mark.parametrize("call", ["bulk_delete", "bulk_import"])
-def test_no_items_are_no_request(wire: respx.Router, say: Speaker, call: str) -> None:
-    result = say(lambda client: getattr(client.customers, call)(TEAM, []))
-    assert (result.total, result.errors, requests(wire)) == (0, [], [])
+def test_no_items_are_no_request(api_mock: respx.Router, run: Runner, call: str) -> None:
+    result = run(lambda client: getattr(client.customers, call)(TEAM, []))
+    assert (result.total, result.errors, requests(api_mock)) == (0, [], [])
 
 
-def test_items_are_drawn_as_they_are_sent(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
+def test_items_are_drawn_as_they_are_sent(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
     sent_when_drawn = []
 
     def draw() -> Iterator[str]:
         for each in ids(300):
-            sent_when_drawn.append(len(wire.calls))
+            sent_when_drawn.append(len(api_mock.calls))
             yield each
 
-    say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+    run(lambda client: client.customers.bulk_delete(TEAM, draw()))
     assert sent_when_drawn == [0] * 100 + [1] * 100 + [2] * 100
 
 
-@pytest.mark.parametrize("say", ["asyncio", "trio"], indirect=True)
-def test_the_async_client_draws_from_an_async_iterable_too(wire: respx.Router, say: Speaker) -> None:
-    wire.post(IMPORT).mock(side_effect=import_success)
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_the_async_client_draws_from_an_async_iterable_too(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(IMPORT).mock(side_effect=import_success)
 
     async def draw() -> AsyncIterator[dict[str, Any]]:
         for each in records(501):
             yield each
 
-    assert say(lambda client: client.customers.bulk_import(TEAM, draw())).created == 501
+    assert run(lambda client: client.customers.bulk_import(TEAM, draw())).created == 501
 
 
-@pytest.mark.parametrize("say", ["asyncio", "trio"], indirect=True)
-def test_an_async_iterable_need_not_be_a_generator(wire: respx.Router, say: Speaker) -> None:
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_an_async_iterable_need_not_be_a_generator(api_mock: respx.Router, run: Runner) -> None:
     class Drawn:
         def __init__(self) -> None:
             self.left = ids(3)
@@ -184,15 +184,15 @@ def test_an_async_iterable_need_not_be_a_generator(wire: respx.Router, say: Spea
                 raise StopAsyncIteration
             return self.left.pop(0)
 
-    wire.post(BULK).mock(side_effect=bulk_success)
-    assert say(lambda client: client.customers.bulk_delete(TEAM, Drawn())).succeeded == 3
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    assert run(lambda client: client.customers.bulk_delete(TEAM, Drawn())).succeeded == 3
 
 
-def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
+def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
     customer_id = uuid.uuid4()
-    say(lambda client: client.customers.bulk_delete(TEAM, {customer_id}))
-    assert body(requests(wire)[0])["ids"] == [str(customer_id)]
+    run(lambda client: client.customers.bulk_delete(TEAM, {customer_id}))
+    assert body(requests(api_mock)[0])["ids"] == [str(customer_id)]
 
 
 # ── What is refused ──
@@ -211,9 +211,9 @@ def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker) -> None:
         ([Customer.model_validate(CUSTOMER)], r"ids\[0\] must be .*, not a Customer: pass its .id"),
     ],
 )
-def test_ids_that_are_none_are_refused_by_name(say: Speaker, value: object, message: str) -> None:
+def test_ids_that_are_none_are_refused_by_name(run: Runner, value: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
-        say(lambda client: client.customers.bulk_delete(TEAM, value))
+        run(lambda client: client.customers.bulk_delete(TEAM, value))
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_ids_that_are_none_are_refused_by_name(say: Speaker, value: object, mess
         ),
     ],
 )
-def test_records_that_are_none_are_refused_by_name(say: Speaker, value: object, message: str) -> None:
+def test_records_that_are_none_are_refused_by_name(run: Runner, value: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}") as raised:
-        say(lambda client: client.customers.bulk_import(TEAM, value))
+        run(lambda client: client.customers.bulk_import(TEAM, value))
     assert (raised.value.partial, raised.value.idempotency_key) == (None, None)
 
 
@@ -261,9 +261,9 @@ def test_records_that_are_none_are_refused_by_name(say: Speaker, value: object, 
         ("name,email\nJ,j@example.com,1", r"more values than the header has names: \['1'\]$"),
     ],
 )
-def test_a_mistake_in_a_csv_file_is_named_with_a_hint(say: Speaker, table: str, message: str) -> None:
+def test_a_mistake_in_a_csv_file_is_named_with_a_hint(run: Runner, table: str, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=rf"^records\[0\] has {message}"):
-        say(lambda client: client.customers.bulk_import(TEAM, csv.DictReader(table.splitlines())))
+        run(lambda client: client.customers.bulk_import(TEAM, csv.DictReader(table.splitlines())))
 
 
 @pytest.mark.parametrize(
@@ -278,10 +278,10 @@ def test_a_mistake_in_a_csv_file_is_named_with_a_hint(say: Speaker, table: str, 
         ({"notes": "x" * 600_000}, "the fields to change must have at most 524,288 bytes as JSON"),
     ],
 )
-def test_a_bulk_update_is_checked_before_an_id_is_drawn(say: Speaker, options: dict[str, Any], message: str) -> None:
+def test_a_bulk_update_is_checked_before_an_id_is_drawn(run: Runner, options: dict[str, Any], message: str) -> None:
     drawn = iter(ids(3))
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
-        say(lambda client: client.customers.bulk_update(TEAM, drawn, **options))
+        run(lambda client: client.customers.bulk_update(TEAM, drawn, **options))
     assert len(list(drawn)) == 3
 
 
@@ -296,14 +296,14 @@ def test_an_async_iterable_is_refused_by_the_sync_client() -> None:
 # ── What comes back ──
 
 
-def test_results_are_summed_and_errors_have_their_index_in_the_input(wire: respx.Router, say: Speaker) -> None:
+def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: respx.Router, run: Runner) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
         count = len(body(request)["ids"])
         errors = [{"index": 3, "code": "resource_missing", "message": "There is none."}]
         return httpx.Response(200, json=ok({"total": count, "succeeded": count - 1, "failed": 1, "errors": errors}))
 
-    wire.post(BULK).mock(side_effect=respond)
-    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    api_mock.post(BULK).mock(side_effect=respond)
+    result = run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
     assert (result.total, result.succeeded, result.failed) == (150, 148, 2)
     assert [(each.index, each.id) for each in result.errors] == [(3, "cus_3"), (103, "cus_103")]
 
@@ -323,22 +323,22 @@ def test_results_are_summed_and_errors_have_their_index_in_the_input(wire: respx
     ],
 )
 def test_an_error_has_an_index_where_it_can_be_known(
-    wire: respx.Router, say: Speaker, entry: object, index: int | None
+    api_mock: respx.Router, run: Runner, entry: object, index: int | None
 ) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
         errors = [entry] if len(body(request)["ids"]) < 100 else []
         return httpx.Response(200, json=ok({"errors": errors}))
 
-    wire.post(BULK).mock(side_effect=respond)
-    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(110)))
+    api_mock.post(BULK).mock(side_effect=respond)
+    result = run(lambda client: client.customers.bulk_delete(TEAM, ids(110)))
     assert [each.index for each in result.errors] == [index]
     assert (result.total, result.succeeded, result.failed) == (110, 109, 1)  # which the responses left out
 
 
-def test_an_error_of_an_import_is_found_by_its_email_address(wire: respx.Router, say: Speaker) -> None:
+def test_an_error_of_an_import_is_found_by_its_email_address(api_mock: respx.Router, run: Runner) -> None:
     entry = {"email": "7@EXAMPLE.com ", "message": "Invalid."}
-    wire.post(IMPORT).respond(json=ok({"total": 10, "skipped": 2, "errors": [entry]}))
-    result = say(lambda client: client.customers.bulk_import(TEAM, records(10)))
+    api_mock.post(IMPORT).respond(json=ok({"total": 10, "skipped": 2, "errors": [entry]}))
+    result = run(lambda client: client.customers.bulk_import(TEAM, records(10)))
     assert (result.errors[0].index, result.errors[0].email) == (7, "7@EXAMPLE.com ")
     assert (result.created, result.skipped) == (7, 2)
 
@@ -353,28 +353,28 @@ def test_an_error_of_an_import_is_found_by_its_email_address(wire: respx.Router,
         ([{"index": "first", "id": 7, "message": "It failed."}], ["It failed."]),
     ],
 )
-def test_errors_of_any_shape_are_kept(wire: respx.Router, say: Speaker, errors: object, messages: object) -> None:
-    wire.post(BULK).respond(json=ok({"total": 2, "succeeded": 0, "failed": 2, "errors": errors}))
-    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(2)))
+def test_errors_of_any_shape_are_kept(api_mock: respx.Router, run: Runner, errors: object, messages: object) -> None:
+    api_mock.post(BULK).respond(json=ok({"total": 2, "succeeded": 0, "failed": 2, "errors": errors}))
+    result = run(lambda client: client.customers.bulk_delete(TEAM, ids(2)))
     assert [each.message for each in result.errors] == messages
     assert result.failed == 2
 
 
-def test_an_error_about_an_address_that_is_there_twice_has_no_index(wire: respx.Router, say: Speaker) -> None:
-    wire.post(IMPORT).respond(json=ok({"errors": [{"email": "1@example.com"}]}))
-    result = say(lambda client: client.customers.bulk_import(TEAM, [record(1), record(1)]))
+def test_an_error_about_an_address_that_is_there_twice_has_no_index(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(IMPORT).respond(json=ok({"errors": [{"email": "1@example.com"}]}))
+    result = run(lambda client: client.customers.bulk_import(TEAM, [record(1), record(1)]))
     assert result.errors[0].index is None
 
 
-def test_counts_that_make_no_sense_are_derived_from_what_was_sent(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).respond(json=ok({"total": "many", "failed": {}, "errors": None}))
-    result = say(lambda client: client.customers.bulk_delete(TEAM, ids(5)))
+def test_counts_that_make_no_sense_are_derived_from_what_was_sent(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).respond(json=ok({"total": "many", "failed": {}, "errors": None}))
+    result = run(lambda client: client.customers.bulk_delete(TEAM, ids(5)))
     assert (result.total, result.succeeded, result.failed, result.errors) == (5, 5, 0, [])
 
 
-@pytest.mark.parametrize("say", ["asyncio", "trio"], indirect=True)
-def test_an_async_generator_is_closed_when_the_call_ends_early(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).respond(403, json=error())
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_an_async_generator_is_closed_when_the_call_ends_early(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).respond(403, json=error())
     ends = []
 
     async def draw() -> AsyncIterator[str]:
@@ -385,7 +385,7 @@ def test_an_async_generator_is_closed_when_the_call_ends_early(wire: respx.Route
             ends.append("closed")
 
     with pytest.raises(APIStatusError):
-        say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+        run(lambda client: client.customers.bulk_delete(TEAM, draw()))
     assert ends == ["closed"]
 
 
@@ -400,69 +400,73 @@ def fail_from(chunk: int, status: int, success: Callable[[httpx.Request], httpx.
     return respond
 
 
-def test_a_chunk_that_fails_for_good_raises_its_error_with_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
-    wire.post(IMPORT).mock(side_effect=fail_from(3, 403, import_success))
+def test_a_chunk_that_fails_for_good_raises_its_error_with_the_result_so_far(
+    api_mock: respx.Router, run: Runner
+) -> None:
+    api_mock.post(IMPORT).mock(side_effect=fail_from(3, 403, import_success))
     with pytest.raises(APIStatusError) as raised:
-        say(lambda client: client.customers.bulk_import(TEAM, records(2000), idempotency_key="crm"))
+        run(lambda client: client.customers.bulk_import(TEAM, records(2000), idempotency_key="crm"))
     assert raised.value.partial == ImportResult(total=1000, created=1000)
     assert raised.value.idempotency_key == "crm"
-    assert len(requests(wire)) == 3
+    assert len(requests(api_mock)) == 3
 
 
-def test_the_error_of_a_chunk_survives_pickle(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=fail_from(2, 403, bulk_success))
+def test_the_error_of_a_chunk_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=fail_from(2, 403, bulk_success))
     with pytest.raises(APIStatusError) as raised:
-        say(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
     copied = pickle.loads(pickle.dumps(raised.value))
     assert copied.partial == BulkResult(total=100, succeeded=100)
     assert copied.idempotency_key == raised.value.idempotency_key
 
 
-def test_a_chunk_without_a_response_raises_with_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"total": 100})), *[httpx.ConnectError("no")] * 4])
+def test_a_chunk_without_a_response_raises_with_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(
+        side_effect=[httpx.Response(200, json=ok({"total": 100})), *[httpx.ConnectError("no")] * 4]
+    )
     with pytest.raises(APIConnectionError) as raised:
-        say(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
     assert (raised.value.partial.total, raised.value.attempts) == (100, 4)
 
 
-def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
+def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
     with pytest.raises(InvalidParameterError, match=r"^ids\[120\] must be") as raised:
-        say(lambda client: client.customers.bulk_delete(TEAM, [*ids(120), "a b"], idempotency_key="k"))
+        run(lambda client: client.customers.bulk_delete(TEAM, [*ids(120), "a b"], idempotency_key="k"))
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
-    assert len(requests(wire)) == 1
+    assert len(requests(api_mock)) == 1
 
 
-def test_an_exception_of_the_callers_iterable_passes_as_it_is(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
+def test_an_exception_of_the_callers_iterable_passes_as_it_is(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
 
     def draw() -> Iterator[str]:
         yield from ids(150)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as raised:
-        say(lambda client: client.customers.bulk_delete(TEAM, draw(), idempotency_key="k"))
-    assert len(requests(wire)) == 1
+        run(lambda client: client.customers.bulk_delete(TEAM, draw(), idempotency_key="k"))
+    assert len(requests(api_mock)) == 1
     notes = getattr(raised.value, "__notes__", None)  # from Python 3.11 on
     assert notes is None or ("succeeded=100" in notes[0] and "idempotency_key='k'" in notes[0])
 
 
-def test_the_note_on_an_exception_has_no_errors_of_rows(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).respond(json=ok({"total": 100, "failed": 1, "errors": [{"id": "cus_7"}]}))
+def test_the_note_on_an_exception_has_no_errors_of_rows(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).respond(json=ok({"total": 100, "failed": 1, "errors": [{"id": "cus_7"}]}))
 
     def draw() -> Iterator[str]:
         yield from ids(100)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as raised:
-        say(lambda client: client.customers.bulk_delete(TEAM, draw()))
+        run(lambda client: client.customers.bulk_delete(TEAM, draw()))
     notes = getattr(raised.value, "__notes__", ["failed=1"])  # from Python 3.11 on
     assert ["failed=1" in note and "cus_7" not in note for note in notes] == [True]
 
 
-def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(wire: respx.Router, say: Speaker) -> None:
-    wire.post(BULK).mock(side_effect=bulk_success)
-    wire.get(CUSTOMERS).respond(403, json=error())
+def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    api_mock.get(CUSTOMERS).respond(403, json=error())
 
     def draw(client: Any) -> Iterator[str]:
         yield from ids(100)
@@ -474,13 +478,13 @@ def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(wire: res
         async for each in client.customers.list(TEAM):
             yield each.id
 
-    drawn = draw if say.kind == "sync" else draw_async
+    drawn = draw if run.kind == "sync" else draw_async
     with pytest.raises(APIStatusError) as raised:
-        say(lambda client: client.customers.bulk_delete(TEAM, drawn(client), idempotency_key="k"))
+        run(lambda client: client.customers.bulk_delete(TEAM, drawn(client), idempotency_key="k"))
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
 
 
-def test_a_chunk_is_retried_with_its_key(wire: respx.Router, say: Speaker) -> None:
+def test_a_chunk_is_retried_with_its_key(api_mock: respx.Router, run: Runner) -> None:
     responses = iter([httpx.Response(503), httpx.ReadError("lost"), None])
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -489,9 +493,9 @@ def test_a_chunk_is_retried_with_its_key(wire: respx.Router, say: Speaker) -> No
             raise outcome
         return outcome or bulk_success(request)
 
-    wire.post(BULK).mock(side_effect=respond)
-    assert say(lambda client: client.customers.bulk_delete(TEAM, ids(150), idempotency_key="k")).succeeded == 150
-    assert [request.headers["Idempotency-Key"] for request in requests(wire)] == ["k-1", "k-2", "k-2", "k-2"]
+    api_mock.post(BULK).mock(side_effect=respond)
+    assert run(lambda client: client.customers.bulk_delete(TEAM, ids(150), idempotency_key="k")).succeeded == 150
+    assert [request.headers["Idempotency-Key"] for request in requests(api_mock)] == ["k-1", "k-2", "k-2", "k-2"]
 
 
 @given(count=st.integers(0, 1200), sizes=st.lists(st.integers(0, 400_000), max_size=12))
@@ -530,38 +534,38 @@ def on(box: Sandbox, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_under_faults_each_record_has_its_effect_once(box: Sandbox, say: Speaker, seed: int) -> None:
+def test_under_faults_each_record_has_its_effect_once(box: Sandbox, run: Runner, seed: int) -> None:
     box.faults.add("flaky", probability=0.4, seed=seed)
-    result = say(lambda client: client.customers.bulk_import(box.team_id, records(2600)), **on(box, max_retries=30))
+    result = run(lambda client: client.customers.bulk_import(box.team_id, records(2600)), **on(box, max_retries=30))
     assert (result.created, result.skipped, result.errors) == (2600, 0, [])
-    customers = say.collect(lambda client: client.customers.list(box.team_id), **on(box, max_retries=30))
+    customers = run.collect(lambda client: client.customers.list(box.team_id), **on(box, max_retries=30))
     assert sorted(each.email for each in customers) == sorted(row["email"] for row in records(2600))
     ids = [each.id for each in customers]
-    deleted = say(lambda client: client.customers.bulk_delete(box.team_id, ids), **on(box, max_retries=30))
+    deleted = run(lambda client: client.customers.bulk_delete(box.team_id, ids), **on(box, max_retries=30))
     assert (deleted.succeeded, deleted.errors) == (2600, [])
 
 
-def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: Sandbox, say: Speaker) -> None:
-    def run() -> ImportResult:
-        return say(lambda client: client.customers.bulk_import(box.team_id, rows, idempotency_key="crm"), **on(box))
+def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: Sandbox, run: Runner) -> None:
+    def import_rows() -> ImportResult:
+        return run(lambda client: client.customers.bulk_import(box.team_id, rows, idempotency_key="crm"), **on(box))
 
     rows = [*records(1200), record(0), {**record(1), "email": "nobody"}]
-    say(lambda client: client.customers.create(box.team_id, **record(700)), **on(box))
+    run(lambda client: client.customers.create(box.team_id, **record(700)), **on(box))
     box.faults.add("status", status=403, path="*/import", times=1, when="after")
     with pytest.raises(APIStatusError):
-        run()
-    result = run()
+        import_rows()
+    result = import_rows()
     assert (result.total, result.created, result.skipped, len(result.errors)) == (1202, 1199, 2, 1)
     assert [(each.index, each.email) for each in result.errors] == [(1201, "nobody")]
-    assert run() == result
+    assert import_rows() == result
 
 
-def test_an_export_has_the_customers_that_match(box: Sandbox, say: Speaker) -> None:
+def test_an_export_has_the_customers_that_match(box: Sandbox, run: Runner) -> None:
     rows = [record(1, tags=["vip"]), record(2, status="inactive"), record(3)]
-    say(lambda client: client.customers.bulk_import(box.team_id, rows), **on(box))
-    export = say(lambda client: client.customers.export(box.team_id, status="active"), **on(box))
+    run(lambda client: client.customers.bulk_import(box.team_id, rows), **on(box))
+    export = run(lambda client: client.customers.export(box.team_id, status="active"), **on(box))
     assert (export.total_rows, [each.email for each in export.customers]) == (2, ["3@example.com", "1@example.com"])
-    assert say(lambda client: client.customers.export(box.team_id, tag="vip"), **on(box)).customers[0].tags == ["vip"]
+    assert run(lambda client: client.customers.export(box.team_id, tag="vip"), **on(box)).customers[0].tags == ["vip"]
 
 
 def test_an_export_that_is_iterated_says_what_to_iterate() -> None:
@@ -569,9 +573,9 @@ def test_an_export_that_is_iterated_says_what_to_iterate() -> None:
         list(CustomerExport())
 
 
-def test_an_export_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
-    wire.post(EXPORT).respond(json=ok({"totalRows": 1, "resources": {"customers": [CUSTOMER]}}))
-    response = say(lambda client: client.customers.with_raw_response.export(TEAM))
+def test_an_export_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(EXPORT).respond(json=ok({"totalRows": 1, "resources": {"customers": [CUSTOMER]}}))
+    response = run(lambda client: client.customers.with_raw_response.export(TEAM))
     assert pickle.loads(pickle.dumps(response)).parse().customers[0].id == ID
 
 
@@ -584,39 +588,39 @@ def test_an_export_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
         ({"totalRows": 0, "resources": None}, 0),
     ],
 )
-def test_an_export_that_deviates_is_read(wire: respx.Router, say: Speaker, data: object, total: int) -> None:
-    wire.post(EXPORT).respond(json=ok(data))
-    export = say(lambda client: client.customers.export(TEAM))
+def test_an_export_that_deviates_is_read(api_mock: respx.Router, run: Runner, data: object, total: int) -> None:
+    api_mock.post(EXPORT).respond(json=ok(data))
+    export = run(lambda client: client.customers.export(TEAM))
     assert export.total_rows == total
     assert [each.id for each in export.customers] == [ID] * (total > 0)
 
 
 def test_an_export_that_is_cut_off_is_a_warning(
-    wire: respx.Router, say: Speaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("cstar.resources._customer_calls.MAX_EXPORT_ROWS", 2)
-    wire.post(EXPORT).respond(json=ok({"totalRows": 2, "resources": {"customers": [customer(1), customer(2)]}}))
-    say(lambda client: client.customers.export(TEAM))
+    api_mock.post(EXPORT).respond(json=ok({"totalRows": 2, "resources": {"customers": [customer(1), customer(2)]}}))
+    run(lambda client: client.customers.export(TEAM))
     assert caplog.messages == ["an export has at most 2 customers, and this one has 2: customers.list reads all"]
 
 
 # ── Upsert ──
 
 
-def upsert(say: Speaker, box: Sandbox, **fields: Any) -> Any:
+def upsert(run: Runner, box: Sandbox, **fields: Any) -> Any:
     fields = {"email": "jane@example.com", "name": "Jane", **fields}
-    return say(lambda client: client.customers.upsert(box.team_id, **fields), **on(box))
+    return run(lambda client: client.customers.upsert(box.team_id, **fields), **on(box))
 
 
-def test_an_upsert_of_a_new_address_is_one_request(box: Sandbox, say: Speaker) -> None:
-    customer, created = upsert(say, box, tags=["vip"], metadata={"crm": "1"})
+def test_an_upsert_of_a_new_address_is_one_request(box: Sandbox, run: Runner) -> None:
+    customer, created = upsert(run, box, tags=["vip"], metadata={"crm": "1"})
     assert (created, customer.tags, customer.metadata) == (True, ["vip"], {"crm": "1"})
     assert len(box.requests) == 1
 
 
-def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, say: Speaker) -> None:
-    first = upsert(say, box, notes="kept", metadata={"one": "1"}).customer
-    customer, created = upsert(say, box, email="JANE@example.com", name="Jane Doe", metadata={"two": "2"})
+def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, run: Runner) -> None:
+    first = upsert(run, box, notes="kept", metadata={"one": "1"}).customer
+    customer, created = upsert(run, box, email="JANE@example.com", name="Jane Doe", metadata={"two": "2"})
     assert (created, customer.id, customer.name, customer.notes) == (False, first.id, "Jane Doe", "kept")
     assert (customer.email, customer.metadata) == ("jane@example.com", {"one": "1", "two": "2"})
     assert [request.method for request in box.requests[1:]] == ["POST", "GET", "PATCH"]
@@ -636,63 +640,63 @@ def test_twenty_upserts_at_once_create_one_customer(box: Sandbox) -> None:
     assert len({result.customer.id for result in results}) == 1
 
 
-def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, say: Speaker) -> None:
-    first = upsert(say, box, idempotency_key="form-7")
-    again = upsert(say, box, idempotency_key="form-7")
+def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, run: Runner) -> None:
+    first = upsert(run, box, idempotency_key="form-7")
+    again = upsert(run, box, idempotency_key="form-7")
     assert (first.created, again) == (True, first)
-    changed = upsert(say, box, name="Changed", idempotency_key="form-8")
-    say(lambda client: client.customers.update(box.team_id, first.customer.id, name="Newer"), **on(box))
-    repeated = upsert(say, box, name="Changed", idempotency_key="form-8")
+    changed = upsert(run, box, name="Changed", idempotency_key="form-8")
+    run(lambda client: client.customers.update(box.team_id, first.customer.id, name="Newer"), **on(box))
+    repeated = upsert(run, box, name="Changed", idempotency_key="form-8")
     assert (repeated.customer.name, repeated.created) == (changed.customer.name, False)
-    assert say(lambda client: client.customers.get(box.team_id, first.customer.id), **on(box)).name == "Newer"
+    assert run(lambda client: client.customers.get(box.team_id, first.customer.id), **on(box)).name == "Newer"
 
 
-def test_an_upsert_ignores_blanks_around_an_address(box: Sandbox, say: Speaker) -> None:
-    first = upsert(say, box, email=" jane@example.com ")
+def test_an_upsert_ignores_blanks_around_an_address(box: Sandbox, run: Runner) -> None:
+    first = upsert(run, box, email=" jane@example.com ")
     assert (first.created, first.customer.email) == (True, "jane@example.com")
-    assert not upsert(say, box, email="jane@example.com\t").created
+    assert not upsert(run, box, email="jane@example.com\t").created
 
 
-def test_an_upsert_whose_responses_are_lost_has_one_effect(box: Sandbox, say: Speaker) -> None:
+def test_an_upsert_whose_responses_are_lost_has_one_effect(box: Sandbox, run: Runner) -> None:
     box.faults.add("drop", when="after", method="POST")
-    assert upsert(say, box).created
+    assert upsert(run, box).created
     box.faults.add("drop", when="after", method="PATCH")
-    assert upsert(say, box, name="Jane Doe").customer.name == "Jane Doe"
-    assert say(lambda client: client.customers.list(box.team_id).first(), **on(box)).name == "Jane Doe"
+    assert upsert(run, box, name="Jane Doe").customer.name == "Jane Doe"
+    assert run(lambda client: client.customers.list(box.team_id).first(), **on(box)).name == "Jane Doe"
 
 
-def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(wire: respx.Router, say: Speaker) -> None:
+def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(api_mock: respx.Router, run: Runner) -> None:
     taken = httpx.Response(409, json=error("resource_already_exists"))
-    wire.post(CUSTOMERS).mock(side_effect=[taken, taken, httpx.Response(201, json=ok(CUSTOMER))])
+    api_mock.post(CUSTOMERS).mock(side_effect=[taken, taken, httpx.Response(201, json=ok(CUSTOMER))])
     pages = [[], [CUSTOMER]]
-    wire.get(CUSTOMERS).mock(
+    api_mock.get(CUSTOMERS).mock(
         side_effect=[
             httpx.Response(200, json=ok(rows, pagination={"total": len(rows), "page": 1, "hasMore": False}))
             for rows in pages
         ]
     )
-    wire.patch(f"{CUSTOMERS}/{ID}").respond(404, json=error("resource_missing"))
+    api_mock.patch(f"{CUSTOMERS}/{ID}").respond(404, json=error("resource_missing"))
     email = CUSTOMER["email"]
-    result = say(lambda client: client.customers.upsert(TEAM, email=email, name="Jane", idempotency_key="k"))
+    result = run(lambda client: client.customers.upsert(TEAM, email=email, name="Jane", idempotency_key="k"))
     assert result.created
-    keys = [request.headers["Idempotency-Key"] for request in requests(wire) if request.method != "GET"]
+    keys = [request.headers["Idempotency-Key"] for request in requests(api_mock) if request.method != "GET"]
     assert keys == ["k-create-1", "k-create-2", f"k-update-{ID}", "k-create-3"]
 
 
-def test_an_upsert_gives_up_after_some_conflicts(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
-    wire.get(CUSTOMERS).respond(json=ok([], pagination={"total": 0, "page": 1, "hasMore": False}))
+def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
+    api_mock.get(CUSTOMERS).respond(json=ok([], pagination={"total": 0, "page": 1, "hasMore": False}))
     with pytest.raises(ConflictError) as raised:
-        say(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J", idempotency_key="k"))
+        run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J", idempotency_key="k"))
     assert raised.value.idempotency_key == "k"
-    assert len([request for request in requests(wire) if request.method == "POST"]) == 5
+    assert len([request for request in requests(api_mock) if request.method == "POST"]) == 5
 
 
-def test_a_conflict_about_the_key_of_an_upsert_is_raised(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).respond(409, json=error("idempotency_key_reused", param="Idempotency-Key"))
+def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(CUSTOMERS).respond(409, json=error("idempotency_key_reused", param="Idempotency-Key"))
     with pytest.raises(ConflictError):
-        say(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
-    assert len(requests(wire)) == 1
+        run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
+    assert len(requests(api_mock)) == 1
 
 
 @pytest.mark.parametrize(
@@ -703,6 +707,6 @@ def test_a_conflict_about_the_key_of_an_upsert_is_raised(wire: respx.Router, say
         ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable ASCII characters"),
     ],
 )
-def test_an_upsert_is_checked_before_anything_is_sent(say: Speaker, fields: dict[str, Any], message: str) -> None:
+def test_an_upsert_is_checked_before_anything_is_sent(run: Runner, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
-        say(lambda client: client.customers.upsert(TEAM, **{"email": "j@example.com", "name": "J", **fields}))
+        run(lambda client: client.customers.upsert(TEAM, **{"email": "j@example.com", "name": "J", **fields}))

@@ -24,7 +24,7 @@ from support import (
     LIST_SAMPLE,
     TEAM,
     URL,
-    Speaker,
+    Runner,
     created,
     customer,
     ok,
@@ -44,9 +44,9 @@ def body(request: httpx.Request) -> object:
     return json.loads(request.content)
 
 
-def test_every_request_carries_key_version_and_user_agent(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID))
+def test_every_request_carries_key_version_and_user_agent(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID))
     headers = sent(route).headers
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert headers["CStar-Version"] == "2026-03-01"
@@ -55,9 +55,9 @@ def test_every_request_carries_key_version_and_user_agent(wire: respx.Router, sa
     assert headers["User-Agent"] == f"cstar-python/{cstar.__version__} python/{platform.python_version()} {library}"
 
 
-def test_list_asks_for_the_first_page_of_100(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).respond(text=LIST_SAMPLE)
-    page = say(lambda client: client.customers.list(TEAM))
+def test_list_asks_for_the_first_page_of_100(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).respond(text=LIST_SAMPLE)
+    page = run(lambda client: client.customers.list(TEAM))
     request = sent(route)
     assert str(request.url) == f"{URL}{CUSTOMERS}?page=1&pageSize=100"
     assert request.content == b""
@@ -67,9 +67,9 @@ def test_list_asks_for_the_first_page_of_100(wire: respx.Router, say: Speaker) -
     assert (page.total, page.page, page.page_size, page.has_more) == (156, 1, 20, True)
 
 
-def test_list_sends_every_filter_in_the_apis_spelling(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).respond(text=LIST_SAMPLE)
-    say(
+def test_list_sends_every_filter_in_the_apis_spelling(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).respond(text=LIST_SAMPLE)
+    run(
         lambda client: client.customers.list(
             TEAM,
             status="active",
@@ -95,9 +95,9 @@ def test_list_sends_every_filter_in_the_apis_spelling(wire: respx.Router, say: S
     ]
 
 
-def test_create_posts_only_what_was_given(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=created)
-    customer = say(lambda client: client.customers.create(TEAM, name="Jane Doe", email="jane@example.com"))
+def test_create_posts_only_what_was_given(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=created)
+    customer = run(lambda client: client.customers.create(TEAM, name="Jane Doe", email="jane@example.com"))
     request = sent(route)
     assert body(request) == {"name": "Jane Doe", "email": "jane@example.com"}
     assert request.headers["Content-Type"] == "application/json"
@@ -105,9 +105,9 @@ def test_create_posts_only_what_was_given(wire: respx.Router, say: Speaker) -> N
     assert customer.id == ID
 
 
-def test_create_posts_every_field_in_the_apis_spelling(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=created)
-    say(
+def test_create_posts_every_field_in_the_apis_spelling(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=created)
+    run(
         lambda client: client.customers.create(
             TEAM,
             name="Zoë",
@@ -134,31 +134,31 @@ def test_create_posts_every_field_in_the_apis_spelling(wire: respx.Router, say: 
     }
 
 
-def test_create_leaves_out_what_is_none(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=created)
-    say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", notes=None, tags=None, status=None))
+def test_create_leaves_out_what_is_none(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=created)
+    run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", notes=None, tags=None, status=None))
     assert body(sent(route)) == {"name": "J", "email": "j@x.io"}
 
 
-def test_get_asks_for_one_customer_and_returns_the_tickets(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(f"{CUSTOMERS}/{ID}").respond(text=GET_SAMPLE)
-    found = say(lambda client: client.customers.get(TEAM, ID))
+def test_get_asks_for_one_customer_and_returns_the_tickets(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(f"{CUSTOMERS}/{ID}").respond(text=GET_SAMPLE)
+    found = run(lambda client: client.customers.get(TEAM, ID))
     assert str(sent(route).url) == f"{URL}{CUSTOMERS}/{ID}"
     assert isinstance(found, CustomerDetail)
     assert found.recent_tickets is not None
     assert [ticket.title for ticket in found.recent_tickets] == ["Login issue"]
 
 
-def test_get_sends_expand_and_extra_query(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
-    found = say(lambda client: client.customers.get(TEAM, ID, expand="customer", extra_query={"locale": "fr"}))
+def test_get_sends_expand_and_extra_query(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    found = run(lambda client: client.customers.get(TEAM, ID, expand="customer", extra_query={"locale": "fr"}))
     assert sent(route).url.params.multi_items() == [("expand", "customer"), ("locale", "fr")]
     assert found.recent_tickets is None
 
 
-def test_update_patches_only_what_was_given(wire: respx.Router, say: Speaker) -> None:
-    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
-    say(lambda client: client.customers.update(TEAM, ID, custom_fields={"a": 1}, extra_body={"x": None}))
+def test_update_patches_only_what_was_given(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    run(lambda client: client.customers.update(TEAM, ID, custom_fields={"a": 1}, extra_body={"x": None}))
     assert body(sent(route)) == {"customFields": {"a": 1}, "x": None}
 
 
@@ -175,21 +175,21 @@ def test_update_patches_only_what_was_given(wire: respx.Router, say: Speaker) ->
         ("metadata", "metadata"),
     ],
 )
-def test_update_sends_none_as_null(wire: respx.Router, say: Speaker, param: str, name: str) -> None:
-    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
-    say(lambda client: client.customers.update(TEAM, ID, **{param: None}))
+def test_update_sends_none_as_null(api_mock: respx.Router, run: Runner, param: str, name: str) -> None:
+    route = api_mock.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    run(lambda client: client.customers.update(TEAM, ID, **{param: None}))
     assert body(sent(route)) == {name: None}
 
 
-def test_update_sends_a_removed_metadata_key_as_null(wire: respx.Router, say: Speaker) -> None:
-    route = wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
-    say(lambda client: client.customers.update(TEAM, ID, metadata={"keep": "1", "drop": None}))
+def test_update_sends_a_removed_metadata_key_as_null(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+    run(lambda client: client.customers.update(TEAM, ID, metadata={"keep": "1", "drop": None}))
     assert body(sent(route)) == {"metadata": {"keep": "1", "drop": None}}
 
 
-def test_delete_sends_no_body_and_returns_the_receipt(wire: respx.Router, say: Speaker) -> None:
-    route = wire.delete(f"{CUSTOMERS}/{ID}").respond(text=DELETE_SAMPLE)
-    assert say(lambda client: client.customers.delete(TEAM, ID)) == DeletedCustomer(deleted=True, id=ID)
+def test_delete_sends_no_body_and_returns_the_receipt(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.delete(f"{CUSTOMERS}/{ID}").respond(text=DELETE_SAMPLE)
+    assert run(lambda client: client.customers.delete(TEAM, ID)) == DeletedCustomer(deleted=True, id=ID)
     request = sent(route)
     assert request.content == b""
     assert "Content-Type" not in request.headers
@@ -203,25 +203,25 @@ WRITES = {
 
 
 @pytest.mark.parametrize("method", WRITES)
-def test_a_write_carries_a_fresh_uuid_as_idempotency_key(wire: respx.Router, say: Speaker, method: str) -> None:
+def test_a_write_carries_a_fresh_uuid_as_idempotency_key(api_mock: respx.Router, run: Runner, method: str) -> None:
     answer = DELETE_SAMPLE if method == "DELETE" else json.dumps(ok(CUSTOMER))
-    route = wire.route(method=method).respond(text=answer)
+    route = api_mock.route(method=method).respond(text=answer)
     for _ in range(2):
-        say(WRITES[method])
+        run(WRITES[method])
     keys = [uuid.UUID(call.request.headers["Idempotency-Key"]) for call in route.calls]
     assert [key.version for key in keys] == [4, 4]
     assert keys[0] != keys[1]
 
 
 @pytest.mark.parametrize("method", WRITES)
-def test_a_write_carries_the_callers_idempotency_key(wire: respx.Router, say: Speaker, method: str) -> None:
+def test_a_write_carries_the_callers_idempotency_key(api_mock: respx.Router, run: Runner, method: str) -> None:
     answer = DELETE_SAMPLE if method == "DELETE" else json.dumps(ok(CUSTOMER))
-    route = wire.route(method=method).respond(text=answer)
-    say(lambda client: WRITES[method](client, idempotency_key="order 7 / jane"))
+    route = api_mock.route(method=method).respond(text=answer)
+    run(lambda client: WRITES[method](client, idempotency_key="order 7 / jane"))
     assert sent(route).headers["Idempotency-Key"] == "order 7 / jane"
 
 
-def test_whoami_returns_the_keys_identity(wire: respx.Router, say: Speaker) -> None:
+def test_whoami_returns_the_keys_identity(api_mock: respx.Router, run: Runner) -> None:
     answer = {
         "teamId": TEAM,
         "teamName": "Acme",
@@ -229,54 +229,54 @@ def test_whoami_returns_the_keys_identity(wire: respx.Router, say: Speaker) -> N
         "keyType": "secret",
         "environment": "test",
     }
-    route = wire.get("/auth/whoami").respond(json=ok(answer))
-    identity = say(lambda client: client.whoami())
+    route = api_mock.get("/auth/whoami").respond(json=ok(answer))
+    identity = run(lambda client: client.whoami())
     assert str(sent(route).url) == f"{URL}/auth/whoami"
     assert identity == Identity(team_id=TEAM, team_name="Acme", team_slug="acme", key_type="secret", environment="test")
 
 
-def test_request_returns_the_json_as_it_came(wire: respx.Router, say: Speaker) -> None:
+def test_request_returns_the_json_as_it_came(api_mock: respx.Router, run: Runner) -> None:
     answer = ok([{"id": "tkt_1"}], pagination={"total": 1})
-    route = wire.get(f"/teams/{TEAM}/tickets").respond(json=answer)
-    assert say(lambda client: client.request("GET", f"/teams/{TEAM}/tickets", params={"status": "open"})) == answer
+    route = api_mock.get(f"/teams/{TEAM}/tickets").respond(json=answer)
+    assert run(lambda client: client.request("GET", f"/teams/{TEAM}/tickets", params={"status": "open"})) == answer
     request = sent(route)
     assert request.url.params.multi_items() == [("status", "open")]
     assert "Idempotency-Key" not in request.headers
 
 
-def test_request_casts_the_data(wire: respx.Router, say: Speaker) -> None:
-    wire.get("/things").respond(json=ok([CUSTOMER]))
-    things = say(lambda client: client.request("GET", "/things", cast_to=list[Customer]))
+def test_request_casts_the_data(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get("/things").respond(json=ok([CUSTOMER]))
+    things = run(lambda client: client.request("GET", "/things", cast_to=list[Customer]))
     assert [type(thing) for thing in things] == [Customer]
 
 
-def test_request_sends_json_with_an_idempotency_key(wire: respx.Router, say: Speaker) -> None:
-    route = wire.put("/things/1").respond(json=ok({}))
-    say(lambda client: client.request("put", "/things/1", json={"a": [1]}, idempotency_key="k1"))
+def test_request_sends_json_with_an_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.put("/things/1").respond(json=ok({}))
+    run(lambda client: client.request("put", "/things/1", json={"a": [1]}, idempotency_key="k1"))
     request = sent(route)
     assert body(request) == {"a": [1]}
     assert request.headers["Idempotency-Key"] == "k1"
 
 
-def test_request_returns_none_for_no_content(wire: respx.Router, say: Speaker) -> None:
-    wire.delete("/things/1").respond(204)
-    assert say(lambda client: client.request("DELETE", "/things/1")) is None
+def test_request_returns_none_for_no_content(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.delete("/things/1").respond(204)
+    assert run(lambda client: client.request("DELETE", "/things/1")) is None
 
 
-def test_the_rate_limit_is_that_of_the_last_answer(wire: respx.Router, say: Speaker) -> None:
+def test_the_rate_limit_is_that_of_the_last_answer(api_mock: respx.Router, run: Runner) -> None:
     headers = {
         "X-RateLimit-Limit": "1000",
         "X-RateLimit-Remaining": "998",
         "X-RateLimit-Reset": "1774864800",
         "X-RateLimit-Window": "3600",
     }
-    wire.get(f"{CUSTOMERS}/{ID}").mock(
+    api_mock.get(f"{CUSTOMERS}/{ID}").mock(
         side_effect=[
             httpx.Response(200, json=ok(DETAIL), headers=headers),
             httpx.Response(200, json=ok(DETAIL)),
         ]
     )
-    if say.kind == "sync":
+    if run.kind == "sync":
 
         def look(client: cstar.Cstar) -> list[cstar.RateLimit | None]:
             seen = [client.rate_limit]
@@ -285,7 +285,7 @@ def test_the_rate_limit_is_that_of_the_last_answer(wire: respx.Router, say: Spea
                 seen.append(client.with_options(timeout=1).rate_limit)
             return seen
 
-        before, first, second = say(look)
+        before, first, second = run(look)
     else:
 
         async def look_async(client: cstar.AsyncCstar) -> list[cstar.RateLimit | None]:
@@ -295,7 +295,7 @@ def test_the_rate_limit_is_that_of_the_last_answer(wire: respx.Router, say: Spea
                 seen.append(client.with_options(timeout=1).rate_limit)
             return seen
 
-        before, first, second = say(look_async)
+        before, first, second = run(look_async)
     assert before is None
     assert (
         first
@@ -307,92 +307,96 @@ def test_the_rate_limit_is_that_of_the_last_answer(wire: respx.Router, say: Spea
 
 
 @pytest.mark.parametrize("wrong", ["", "many", "1e999", "nan", "-"])
-def test_rate_limit_headers_that_make_no_sense_are_taken_for_none(wire: respx.Router, say: Speaker, wrong: str) -> None:
+def test_rate_limit_headers_that_make_no_sense_are_taken_for_none(
+    api_mock: respx.Router, run: Runner, wrong: str
+) -> None:
     headers = {"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": wrong}
-    wire.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL), headers=headers)
-    raw = say(lambda client: client.customers.with_raw_response.get(TEAM, ID))
+    api_mock.get(f"{CUSTOMERS}/{ID}").respond(json=ok(DETAIL), headers=headers)
+    raw = run(lambda client: client.customers.with_raw_response.get(TEAM, ID))
     assert raw.rate_limit is None
 
 
-def test_delete_returns_what_the_server_says_of_it(wire: respx.Router, say: Speaker) -> None:
-    wire.delete(f"{CUSTOMERS}/{ID}").respond(json=ok({"deleted": True, "id": ID, "purgedAt": "2026-04-01T00:00:00Z"}))
-    receipt = say(lambda client: client.customers.delete(TEAM, ID))
+def test_delete_returns_what_the_server_says_of_it(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.delete(f"{CUSTOMERS}/{ID}").respond(
+        json=ok({"deleted": True, "id": ID, "purgedAt": "2026-04-01T00:00:00Z"})
+    )
+    receipt = run(lambda client: client.customers.delete(TEAM, ID))
     assert receipt.model_dump(by_alias=True)["purgedAt"] == "2026-04-01T00:00:00Z"
 
 
-def test_a_refused_repetition_names_its_parameter_and_all_that_is_repeated(wire: respx.Router, say: Speaker) -> None:
+def test_a_refused_repetition_names_its_parameter_and_all_that_is_repeated(api_mock: respx.Router, run: Runner) -> None:
     repeated = {"name": "K", "email": "k@x.io", "plan": "pro"}
     with pytest.raises(InvalidParameterError, match=r"^extra_body may not repeat 'email', 'name': ") as caught:
-        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", extra_body=repeated))
+        run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", extra_body=repeated))
     assert caught.value.param == "extra_body"
     with pytest.raises(InvalidParameterError, match=r"^extra_query may not repeat 'page': ") as caught:
-        say(lambda client: client.customers.list(TEAM, extra_query={"page": "2"}))
+        run(lambda client: client.customers.list(TEAM, extra_query={"page": "2"}))
     assert caught.value.param == "extra_query"
 
 
-def test_a_refused_idempotency_key_is_told_by_its_parameter(wire: respx.Router, say: Speaker) -> None:
+def test_a_refused_idempotency_key_is_told_by_its_parameter(api_mock: respx.Router, run: Runner) -> None:
     with pytest.raises(InvalidParameterError, match=r"^idempotency_key must ") as caught:
-        say(lambda client: client.customers.delete(TEAM, ID, idempotency_key="two\nlines"))
+        run(lambda client: client.customers.delete(TEAM, ID, idempotency_key="two\nlines"))
     assert caught.value.param == "idempotency_key"
 
 
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
-def test_every_2xx_is_a_success(wire: respx.Router, say: Speaker, status: int) -> None:
-    wire.get(f"{CUSTOMERS}/{ID}").respond(status, json=ok(DETAIL))
-    assert say(lambda client: client.customers.get(TEAM, ID)).id == ID
+def test_every_2xx_is_a_success(api_mock: respx.Router, run: Runner, status: int) -> None:
+    api_mock.get(f"{CUSTOMERS}/{ID}").respond(status, json=ok(DETAIL))
+    assert run(lambda client: client.customers.get(TEAM, ID)).id == ID
 
 
 # ── Find ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def searched(wire: respx.Router, *pages: list[dict[str, Any]]) -> respx.Route:
+def searched(api_mock: respx.Router, *pages: list[dict[str, Any]]) -> respx.Route:
     """A search that has found these pages."""
     total = sum(map(len, pages))
     answers = [
         httpx.Response(200, json=page_of(rows, number, size=100, total=total, has_more=number < len(pages)))
         for number, rows in enumerate(pages, 1)
     ]
-    return wire.get(CUSTOMERS).mock(side_effect=answers)
+    return api_mock.get(CUSTOMERS).mock(side_effect=answers)
 
 
 @pytest.mark.parametrize("email", ["jane@example.com", "Jane@Example.COM", "  jane@example.com "])
-def test_find_compares_emails_in_any_case(wire: respx.Router, say: Speaker, email: str) -> None:
-    route = searched(wire, [customer(1, email="mary.jane@example.com"), customer(2, email="JANE@example.com")])
-    found = say(lambda client: client.customers.find(TEAM, email))
+def test_find_compares_emails_in_any_case(api_mock: respx.Router, run: Runner, email: str) -> None:
+    route = searched(api_mock, [customer(1, email="mary.jane@example.com"), customer(2, email="JANE@example.com")])
+    found = run(lambda client: client.customers.find(TEAM, email))
     assert (found.id, type(found)) == ("cus_2", Customer)
     assert sent(route).url.params["search"] == email.strip()
 
 
-def test_find_folds_case_as_unicode_does(wire: respx.Router, say: Speaker) -> None:
-    searched(wire, [customer(1, email="straße@example.com")])
-    assert say(lambda client: client.customers.find(TEAM, "STRASSE@example.com")).id == "cus_1"
+def test_find_folds_case_as_unicode_does(api_mock: respx.Router, run: Runner) -> None:
+    searched(api_mock, [customer(1, email="straße@example.com")])
+    assert run(lambda client: client.customers.find(TEAM, "STRASSE@example.com")).id == "cus_1"
 
 
-def test_find_looks_on_every_page_of_matches(wire: respx.Router, say: Speaker) -> None:
+def test_find_looks_on_every_page_of_matches(api_mock: respx.Router, run: Runner) -> None:
     others = [customer(number, email=f"{number}.jane@example.com") for number in range(100)]
-    route = searched(wire, others, [customer(100, email="jane@example.com")])
-    assert say(lambda client: client.customers.find(TEAM, "jane@example.com")).id == "cus_100"
+    route = searched(api_mock, others, [customer(100, email="jane@example.com")])
+    assert run(lambda client: client.customers.find(TEAM, "jane@example.com")).id == "cus_100"
     assert route.call_count == 2
 
 
-def test_find_asks_for_no_more_than_it_needs(wire: respx.Router, say: Speaker) -> None:
-    route = searched(wire, [customer(number) for number in range(100)], [customer(100)])
-    assert say(lambda client: client.customers.find(TEAM, "5@example.com")).id == "cus_5"
+def test_find_asks_for_no_more_than_it_needs(api_mock: respx.Router, run: Runner) -> None:
+    route = searched(api_mock, [customer(number) for number in range(100)], [customer(100)])
+    assert run(lambda client: client.customers.find(TEAM, "5@example.com")).id == "cus_5"
     assert route.call_count == 1
 
 
 @pytest.mark.parametrize("rows", [[], [customer(1)], [customer(1, email=None)]])
-def test_find_returns_none_for_nobody(wire: respx.Router, say: Speaker, rows: list[dict[str, Any]]) -> None:
-    searched(wire, rows)
-    assert say(lambda client: client.customers.find(TEAM, "jane@example.com")) is None
+def test_find_returns_none_for_nobody(api_mock: respx.Router, run: Runner, rows: list[dict[str, Any]]) -> None:
+    searched(api_mock, rows)
+    assert run(lambda client: client.customers.find(TEAM, "jane@example.com")) is None
 
 
-def test_find_takes_no_null_for_an_email(wire: respx.Router, say: Speaker) -> None:
-    searched(wire, [customer(1, email=None)])
-    assert say(lambda client: client.customers.find(TEAM, "none@example.com")) is None
+def test_find_takes_no_null_for_an_email(api_mock: respx.Router, run: Runner) -> None:
+    searched(api_mock, [customer(1, email=None)])
+    assert run(lambda client: client.customers.find(TEAM, "none@example.com")) is None
 
 
 @pytest.mark.parametrize("email", ["", " ", None, 7, "jane"])
-def test_find_refuses_what_is_no_email(wire: respx.Router, say: Speaker, email: Any) -> None:
+def test_find_refuses_what_is_no_email(api_mock: respx.Router, run: Runner, email: Any) -> None:
     with pytest.raises(InvalidParameterError, match=r"^email must be a "):
-        say(lambda client: client.customers.find(TEAM, email))
+        run(lambda client: client.customers.find(TEAM, email))

@@ -38,7 +38,7 @@ from cstar import (
 from cstar._response import ReceivedResponse, retry_after
 from cstar._route import _default_ssl_context
 from rawserver import IDENTITY
-from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
+from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Runner, ok
 
 if TYPE_CHECKING:
     import respx
@@ -52,7 +52,7 @@ BOTH = pytest.mark.parametrize("build", [Cstar, AsyncCstar])
 # ── Raw responses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_raw_response_has_the_answer_and_the_model(wire: respx.Router, say: Speaker) -> None:
+def test_a_raw_response_has_the_answer_and_the_model(api_mock: respx.Router, run: Runner) -> None:
     headers = {
         "X-Request-Id": "req_1",
         "X-RateLimit-Limit": "100",
@@ -60,8 +60,8 @@ def test_a_raw_response_has_the_answer_and_the_model(wire: respx.Router, say: Sp
         "X-RateLimit-Reset": "1774864800",
     }
     answer = httpx.Response(200, json=ok(DETAIL), headers=headers)
-    wire.get(GET).mock(side_effect=[httpx.Response(500), answer])
-    raw = say(lambda client: client.customers.with_raw_response.get(TEAM, ID))
+    api_mock.get(GET).mock(side_effect=[httpx.Response(500), answer])
+    raw = run(lambda client: client.customers.with_raw_response.get(TEAM, ID))
     assert isinstance(raw, RawResponse)
     assert (raw.status_code, raw.request_id, raw.attempts) == (200, "req_1", 2)
     assert raw.headers["x-request-id"] == "req_1"
@@ -79,18 +79,18 @@ def test_a_raw_response_has_the_answer_and_the_model(wire: respx.Router, say: Sp
     ],
 )
 def test_every_write_has_a_raw_form(
-    wire: respx.Router, say: Speaker, method: str, arguments: dict[str, str], verb: str, status: int
+    api_mock: respx.Router, run: Runner, method: str, arguments: dict[str, str], verb: str, status: int
 ) -> None:
-    wire.route(method=verb).respond(status, json=ok(CUSTOMER))
-    raw = say(lambda client: getattr(client.customers.with_raw_response, method)(TEAM, **arguments))
+    api_mock.route(method=verb).respond(status, json=ok(CUSTOMER))
+    raw = run(lambda client: getattr(client.customers.with_raw_response, method)(TEAM, **arguments))
     assert (raw.status_code, raw.parse().id) == (status, ID)
 
 
-def test_a_raw_list_parses_to_a_page_that_walks_on(wire: respx.Router, say: Speaker) -> None:
+def test_a_raw_list_parses_to_a_page_that_walks_on(api_mock: respx.Router, run: Runner) -> None:
     rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(3)]
     for number, row in enumerate(rows, start=1):
         paging = {"total": 3, "page": number, "pageSize": 1, "hasMore": number < 3}
-        wire.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
+        api_mock.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
 
     def walk(client: Any) -> list[str]:
         return [row.id for row in client.customers.with_raw_response.list(TEAM, page_size=1).parse()]
@@ -99,34 +99,34 @@ def test_a_raw_list_parses_to_a_page_that_walks_on(wire: respx.Router, say: Spea
         raw = await client.customers.with_raw_response.list(TEAM, page_size=1)
         return [row.id async for row in raw.parse()]
 
-    assert say(walk if say.kind == "sync" else walk_async) == ["cus_0", "cus_1", "cus_2"]
+    assert run(walk if run.kind == "sync" else walk_async) == ["cus_0", "cus_1", "cus_2"]
 
 
-def test_whoami_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
-    wire.get("/auth/whoami").respond(json=ok(IDENTITY), headers={"X-Request-Id": "req_1"})
-    raw = say(lambda client: client.with_raw_response.whoami())
+def test_whoami_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get("/auth/whoami").respond(json=ok(IDENTITY), headers={"X-Request-Id": "req_1"})
+    raw = run(lambda client: client.with_raw_response.whoami())
     assert (raw.status_code, raw.request_id, raw.parse().team_id) == (200, "req_1", TEAM)
 
 
-def test_request_has_a_raw_form(wire: respx.Router, say: Speaker) -> None:
-    wire.post("/any").respond(201, json=ok([1, 2]), headers={"X-Request-Id": "req_1"})
-    raw = say(lambda client: client.with_raw_response.request("POST", "/any", json={}, cast_to=list[int]))
+def test_request_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post("/any").respond(201, json=ok([1, 2]), headers={"X-Request-Id": "req_1"})
+    raw = run(lambda client: client.with_raw_response.request("POST", "/any", json={}, cast_to=list[int]))
     assert (raw.status_code, raw.request_id, raw.content, raw.parse()) == (201, "req_1", raw.content, [1, 2])
 
 
-def test_a_raw_form_raises_the_error_of_a_status(wire: respx.Router, say: Speaker) -> None:
-    wire.get("/auth/whoami").respond(400)
+def test_a_raw_form_raises_the_error_of_a_status(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get("/auth/whoami").respond(400)
     with pytest.raises(BadRequestError):
-        say(lambda client: client.with_raw_response.whoami())
+        run(lambda client: client.with_raw_response.whoami())
 
 
 # ── with_options ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_with_options_changes_what_is_given_and_keeps_the_rest(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(500, headers={"Retry-After": "5"})
+def test_with_options_changes_what_is_given_and_keeps_the_rest(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(500, headers={"Retry-After": "5"})
     with suppress(CstarError):
-        say(
+        run(
             lambda client: (
                 client.with_options(default_headers={"X-B": "2"})
                 .with_options(timeout=1, max_retries=1)
@@ -139,22 +139,22 @@ def test_with_options_changes_what_is_given_and_keeps_the_rest(wire: respx.Route
     request = route.calls.last.request
     assert (request.headers["X-A"], request.headers["X-B"]) == ("1", "2")
     assert request.extensions["timeout"]["read"] == 1
-    assert 5 <= say.waits[0] <= 5.5
+    assert 5 <= run.sleeps[0] <= 5.5
 
 
-def test_with_options_leaves_the_client_it_came_from_alone(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
+def test_with_options_leaves_the_client_it_came_from_alone(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
 
     def derive(client: Any) -> Any:
         client.with_options(default_headers={"X-B": "2"}, timeout=1)
         return client.customers.get(TEAM, ID)
 
-    say(derive)
+    run(derive)
     assert "X-B" not in route.calls.last.request.headers
     assert route.calls.last.request.extensions["timeout"]["read"] == 30.0
 
 
-def test_with_options_opens_no_connection_of_its_own(say: Speaker) -> None:
+def test_with_options_opens_no_connection_of_its_own(run: Runner) -> None:
     """Counted at a server's door: what arrives over one connection comes from one port."""
     ports: set[int] = set()
 
@@ -178,14 +178,14 @@ def test_with_options_opens_no_connection_of_its_own(say: Speaker) -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Door) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        say(ask if say.kind == "sync" else ask_async, base_url=f"http://127.0.0.1:{server.server_address[1]}")
+        run(ask if run.kind == "sync" else ask_async, base_url=f"http://127.0.0.1:{server.server_address[1]}")
         server.shutdown()
         thread.join()
     assert len(ports) == 1
 
 
-def test_closing_a_derived_client_leaves_the_connections_open(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(json=ok(DETAIL))
+def test_closing_a_derived_client_leaves_the_connections_open(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(json=ok(DETAIL))
 
     def derive(client: Any) -> Any:
         with client.with_options(timeout=1):
@@ -197,7 +197,7 @@ def test_closing_a_derived_client_leaves_the_connections_open(wire: respx.Router
             pass
         return await client.customers.get(TEAM, ID)
 
-    assert say(derive if say.kind == "sync" else derive_async).id == ID
+    assert run(derive if run.kind == "sync" else derive_async).id == ID
 
 
 @BOTH
@@ -214,19 +214,19 @@ def test_with_options_keeps_the_class_and_attributes_of_a_subclass(build: Any) -
 # ── An httpx client of your own ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_your_own_httpx_client_keeps_what_you_gave_it(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
+def test_your_own_httpx_client_keeps_what_you_gave_it(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
     seen: list[str] = []
-    own = say.http_client(
+    own = run.http_client(
         headers={"X-Gateway": "g", "User-Agent": "acme/1"},
         cookies={"session": "s"},
         params={"tenant": "t"},
         event_hooks={
-            "request": [say.hook(lambda request: seen.append(request.method))],
-            "response": [say.hook(lambda response: seen.append(response.status_code))],
+            "request": [run.hook(lambda request: seen.append(request.method))],
+            "response": [run.hook(lambda response: seen.append(response.status_code))],
         },
     )
-    say(lambda client: client.customers.get(TEAM, ID), http_client=own)
+    run(lambda client: client.customers.get(TEAM, ID), http_client=own)
     request = route.calls.last.request
     assert request.headers["X-Gateway"] == "g"
     assert request.headers["User-Agent"] == "acme/1"
@@ -248,7 +248,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize("action", CALLS)
-def test_a_request_is_the_one_that_httpx_would_build(say: Speaker, action: Any) -> None:
+def test_a_request_is_the_one_that_httpx_would_build(run: Runner, action: Any) -> None:
     def sent(**options: Any) -> httpx.Request:
         requests: list[httpx.Request] = []
 
@@ -256,9 +256,9 @@ def test_a_request_is_the_one_that_httpx_would_build(say: Speaker, action: Any) 
             requests.append(request)
             return httpx.Response(400)
 
-        own = say.http_client(transport=httpx.MockTransport(answer), headers={"X-Gateway": "g"}, **options)
+        own = run.http_client(transport=httpx.MockTransport(answer), headers={"X-Gateway": "g"}, **options)
         with pytest.raises(BadRequestError):
-            say(action, http_client=own)
+            run(action, http_client=own)
         return requests[0]
 
     # With a cookie to merge, httpx's build_request makes it.
@@ -271,17 +271,17 @@ def test_a_request_is_the_one_that_httpx_would_build(say: Speaker, action: Any) 
     assert ours.extensions == theirs.extensions
 
 
-def test_headers_of_your_own_httpx_client_may_change_between_attempts(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
+def test_headers_of_your_own_httpx_client_may_change_between_attempts(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
 
     def change(response: httpx.Response) -> None:
         own.headers.update({"X-Gateway": "b", "Host": "inside.test"})
 
-    own = say.http_client(
+    own = run.http_client(
         headers={"X-Gateway": "a", "Content-Type": "text/plain", "Idempotency-Key": "always"},
-        event_hooks={"response": [say.hook(change)]},
+        event_hooks={"response": [run.hook(change)]},
     )
-    say(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
+    run(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
     sent = [call.request.headers for call in route.calls]
     assert [(headers["X-Gateway"], headers["Host"]) for headers in sent] == [
         ("a", "api.cstar.test"),
@@ -291,8 +291,8 @@ def test_headers_of_your_own_httpx_client_may_change_between_attempts(wire: resp
     assert "always" not in sent[0].get_list("Idempotency-Key") == sent[1].get_list("Idempotency-Key")
 
 
-def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
+def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
     seen: list[Any] = []
 
     def hook(request: httpx.Request) -> None:
@@ -307,26 +307,26 @@ def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(wire: res
             request.headers["X-Length"] = str(len(request.content))
             yield request
 
-    own = say.http_client(event_hooks={"request": [say.hook(hook)]}, auth=Signed())
-    say(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
+    own = run.http_client(event_hooks={"request": [run.hook(hook)]}, auth=Signed())
+    run(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
     body = b'{"name":"J","email":"jane@example.com"}'
     assert seen == [(body, None, 30.0)] * 2
     assert [call.request.headers["X-Length"] for call in route.calls] == [str(len(body))] * 2
 
 
-def test_a_custom_httpx_client_keeps_its_cookies(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).mock(
+def test_a_custom_httpx_client_keeps_its_cookies(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).mock(
         side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
     )
-    say(lambda client: client.customers.get(TEAM, ID), http_client=say.http_client())
+    run(lambda client: client.customers.get(TEAM, ID), http_client=run.http_client())
     assert [call.request.headers.get("Cookie") for call in route.calls] == [None, "node=7"]
 
 
-def test_a_client_keeps_no_cookies(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).mock(
+def test_a_client_keeps_no_cookies(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).mock(
         side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
     )
-    say(lambda client: client.customers.get(TEAM, ID))
+    run(lambda client: client.customers.get(TEAM, ID))
     assert [call.request.headers.get("Cookie") for call in route.calls] == [None, None]
 
 
@@ -335,30 +335,30 @@ def test_a_retry_after_date_that_does_not_know_its_zone_is_in_utc() -> None:
     assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
 
 
-def test_your_own_auth_is_honoured(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID), http_client=say.http_client(auth=("gateway", "secret")))
+def test_your_own_auth_is_honoured(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID), http_client=run.http_client(auth=("gateway", "secret")))
     assert route.calls.last.request.headers["Authorization"].startswith("Basic ")
 
 
-def test_your_own_transport_is_used(say: Speaker) -> None:
-    own = say.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=ok(DETAIL))))
-    assert say(lambda client: client.customers.get(TEAM, ID), http_client=own).id == ID
+def test_your_own_transport_is_used(run: Runner) -> None:
+    own = run.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=ok(DETAIL))))
+    assert run(lambda client: client.customers.get(TEAM, ID), http_client=own).id == ID
 
 
-def test_your_own_httpx_client_is_not_closed(wire: respx.Router, say: Speaker) -> None:
-    own = say.http_client()
-    say(lambda client: client.rate_limit, http_client=own)
+def test_your_own_httpx_client_is_not_closed(api_mock: respx.Router, run: Runner) -> None:
+    own = run.http_client()
+    run(lambda client: client.rate_limit, http_client=own)
     assert not own.is_closed
 
 
-def test_an_exception_of_your_own_hook_is_yours(wire: respx.Router, say: Speaker) -> None:
+def test_an_exception_of_your_own_hook_is_yours(api_mock: respx.Router, run: Runner) -> None:
     def hook(request: httpx.Request) -> None:
         raise ZeroDivisionError
 
-    own = say.http_client(event_hooks={"request": [say.hook(hook)]})
+    own = run.http_client(event_hooks={"request": [run.hook(hook)]})
     with pytest.raises(ZeroDivisionError):
-        say(lambda client: client.customers.get(TEAM, ID), http_client=own)
+        run(lambda client: client.customers.get(TEAM, ID), http_client=own)
 
 
 @BOTH
@@ -380,7 +380,7 @@ def test_certificates_are_loaded_once_for_all_clients(build: Any, monkeypatch: p
 # ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_closed_client_says_so(say: Speaker) -> None:
+def test_a_closed_client_says_so(run: Runner) -> None:
     def use(client: Any) -> Any:
         client.close()
         client.close()
@@ -392,11 +392,11 @@ def test_a_closed_client_says_so(say: Speaker) -> None:
         return await client.customers.get(TEAM, ID)
 
     with pytest.raises(CstarError, match="the client is closed"):
-        say(use if say.kind == "sync" else use_async)
+        run(use if run.kind == "sync" else use_async)
 
 
-def test_a_custom_httpx_client_that_is_closed_says_so(say: Speaker) -> None:
-    own = say.http_client()
+def test_a_custom_httpx_client_that_is_closed_says_so(run: Runner) -> None:
+    own = run.http_client()
 
     def use(client: Any) -> Any:
         own.close()
@@ -407,7 +407,7 @@ def test_a_custom_httpx_client_that_is_closed_says_so(say: Speaker) -> None:
         return await client.whoami()
 
     with pytest.raises(CstarError, match="the http_client is closed"):
-        say(use if say.kind == "sync" else use_async, http_client=own)
+        run(use if run.kind == "sync" else use_async, http_client=own)
 
 
 # ── Pickling, copying, showing ───────────────────────────────────────────────────────────────────────────────────────
@@ -491,20 +491,20 @@ def test_a_copy_has_connections_of_its_own(build: Any) -> None:
     assert copy.copy(client).customers._transport is not client.customers._transport
 
 
-def test_a_pickled_raw_response_is_whole_and_holds_no_key(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(json=ok(DETAIL, echo=KEY), headers={"X-Request-Id": "req_1", "X-Echo": KEY})
-    pickled = pickle.dumps(say(lambda client: client.customers.with_raw_response.get(TEAM, ID)))
+def test_a_pickled_raw_response_is_whole_and_holds_no_key(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(json=ok(DETAIL, echo=KEY), headers={"X-Request-Id": "req_1", "X-Echo": KEY})
+    pickled = pickle.dumps(run(lambda client: client.customers.with_raw_response.get(TEAM, ID)))
     assert KEY.encode() not in pickled
     twin = pickle.loads(pickled)
     assert (twin.status_code, twin.request_id, twin.attempts) == (200, "req_1", 1)
     assert twin.parse() == CustomerDetail.model_validate(DETAIL)
 
 
-def test_a_pickled_raw_list_parses_to_a_page_that_pages_on(wire: respx.Router, say: Speaker) -> None:
+def test_a_pickled_raw_list_parses_to_a_page_that_pages_on(api_mock: respx.Router, run: Runner) -> None:
     rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(2)]
     for number, row in enumerate(rows, start=1):
         paging = {"total": 2, "page": number, "pageSize": 1, "hasMore": number < 2}
-        wire.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
+        api_mock.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
 
     def read(client: Any) -> list[str]:
         raw = pickle.loads(pickle.dumps(client.customers.with_raw_response.list(TEAM, page_size=1)))
@@ -514,11 +514,11 @@ def test_a_pickled_raw_list_parses_to_a_page_that_pages_on(wire: respx.Router, s
         raw = pickle.loads(pickle.dumps(await client.customers.with_raw_response.list(TEAM, page_size=1)))
         return [row.id async for row in raw.parse()]
 
-    assert say(read if say.kind == "sync" else read_async) == ["cus_0", "cus_1"]
+    assert run(read if run.kind == "sync" else read_async) == ["cus_0", "cus_1"]
 
 
-def test_a_pickled_client_works(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(json=ok(DETAIL))
+def test_a_pickled_client_works(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(json=ok(DETAIL))
 
     def travel(client: Any) -> Any:
         with pickle.loads(pickle.dumps(client.with_options(timeout=3))) as twin:
@@ -528,12 +528,12 @@ def test_a_pickled_client_works(wire: respx.Router, say: Speaker) -> None:
         async with pickle.loads(pickle.dumps(client.with_options(timeout=3))) as twin:
             return await twin.customers.get(TEAM, ID)
 
-    assert say(travel if say.kind == "sync" else travel_async).id == ID
+    assert run(travel if run.kind == "sync" else travel_async).id == ID
 
 
-def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(say: Speaker) -> None:
+def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(run: Runner) -> None:
     with pytest.raises(TypeError, match="custom http_client can be neither pickled nor copied"):
-        say(pickle.dumps, http_client=say.http_client())
+        run(pickle.dumps, http_client=run.http_client())
 
 
 @BOTH
@@ -547,40 +547,42 @@ def test_the_key_is_in_no_repr(build: Any) -> None:
 # ── on_attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_on_attempt_is_called_with_each_attempt(wire: respx.Router, say: Speaker) -> None:
+def test_on_attempt_is_called_with_each_attempt(api_mock: respx.Router, run: Runner) -> None:
     answers = [httpx.Response(503, headers={"Retry-After": "2"}), httpx.ConnectError("refused")]
-    wire.get(GET).mock(side_effect=[*answers, httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_1"})])
+    api_mock.get(GET).mock(
+        side_effect=[*answers, httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_1"})]
+    )
     attempts: list[Attempt] = []
-    say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
+    run(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
     assert [(each.method, each.path, each.number) for each in attempts] == [("GET", GET, n) for n in (1, 2, 3)]
     assert [each.status_code for each in attempts] == [503, None, 200]
     assert [type(each.error) for each in attempts] == [type(None), APIConnectionError, type(None)]
-    assert [each.retry_wait for each in attempts] == [*say.waits, None]
+    assert [each.retry_wait for each in attempts] == [*run.sleeps, None]
     assert [each.request_id for each in attempts] == [None, None, "req_1"]
     assert all(0 <= each.duration < 5 for each in attempts)
 
 
-def test_on_attempt_is_called_when_a_call_fails(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(404)
+def test_on_attempt_is_called_when_a_call_fails(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(404)
     attempts: list[Attempt] = []
     with pytest.raises(NotFoundError):
-        say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
+        run(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(404, None)]
 
 
-def test_on_attempt_is_called_with_a_response_that_is_refused(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(200, headers={"Content-Length": "99999999"})
+def test_on_attempt_is_called_with_a_response_that_is_refused(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(200, headers={"Content-Length": "99999999"})
     attempts: list[Attempt] = []
     with pytest.raises(APIResponseValidationError):
-        say(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
+        run(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(200, None)]
 
 
 def test_an_exception_of_on_attempt_does_not_cost_the_response(
-    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire.get(GET).respond(json=ok(DETAIL))
-    assert say(lambda client: client.customers.get(TEAM, ID), on_attempt=lambda attempt: 1 / 0).id == ID
+    api_mock.get(GET).respond(json=ok(DETAIL))
+    assert run(lambda client: client.customers.get(TEAM, ID), on_attempt=lambda attempt: 1 / 0).id == ID
     (record,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
     assert record.getMessage() == "on_attempt raised an exception, which is ignored"
 
@@ -624,11 +626,11 @@ def test_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
 
 
 def test_an_asyncio_program_that_has_not_loaded_trio_is_served_without_loading_it(
-    wire: respx.Router, monkeypatch: pytest.MonkeyPatch
+    api_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire.get(GET).respond(json=ok(DETAIL))
+    api_mock.get(GET).respond(json=ok(DETAIL))
     monkeypatch.delitem(sys.modules, "trio")
-    assert Speaker("asyncio")(lambda client: client.customers.get(TEAM, ID)).id == ID
+    assert Runner("asyncio")(lambda client: client.customers.get(TEAM, ID)).id == ID
     assert "trio" not in sys.modules
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from cstar import AsyncCstar, ConfigurationError, Cstar
-from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, ok
+from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Runner, ok
 
 if TYPE_CHECKING:
     import respx
@@ -33,28 +33,28 @@ def test_an_empty_environment_variable_is_no_key(build: Any, monkeypatch: pytest
 
 
 def test_the_key_and_the_url_come_from_the_environment(
-    say: Speaker, wire: respx.Router, monkeypatch: pytest.MonkeyPatch
+    run: Runner, api_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CSTAR_API_KEY", "sk_test_from_environment")
     monkeypatch.setenv("CSTAR_BASE_URL", "https://environment.test/v9/")
-    route = wire.get(f"https://environment.test/v9{GET}").respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID), api_key=None, base_url=None)
+    route = api_mock.get(f"https://environment.test/v9{GET}").respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID), api_key=None, base_url=None)
     assert route.calls.last.request.headers["Authorization"] == "Bearer sk_test_from_environment"
 
 
 def test_an_argument_wins_over_the_environment(
-    say: Speaker, wire: respx.Router, monkeypatch: pytest.MonkeyPatch
+    run: Runner, api_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CSTAR_API_KEY", "sk_test_from_environment")
     monkeypatch.setenv("CSTAR_BASE_URL", "https://environment.test")
-    route = wire.get(GET).respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID))
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID))
     assert route.calls.last.request.headers["Authorization"] == f"Bearer {KEY}"
 
 
-def test_without_anything_the_url_is_the_apis(say: Speaker, wire: respx.Router) -> None:
-    route = wire.get(f"https://www.cstar.help/api/v1{GET}").respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID), base_url=None)
+def test_without_anything_the_url_is_the_apis(run: Runner, api_mock: respx.Router) -> None:
+    route = api_mock.get(f"https://www.cstar.help/api/v1{GET}").respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID), base_url=None)
     assert route.called
 
 
@@ -165,9 +165,9 @@ def test_an_http_client_of_another_kind_is_refused(build: Any, other: Any, messa
     assert str(caught.value) == message
 
 
-def test_default_headers_are_sent_and_win_over_ours(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
-    say(
+def test_default_headers_are_sent_and_win_over_ours(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
+    run(
         lambda client: client.customers.get(TEAM, ID),
         default_headers={"X-App": "crm", "user-agent": "crm/1", "cstar-version": "2027-01-01"},
     )
@@ -177,9 +177,9 @@ def test_default_headers_are_sent_and_win_over_ours(wire: respx.Router, say: Spe
     assert headers.get_list("CStar-Version") == ["2027-01-01"]
 
 
-def test_api_version_is_sent(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID), api_version="2025-01-01")
+def test_api_version_is_sent(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID), api_version="2025-01-01")
     assert route.calls.last.request.headers["CStar-Version"] == "2025-01-01"
 
 
@@ -193,23 +193,23 @@ def test_api_version_is_sent(wire: respx.Router, say: Speaker) -> None:
     ],
 )
 def test_the_timeout_is_given_to_every_attempt(
-    wire: respx.Router, say: Speaker, timeout: float | httpx.Timeout, parts: dict[str, float | None]
+    api_mock: respx.Router, run: Runner, timeout: float | httpx.Timeout, parts: dict[str, float | None]
 ) -> None:
-    route = wire.get(GET).mock(side_effect=[httpx.Response(500), httpx.Response(200, json=ok(DETAIL))])
+    route = api_mock.get(GET).mock(side_effect=[httpx.Response(500), httpx.Response(200, json=ok(DETAIL))])
     options = {} if timeout == 30.0 else {"timeout": timeout}
-    say(lambda client: client.customers.get(TEAM, ID), **options)
+    run(lambda client: client.customers.get(TEAM, ID), **options)
     assert [call.request.extensions["timeout"] for call in route.calls] == [parts, parts]
 
 
-def test_a_trailing_slash_of_the_base_url_does_not_matter(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
-    say(lambda client: client.customers.get(TEAM, ID), base_url=f"{URL}/")
+def test_a_trailing_slash_of_the_base_url_does_not_matter(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
+    run(lambda client: client.customers.get(TEAM, ID), base_url=f"{URL}/")
     assert str(route.calls.last.request.url) == f"{URL}{GET}"
 
 
-def test_a_default_header_is_sent_once_however_it_is_written(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(GET).respond(json=ok(DETAIL))
-    say(
+def test_a_default_header_is_sent_once_however_it_is_written(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(GET).respond(json=ok(DETAIL))
+    run(
         lambda client: client.with_options(default_headers={"x-APP": "3"}).customers.get(TEAM, ID),
         default_headers={"X-App": "1", "x-app": "2"},
     )

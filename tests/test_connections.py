@@ -28,7 +28,7 @@ from cstar import APIConnectionError, APITimeoutError, AsyncCstar, Cstar, CstarE
 from cstar._connections import _Lease
 from cstar._http_clients import _HttpClient
 from rawserver import RawServer, read_request, response
-from support import KEY, TEAM, Speaker, customer, ok, page_of
+from support import KEY, TEAM, Runner, customer, ok, page_of
 
 if TYPE_CHECKING:
     import socket
@@ -80,8 +80,8 @@ def twice(client: Any) -> Any:
     return calls()
 
 
-def test_calls_one_after_the_other_share_a_connection(say: Speaker, server: RawServer) -> None:
-    say(twice, base_url=server.url)
+def test_calls_one_after_the_other_share_a_connection(run: Runner, server: RawServer) -> None:
+    run(twice, base_url=server.url)
     assert server.connections == 1
 
 
@@ -123,10 +123,10 @@ def test_the_connection_used_last_is_used_next() -> None:
 
 
 def test_a_connection_that_was_idle_for_long_is_replaced(
-    say: Speaker, server: RawServer, monkeypatch: pytest.MonkeyPatch
+    run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", -1.0)
-    say(twice, base_url=server.url)
+    run(twice, base_url=server.url)
     assert server.connections == 2
 
 
@@ -142,13 +142,13 @@ def test_connections_that_were_idle_for_long_are_closed_by_the_next_call(
         assert eventually(lambda: server.open == 1)
 
 
-def test_a_connection_whose_response_says_close_is_not_kept(say: Speaker) -> None:
+def test_a_connection_whose_response_says_close_is_not_kept(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(headers=b"Connection: close\r\n"))
 
     with RawServer(handler) as server:
-        say(twice, base_url=server.url)
+        run(twice, base_url=server.url)
         assert server.connections == 2
 
 
@@ -211,17 +211,17 @@ def answer_slowly(seconds: float) -> Any:
     return handler
 
 
-def test_a_call_beyond_the_bound_waits_for_another_to_end(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_beyond_the_bound_waits_for_another_to_end(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 2)
     with RawServer(answer_slowly(0.05)) as server:
-        results = say(lambda client: simultaneously(client, 8), base_url=server.url)
+        results = run(lambda client: simultaneously(client, 8), base_url=server.url)
         assert not [each for each in results if isinstance(each, Exception)]
         assert server.connections == 2
 
 
 @pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(30, pool=0.1)], ids=["timeout", "pool timeout"])
 def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
-    say: Speaker, monkeypatch: pytest.MonkeyPatch, timeout: Any
+    run: Runner, monkeypatch: pytest.MonkeyPatch, timeout: Any
 ) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     received, released = threading.Event(), threading.Event()
@@ -260,7 +260,7 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
         return calls_async()
 
     with RawServer(handler) as server:
-        identity, error = say(calls, base_url=server.url, timeout=30)
+        identity, error = run(calls, base_url=server.url, timeout=30)
         assert server.connections == 1
     assert identity.team_id == TEAM
     assert not error.was_sent
@@ -358,15 +358,15 @@ def hang_up_after(requests: int) -> Any:
     return handler
 
 
-def test_a_kept_connection_that_ends_with_the_request_is_replaced_at_once(say: Speaker) -> None:
+def test_a_kept_connection_that_ends_with_the_request_is_replaced_at_once(run: Runner) -> None:
     with RawServer(hang_up_after(1)) as server:
-        identities = say(twice, base_url=server.url, max_retries=0)
+        identities = run(twice, base_url=server.url, max_retries=0)
         assert [each.team_id for each in identities] == [TEAM, TEAM]
         assert server.connections == 2
-    assert say.waits == []
+    assert run.sleeps == []
 
 
-def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(say: Speaker) -> None:
+def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(run: Runner) -> None:
     def calls(client: Any) -> Any:
         if isinstance(client, Cstar):
             return [client.with_raw_response.whoami() for _ in range(2)]
@@ -377,10 +377,10 @@ def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(say: Speak
         return calls_async()
 
     with RawServer(hang_up_after(1)) as server:
-        assert [each.attempts for each in say(calls, base_url=server.url)] == [1, 2]
+        assert [each.attempts for each in run(calls, base_url=server.url)] == [1, 2]
 
 
-def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(say: Speaker) -> None:
+def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(run: Runner) -> None:
     requests: list[int] = []
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -391,11 +391,11 @@ def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(
             connection.sendall(response(status="503 Unavailable") if requests == [1, 1, 2] else response())
 
     with RawServer(handler) as server:
-        say(twice, base_url=server.url)
+        run(twice, base_url=server.url)
     assert requests == [1, 1, 2, 2]
 
 
-def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(say: Speaker) -> None:
+def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         if number == 1:
@@ -416,10 +416,10 @@ def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(sa
         return calls_async()
 
     with RawServer(handler) as server:
-        assert say(calls, base_url=server.url).id == "cus_1"
+        assert run(calls, base_url=server.url).id == "cus_1"
 
 
-def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_more(say: Speaker) -> None:
+def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_more(run: Runner) -> None:
     with RawServer(hang_up_after(1)) as server:
 
         def calls(client: Any) -> Any:
@@ -431,19 +431,19 @@ def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_mo
 
             return calls_async()
 
-        results = say(calls, base_url=server.url, max_retries=0)
+        results = run(calls, base_url=server.url, max_retries=0)
     assert not [each for each in results if isinstance(each, Exception)]
 
 
-def test_a_new_connection_that_ends_without_a_response_is_an_error(say: Speaker) -> None:
+def test_a_new_connection_that_ends_without_a_response_is_an_error(run: Runner) -> None:
     with RawServer(hang_up_after(0)) as server:
         with pytest.raises(APIConnectionError) as caught:
-            say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+            run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
         assert (server.connections, caught.value.attempts, caught.value.was_sent) == (1, 1, True)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_response_that_nobody_asked_for_is_given_to_nobody(say: Speaker, is_late: bool) -> None:
+def test_a_response_that_nobody_asked_for_is_given_to_nobody(run: Runner, is_late: bool) -> None:
     received, sent = threading.Semaphore(0), threading.Semaphore(0)
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -480,10 +480,10 @@ def test_a_response_that_nobody_asked_for_is_given_to_nobody(say: Speaker, is_la
         return calls_async()
 
     with RawServer(handler) as server:
-        assert say(calls, base_url=server.url) == list("01234")
+        assert run(calls, base_url=server.url) == list("01234")
 
 
-def test_a_kept_connection_that_was_reset_is_not_used(say: Speaker) -> None:
+def test_a_kept_connection_that_was_reset_is_not_used(run: Runner) -> None:
     received, reset = threading.Event(), threading.Event()
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -515,11 +515,11 @@ def test_a_kept_connection_that_was_reset_is_not_used(say: Speaker) -> None:
         return calls_async()
 
     with RawServer(handler) as server:
-        assert say(calls, base_url=server.url).attempts == 1
+        assert run(calls, base_url=server.url).attempts == 1
         assert server.connections == 2
 
 
-def test_a_response_that_began_before_its_request_is_given_to_nobody(say: Speaker) -> None:
+def test_a_response_that_began_before_its_request_is_given_to_nobody(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         rest = b""
         while (head := read_request(connection)) is not None:
@@ -538,16 +538,16 @@ def test_a_response_that_began_before_its_request_is_given_to_nobody(say: Speake
         return calls_async()
 
     with RawServer(handler) as server:
-        assert say(calls, base_url=server.url, max_retries=0) == list("01234")
+        assert run(calls, base_url=server.url, max_retries=0) == list("01234")
 
 
-def test_bytes_behind_a_response_do_not_cost_the_next_call(say: Speaker) -> None:
+def test_bytes_behind_a_response_do_not_cost_the_next_call(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response() + b"null")
 
     with RawServer(handler) as server:
-        say(twice, base_url=server.url, max_retries=0)
+        run(twice, base_url=server.url, max_retries=0)
 
 
 # ── Cancelled, interrupted, dropped ──────────────────────────────────────────────────────────────────────────────────
@@ -759,7 +759,7 @@ def test_close_closes_the_connections_of_all_event_loops(server: RawServer) -> N
 # ── A response about somebody else ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_response_about_another_customer_is_rejected_and_its_connection_closed(say: Speaker) -> None:
+def test_a_response_about_another_customer_is_rejected_and_its_connection_closed(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(json.dumps(ok(customer(2))).encode()))
@@ -778,12 +778,12 @@ def test_a_response_about_another_customer_is_rejected_and_its_connection_closed
         return calls_async()
 
     with RawServer(handler) as server:
-        assert say(calls, base_url=server.url).id == "cus_2"
+        assert run(calls, base_url=server.url).id == "cus_2"
         assert server.connections == 2
 
 
-def test_a_custom_httpx_client_loses_the_connection_of_a_response_about_another(say: Speaker) -> None:
-    own = say.http_client()
+def test_a_custom_httpx_client_loses_the_connection_of_a_response_about_another(run: Runner) -> None:
+    own = run.http_client()
 
     def calls(client: Any) -> Any:
         if isinstance(client, Cstar):
@@ -805,5 +805,5 @@ def test_a_custom_httpx_client_loses_the_connection_of_a_response_about_another(
             connection.sendall(response(json.dumps(ok(customer(2))).encode()))
 
     with RawServer(handler) as server:
-        say(calls, base_url=server.url, http_client=own)
+        run(calls, base_url=server.url, http_client=own)
         assert server.connections == 2

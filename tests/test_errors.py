@@ -39,7 +39,7 @@ from cstar._call import Call, Subject
 from cstar._decode import json_or_none
 from cstar._response import ReceivedResponse, raise_for_status
 from cstar.webhooks import construct_event, sign
-from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Speaker, error, ok
+from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Runner, error, ok
 
 if TYPE_CHECKING:
     import respx
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 GET = f"{CUSTOMERS}/{ID}"
 
 
-def fail(say: Speaker, **options: object) -> APIError:
+def fail(run: Runner, **options: object) -> APIError:
     with pytest.raises(APIError) as caught:
-        say(lambda client: client.customers.get(TEAM, ID), **{"max_retries": 0, **options})
+        run(lambda client: client.customers.get(TEAM, ID), **{"max_retries": 0, **options})
     return caught.value
 
 
@@ -101,14 +101,16 @@ def test_the_tree_is_the_documented_one() -> None:
         (418, APIStatusError),
     ],
 )
-def test_each_status_has_its_class(wire: respx.Router, say: Speaker, status: int, kind: type[APIStatusError]) -> None:
-    wire.get(GET).respond(status, json=error())
-    caught = fail(say)
+def test_each_status_has_its_class(
+    api_mock: respx.Router, run: Runner, status: int, kind: type[APIStatusError]
+) -> None:
+    api_mock.get(GET).respond(status, json=error())
+    caught = fail(run)
     assert type(caught) is kind
     assert caught.status_code == status
 
 
-def test_a_documented_error_keeps_all_the_server_said(wire: respx.Router, say: Speaker) -> None:
+def test_a_documented_error_keeps_all_the_server_said(api_mock: respx.Router, run: Runner) -> None:
     body = {
         "success": False,
         "error": {
@@ -121,8 +123,8 @@ def test_a_documented_error_keeps_all_the_server_said(wire: respx.Router, say: S
         },
         "meta": {"requestId": "req_abc123", "timestamp": "2026-03-30T10:30:00Z"},
     }
-    wire.get(GET).respond(400, json=body)
-    caught = fail(say)
+    api_mock.get(GET).respond(400, json=body)
+    caught = fail(run)
     assert isinstance(caught, BadRequestError)
     assert caught.type == "invalid_request_error"
     assert caught.code == "parameter_missing"
@@ -152,10 +154,10 @@ def test_a_documented_error_keeps_all_the_server_said(wire: respx.Router, say: S
     ],
 )
 def test_other_error_shapes_are_understood(
-    wire: respx.Router, say: Speaker, body: object, message: str, code: str | None
+    api_mock: respx.Router, run: Runner, body: object, message: str, code: str | None
 ) -> None:
-    wire.get(GET).respond(401, json=body)
-    caught = fail(say)
+    api_mock.get(GET).respond(401, json=body)
+    caught = fail(run)
     assert isinstance(caught, AuthenticationError)
     assert (caught.message, caught.code, caught.body) == (message, code, body)
 
@@ -173,10 +175,10 @@ def test_other_error_shapes_are_understood(
     ],
 )
 def test_an_error_that_is_not_json_still_reads_like_a_sentence(
-    wire: respx.Router, say: Speaker, content: bytes, said: str
+    api_mock: respx.Router, run: Runner, content: bytes, said: str
 ) -> None:
-    wire.get(GET).respond(502, content=content)
-    caught = fail(say)
+    api_mock.get(GET).respond(502, content=content)
+    caught = fail(run)
     assert isinstance(caught, InternalServerError)
     assert str(caught).startswith(f"GET {GET} failed with 502 Bad Gateway: the answer")
     assert said in str(caught)
@@ -193,26 +195,26 @@ def test_an_error_that_is_not_json_still_reads_like_a_sentence(
     ],
 )
 def test_the_request_id_is_found_wherever_it_is(
-    wire: respx.Router, say: Speaker, headers: dict[str, str], body: object, request_id: str | None
+    api_mock: respx.Router, run: Runner, headers: dict[str, str], body: object, request_id: str | None
 ) -> None:
-    wire.get(GET).respond(404, json=body, headers=headers)
-    caught = fail(say)
+    api_mock.get(GET).respond(404, json=body, headers=headers)
+    caught = fail(run)
     assert isinstance(caught, NotFoundError)
     assert caught.request_id == request_id
 
 
-def test_a_redirect_is_not_followed_and_says_where_it_led(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(301, headers={"Location": "https://elsewhere.test/x"})
-    other = wire.get("https://elsewhere.test/x").respond(json=ok(DETAIL))
-    caught = fail(say)
+def test_a_redirect_is_not_followed_and_says_where_it_led(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(301, headers={"Location": "https://elsewhere.test/x"})
+    other = api_mock.get("https://elsewhere.test/x").respond(json=ok(DETAIL))
+    caught = fail(run)
     assert "redirects to https://elsewhere.test/x" in str(caught)
     assert not other.called
 
 
-def test_a_redirect_is_not_followed_by_a_client_of_your_own_either(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(301, headers={"Location": "https://elsewhere.test/x"})
-    other = wire.get("https://elsewhere.test/x").respond(json=ok(DETAIL))
-    fail(say, http_client=say.http_client(follow_redirects=True))
+def test_a_redirect_is_not_followed_by_a_client_of_your_own_either(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(301, headers={"Location": "https://elsewhere.test/x"})
+    other = api_mock.get("https://elsewhere.test/x").respond(json=ok(DETAIL))
+    fail(run, http_client=run.http_client(follow_redirects=True))
     assert not other.called
 
 
@@ -234,10 +236,10 @@ def test_a_redirect_is_not_followed_by_a_client_of_your_own_either(wire: respx.R
     ],
 )
 def test_a_success_that_is_not_the_documented_one_is_a_typed_error(
-    wire: respx.Router, say: Speaker, content: bytes, said: str
+    api_mock: respx.Router, run: Runner, content: bytes, said: str
 ) -> None:
-    wire.get(GET).respond(200, content=content, headers={"X-Request-Id": "req_9"})
-    caught = fail(say)
+    api_mock.get(GET).respond(200, content=content, headers={"X-Request-Id": "req_9"})
+    caught = fail(run)
     assert isinstance(caught, APIResponseValidationError)
     assert caught.status_code == 200
     assert caught.request_id == "req_9"
@@ -246,34 +248,36 @@ def test_a_success_that_is_not_the_documented_one_is_a_typed_error(
     assert str(caught).endswith("(request req_9)")
 
 
-def test_the_message_of_a_wrong_answer_holds_places_and_reasons_but_no_values(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(json=ok({**DETAIL, "id": ["private words"], "name": "private words"}))
-    caught = fail(say)
+def test_the_message_of_a_wrong_answer_holds_places_and_reasons_but_no_values(
+    api_mock: respx.Router, run: Runner
+) -> None:
+    api_mock.get(GET).respond(json=ok({**DETAIL, "id": ["private words"], "name": "private words"}))
+    caught = fail(run)
     assert "data.id" in str(caught)
     assert "private words" not in str(caught)
 
 
-def test_a_wrong_answer_to_a_write_tells_the_key(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).respond(201, text="")
+def test_a_wrong_answer_to_a_write_tells_the_key(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(CUSTOMERS).respond(201, text="")
     with pytest.raises(APIResponseValidationError) as caught:
-        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
+        run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
     assert caught.value.idempotency_key == "k1"
 
 
-def test_a_body_that_cannot_be_decompressed_is_a_typed_error(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(b"this is not gzip"))
-    caught = fail(say)
+def test_a_body_that_cannot_be_decompressed_is_a_typed_error(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(b"this is not gzip"))
+    caught = fail(run)
     assert isinstance(caught, APIResponseValidationError)
     assert "could not be decompressed (gzip)" in str(caught)
 
 
-def test_a_server_error_that_cannot_be_decompressed_is_still_retried(wire: respx.Router, say: Speaker) -> None:
+def test_a_server_error_that_cannot_be_decompressed_is_still_retried(api_mock: respx.Router, run: Runner) -> None:
     broken = httpx.Response(503, headers={"Content-Encoding": "gzip"}, stream=Bytes(b"this is not gzip"))
     whole = httpx.Response(
         200, headers={"Content-Encoding": "gzip"}, content=gzip.compress(httpx.Response(200, json=ok(DETAIL)).content)
     )
-    wire.get(GET).mock(side_effect=[broken, whole])
-    assert say(lambda client: client.customers.get(TEAM, ID)).id == ID
+    api_mock.get(GET).mock(side_effect=[broken, whole])
+    assert run(lambda client: client.customers.get(TEAM, ID)).id == ID
 
 
 class Bytes(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -298,31 +302,31 @@ class Bytes(httpx.SyncByteStream, httpx.AsyncByteStream):
     ],
 )
 def test_no_answer_says_where_and_why(
-    wire: respx.Router, say: Speaker, fault: Exception, kind: type[APIConnectionError], said: str
+    api_mock: respx.Router, run: Runner, fault: Exception, kind: type[APIConnectionError], said: str
 ) -> None:
-    wire.get(GET).mock(side_effect=fault)
-    caught = fail(say, max_retries=2)
+    api_mock.get(GET).mock(side_effect=fault)
+    caught = fail(run, max_retries=2)
     assert type(caught) is kind
     assert str(caught).startswith(f"GET {GET} got no answer from https://api.cstar.test/api/v1")
     assert "after 3 attempts" in str(caught)
     assert said in str(caught)
 
 
-def test_a_hook_of_your_own_that_raises_for_status_changes_nothing(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(404, json=error("resource_missing", "Gone."))
+def test_a_hook_of_your_own_that_raises_for_status_changes_nothing(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(404, json=error("resource_missing", "Gone."))
 
     def raise_for_status(response: httpx.Response) -> None:
         response.raise_for_status()
 
-    http_client = say.http_client(event_hooks={"response": [say.hook(raise_for_status)]})
-    caught = fail(say, http_client=http_client)
+    http_client = run.http_client(event_hooks={"response": [run.hook(raise_for_status)]})
+    caught = fail(run, http_client=http_client)
     assert type(caught) is NotFoundError
 
 
 def test_a_hook_that_reads_before_it_raises_for_status_keeps_the_servers_reason(
-    wire: respx.Router, say: Speaker
+    api_mock: respx.Router, run: Runner
 ) -> None:
-    wire.get(GET).respond(404, json=error("resource_missing", "Gone."))
+    api_mock.get(GET).respond(404, json=error("resource_missing", "Gone."))
 
     def hook(response: httpx.Response) -> None:
         response.read()
@@ -332,8 +336,8 @@ def test_a_hook_that_reads_before_it_raises_for_status_keeps_the_servers_reason(
         await response.aread()
         response.raise_for_status()
 
-    hooks = {"response": [hook if say.kind == "sync" else async_hook]}
-    caught = fail(say, http_client=say.http_client(event_hooks=hooks))
+    hooks = {"response": [hook if run.kind == "sync" else async_hook]}
+    caught = fail(run, http_client=run.http_client(event_hooks=hooks))
     assert isinstance(caught, NotFoundError)
     assert caught.message == "Gone."
 
@@ -380,10 +384,10 @@ def test_every_error_can_be_copied(original: CstarError) -> None:
     assert vars(copy.deepcopy(original)) == vars(original)
 
 
-def test_an_error_that_was_raised_survives_pickle(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).respond(409, json=error("resource_already_exists", "Taken.", param="email"))
+def test_an_error_that_was_raised_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists", "Taken.", param="email"))
     with pytest.raises(ConflictError) as caught:
-        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"))
+        run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"))
     travelled = pickle.loads(pickle.dumps(caught.value))
     assert vars(travelled) == vars(caught.value)
     assert str(travelled) == str(caught.value)
@@ -413,11 +417,11 @@ FAULTS: dict[str, Exception | httpx.Response] = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_the_key_is_in_no_error_log_line_or_traceback(
-    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture, fault: Exception | httpx.Response
+    api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture, fault: Exception | httpx.Response
 ) -> None:
-    wire.get(GET).mock(side_effect=[httpx.Response(500), fault])
+    api_mock.get(GET).mock(side_effect=[httpx.Response(500), fault])
     with caplog.at_level(logging.DEBUG):
-        caught = fail(say, max_retries=1)
+        caught = fail(run, max_retries=1)
     told = [str(caught), repr(caught), repr(vars(caught)), repr(caught.args), caplog.text]
     told += traceback.format_exception(caught)
     told += [str(pickle.dumps(caught))]
@@ -436,23 +440,25 @@ HTTPX_ERRORS = [
 
 
 @pytest.mark.parametrize("kind", HTTPX_ERRORS)
-def test_no_error_of_httpx_reaches_the_caller(wire: respx.Router, say: Speaker, kind: type[httpx.RequestError]) -> None:
-    wire.get(GET).mock(side_effect=kind("something"))
-    assert isinstance(fail(say), APIConnectionError)
+def test_no_error_of_httpx_reaches_the_caller(
+    api_mock: respx.Router, run: Runner, kind: type[httpx.RequestError]
+) -> None:
+    api_mock.get(GET).mock(side_effect=kind("something"))
+    assert isinstance(fail(run), APIConnectionError)
 
 
 @pytest.mark.parametrize("location", ["mailto:ops@x.test", "javascript:alert(1)", "http://[::1", "https://:bad:x"])
 def test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt(
-    wire: respx.Router, say: Speaker, location: str
+    api_mock: respx.Router, run: Runner, location: str
 ) -> None:
-    route = wire.post(CUSTOMERS).respond(302, headers={"Location": location})
+    route = api_mock.post(CUSTOMERS).respond(302, headers={"Location": location})
     with pytest.raises(APIResponseValidationError, match="redirects to something that is not a URL") as caught:
-        say(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
+        run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
     assert route.call_count == 1
     assert caught.value.idempotency_key == "k1"
 
 
-def test_a_refusal_whose_body_is_cut_is_not_retried_and_keeps_its_status(say: Speaker) -> None:
+def test_a_refusal_whose_body_is_cut_is_not_retried_and_keeps_its_status(run: Runner) -> None:
     requests: list[httpx.Request] = []
 
     class Cut(Bytes):
@@ -468,9 +474,9 @@ def test_a_refusal_whose_body_is_cut_is_not_retried_and_keeps_its_status(say: Sp
         return httpx.Response(409, stream=Cut(b""))
 
     with pytest.raises(ConflictError, match="could not be read"):
-        say(
+        run(
             lambda client: client.customers.create(TEAM, name="J", email="j@x.io"),
-            http_client=say.http_client(transport=httpx.MockTransport(answer)),
+            http_client=run.http_client(transport=httpx.MockTransport(answer)),
         )
     assert len(requests) == 1
 
@@ -483,25 +489,27 @@ def test_a_refusal_whose_body_is_cut_is_not_retried_and_keeps_its_status(say: Sp
         (b'{"success": false, "error": {"code": "sorry"}}', "it reports an error: sorry"),
     ],
 )
-def test_a_wrong_answer_is_described_as_what_it_is(wire: respx.Router, say: Speaker, content: bytes, said: str) -> None:
-    wire.get(GET).respond(200, content=content)
-    caught = fail(say)
+def test_a_wrong_answer_is_described_as_what_it_is(
+    api_mock: respx.Router, run: Runner, content: bytes, said: str
+) -> None:
+    api_mock.get(GET).respond(200, content=content)
+    caught = fail(run)
     assert said in str(caught)
     assert "Private" not in str(caught)
     assert ": :" not in str(caught)
 
 
-def test_304_is_not_said_to_redirect(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(304)
-    assert "redirect" not in str(fail(say))
+def test_304_is_not_said_to_redirect(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(304)
+    assert "redirect" not in str(fail(run))
 
 
-def test_a_message_without_a_full_stop_gets_one_before_the_next_sentence(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(429, json=error(message="Slow down"), headers={"Retry-After": "90.2"})
-    assert "Slow down. Retry after 91 s." in str(fail(say))
+def test_a_message_without_a_full_stop_gets_one_before_the_next_sentence(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(429, json=error(message="Slow down"), headers={"Retry-After": "90.2"})
+    assert "Slow down. Retry after 91 s." in str(fail(run))
 
 
-def test_a_connection_is_let_go_when_its_answer_breaks_off(say: Speaker) -> None:
+def test_a_connection_is_let_go_when_its_answer_breaks_off(run: Runner) -> None:
     closed: list[str] = []
 
     class Broken(Bytes):
@@ -519,21 +527,21 @@ def test_a_connection_is_let_go_when_its_answer_breaks_off(say: Speaker) -> None
             closed.append("closed")
 
     transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Broken(b"")))
-    fail(say, http_client=say.http_client(transport=transport))
+    fail(run, http_client=run.http_client(transport=transport))
     assert closed == ["closed"]
 
 
-def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(wire: respx.Router, say: Speaker) -> None:
+def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(api_mock: respx.Router, run: Runner) -> None:
     taken = httpx.Response(409, json=error("resource_already_exists", "Taken."))
-    wire.post(CUSTOMERS).mock(side_effect=[httpx.ReadTimeout(""), taken, taken])
+    api_mock.post(CUSTOMERS).mock(side_effect=[httpx.ReadTimeout(""), taken, taken])
 
     def create(client: Any) -> Any:
         return client.customers.create(TEAM, name="J", email="j@x.io")
 
     with pytest.raises(ConflictError, match="An earlier attempt got no answer: the conflict may be with what it did"):
-        say(create)
+        run(create)
     with pytest.raises(ConflictError) as caught:
-        say(create)
+        run(create)
     assert "earlier attempt" not in str(caught.value)
 
 
@@ -547,10 +555,10 @@ def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(wire: respx.Ro
     ],
 )
 def test_a_message_holds_nothing_that_the_answer_does_not_give(
-    wire: respx.Router, say: Speaker, status: int, content: bytes, sentence: str
+    api_mock: respx.Router, run: Runner, status: int, content: bytes, sentence: str
 ) -> None:
-    wire.get(GET).respond(status, content=content)
-    assert str(fail(say)) == f"GET {GET} failed with {sentence}"
+    api_mock.get(GET).respond(status, content=content)
+    assert str(fail(run)) == f"GET {GET} failed with {sentence}"
 
 
 @pytest.mark.parametrize(
@@ -561,39 +569,39 @@ def test_a_message_holds_nothing_that_the_answer_does_not_give(
     ],
 )
 def test_a_wrong_answer_that_says_nothing_is_called_so(
-    wire: respx.Router, say: Speaker, content: bytes, reason: str
+    api_mock: respx.Router, run: Runner, content: bytes, reason: str
 ) -> None:
-    wire.get(GET).respond(200, content=content)
-    assert str(fail(say)) == f"GET {GET} was answered with 200 OK, but not as the API documents: {reason}"
+    api_mock.get(GET).respond(200, content=content)
+    assert str(fail(run)) == f"GET {GET} was answered with 200 OK, but not as the API documents: {reason}"
 
 
 @pytest.mark.parametrize("content", [b'\r\n {"name": "Private Words', b'[{"name": "Private Words', b' ["Private Words'])
-def test_json_that_breaks_off_is_not_quoted(wire: respx.Router, say: Speaker, content: bytes) -> None:
-    wire.get(GET).respond(200, content=content)
-    caught = fail(say)
+def test_json_that_breaks_off_is_not_quoted(api_mock: respx.Router, run: Runner, content: bytes) -> None:
+    api_mock.get(GET).respond(200, content=content)
+    caught = fail(run)
     assert "the body is not JSON: EOF while parsing" in str(caught)
     assert "Private" not in str(caught)
 
 
 @pytest.mark.parametrize(("length", "quoted"), [(120, "x" * 120), (121, "x" * 120 + "…")])
 def test_a_foreign_answer_is_quoted_up_to_120_characters(
-    wire: respx.Router, say: Speaker, length: int, quoted: str
+    api_mock: respx.Router, run: Runner, length: int, quoted: str
 ) -> None:
-    wire.get(GET).respond(502, text="x" * length)
-    assert f"'{quoted}'" in str(fail(say))
+    api_mock.get(GET).respond(502, text="x" * length)
+    assert f"'{quoted}'" in str(fail(run))
 
 
 @pytest.mark.parametrize("mark", [".", "!", "?"])
-def test_a_message_that_ends_a_sentence_gets_no_other_mark(wire: respx.Router, say: Speaker, mark: str) -> None:
-    wire.get(GET).respond(429, json=error(message=f"Slow down{mark}"), headers={"Retry-After": "90"})
-    assert f"Slow down{mark} Retry after 90 s." in str(fail(say))
+def test_a_message_that_ends_a_sentence_gets_no_other_mark(api_mock: respx.Router, run: Runner, mark: str) -> None:
+    api_mock.get(GET).respond(429, json=error(message=f"Slow down{mark}"), headers={"Retry-After": "90"})
+    assert f"Slow down{mark} Retry after 90 s." in str(fail(run))
 
 
-def test_a_conflict_after_a_lost_answer_reads_as_sentences(wire: respx.Router, say: Speaker) -> None:
+def test_a_conflict_after_a_lost_answer_reads_as_sentences(api_mock: respx.Router, run: Runner) -> None:
     taken = httpx.Response(409, json={"error": {"message": "Taken", "code": "resource_already_exists"}})
-    wire.patch(GET).mock(side_effect=[httpx.ReadTimeout(""), taken])
+    api_mock.patch(GET).mock(side_effect=[httpx.ReadTimeout(""), taken])
     with pytest.raises(ConflictError) as caught:
-        say(lambda client: client.customers.update(TEAM, ID, email="j@x.io"))
+        run(lambda client: client.customers.update(TEAM, ID, email="j@x.io"))
     assert str(caught.value) == (
         f"PATCH {GET} failed with 409 Conflict: Taken. "
         "An earlier attempt got no answer: the conflict may be with what it did. (resource_already_exists, 2 attempts)"
@@ -602,16 +610,16 @@ def test_a_conflict_after_a_lost_answer_reads_as_sentences(wire: respx.Router, s
 
 @pytest.mark.parametrize(("status", "redirects"), [(300, True), (308, True), (400, False), (201, False)])
 def test_only_a_redirect_is_said_to_lead_elsewhere(
-    wire: respx.Router, say: Speaker, status: int, redirects: bool
+    api_mock: respx.Router, run: Runner, status: int, redirects: bool
 ) -> None:
-    wire.get(GET).respond(status, headers={"Location": "https://elsewhere.test/"})
-    assert ("it redirects to https://elsewhere.test/" in str(fail(say))) is redirects
+    api_mock.get(GET).respond(status, headers={"Location": "https://elsewhere.test/"})
+    assert ("it redirects to https://elsewhere.test/" in str(fail(run))) is redirects
 
 
-def test_a_wrong_answer_keeps_its_body_and_the_number_of_attempts(wire: respx.Router, say: Speaker) -> None:
+def test_a_wrong_answer_keeps_its_body_and_the_number_of_attempts(api_mock: respx.Router, run: Runner) -> None:
     wrong = {"success": True, "data": {"id": 7}}
-    wire.get(GET).mock(side_effect=[httpx.Response(503), httpx.Response(200, json=wrong)])
-    caught = fail(say, max_retries=1)
+    api_mock.get(GET).mock(side_effect=[httpx.Response(503), httpx.Response(200, json=wrong)])
+    caught = fail(run, max_retries=1)
     assert isinstance(caught, APIResponseValidationError)
     assert (caught.body, caught.attempts) == (wrong, 2)
 
@@ -668,14 +676,14 @@ def test_every_error_has_a_message_and_keeps_it_when_it_is_pickled(error: type[C
     assert error("why").message == pickle.loads(pickle.dumps(error("why"))).message == "why"
 
 
-def test_an_error_with_a_response_has_its_headers_without_the_key(wire: respx.Router, say: Speaker) -> None:
+def test_an_error_with_a_response_has_its_headers_without_the_key(api_mock: respx.Router, run: Runner) -> None:
     headers = {"X-Request-Id": "req_1", "X-Echo": f"Bearer {KEY}"}
-    wire.get(GET).mock(
+    api_mock.get(GET).mock(
         side_effect=[httpx.Response(404, headers=headers), httpx.Response(200, text="[]", headers=headers)]
     )
     for expected in (APIStatusError, APIResponseValidationError):
         with pytest.raises(expected) as caught:
-            say(lambda client: client.customers.get(TEAM, ID))
+            run(lambda client: client.customers.get(TEAM, ID))
         assert type(caught.value.headers) is dict
         assert (caught.value.headers["x-request-id"], caught.value.headers["x-echo"]) == ("req_1", "Bearer [hidden]")
         assert pickle.loads(pickle.dumps(caught.value)).headers == caught.value.headers
@@ -695,18 +703,18 @@ def test_an_error_with_a_response_has_its_headers_without_the_key(wire: respx.Ro
     ],
 )
 def test_a_connection_error_tells_whether_the_request_was_sent(
-    wire: respx.Router, say: Speaker, error: Exception, was_sent: bool
+    api_mock: respx.Router, run: Runner, error: Exception, was_sent: bool
 ) -> None:
-    wire.get(GET).mock(side_effect=error)
+    api_mock.get(GET).mock(side_effect=error)
     with pytest.raises(APIConnectionError) as caught:
-        say(lambda client: client.customers.get(TEAM, ID), max_retries=0)
+        run(lambda client: client.customers.get(TEAM, ID), max_retries=0)
     assert caught.value.was_sent is pickle.loads(pickle.dumps(caught.value)).was_sent is was_sent
 
 
-def test_was_sent_is_about_all_attempts(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).mock(side_effect=[httpx.ReadError("reset"), httpx.ConnectError("refused")])
+def test_was_sent_is_about_all_attempts(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).mock(side_effect=[httpx.ReadError("reset"), httpx.ConnectError("refused")])
     with pytest.raises(APIConnectionError) as caught:
-        say(lambda client: client.customers.get(TEAM, ID), max_retries=1)
+        run(lambda client: client.customers.get(TEAM, ID), max_retries=1)
     assert caught.value.was_sent
 
 
@@ -755,10 +763,10 @@ def test_an_email_address_that_was_sent_must_come_back(sent: str, stored: str, i
         lambda client: client.customers.with_raw_response.get(TEAM, "cus_1"),
     ],
 )
-def test_a_response_about_another_customer_is_rejected(wire: respx.Router, say: Speaker, action: Any) -> None:
-    wire.route().respond(json=ok({**CUSTOMER, "id": "cus_2", "deleted": True}))
+def test_a_response_about_another_customer_is_rejected(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    api_mock.route().respond(json=ok({**CUSTOMER, "id": "cus_2", "deleted": True}))
     with pytest.raises(APIResponseValidationError, match=r"it is about 'cus_2', not 'cus_1'. The server, or a proxy"):
-        say(action).parse()
+        run(action).parse()
 
 
 @pytest.mark.parametrize(
@@ -768,10 +776,10 @@ def test_a_response_about_another_customer_is_rejected(wire: respx.Router, say: 
         lambda client: client.customers.update(TEAM, ID, email="ann@example.com"),
     ],
 )
-def test_a_response_with_another_email_address_is_rejected(wire: respx.Router, say: Speaker, action: Any) -> None:
-    wire.route().respond(json=ok(CUSTOMER))
+def test_a_response_with_another_email_address_is_rejected(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    api_mock.route().respond(json=ok(CUSTOMER))
     with pytest.raises(APIResponseValidationError, match="it has another email address than the one that was sent"):
-        say(action)
+        run(action)
 
 
 class NoReference:
@@ -781,27 +789,29 @@ class NoReference:
 
 
 @pytest.mark.parametrize("stream", [NoReference(), SimpleNamespace()], ids=["without weak references", "dropped"])
-def test_a_custom_transport_may_have_any_kind_of_stream(say: Speaker, stream: object) -> None:
+def test_a_custom_transport_may_have_any_kind_of_stream(run: Runner, stream: object) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         extensions = {"network_stream": stream if isinstance(stream, NoReference) else SimpleNamespace()}
         return httpx.Response(200, json=ok(CUSTOMER), extensions=extensions)
 
-    own = say.http_client(transport=httpx.MockTransport(answer))
+    own = run.http_client(transport=httpx.MockTransport(answer))
     with pytest.raises(APIResponseValidationError, match="it is about"):
-        say(lambda client: client.customers.get(TEAM, "cus_other"), http_client=own)
+        run(lambda client: client.customers.get(TEAM, "cus_other"), http_client=own)
 
 
 @pytest.mark.parametrize("body", [b"<title>404</title>", b'{"detail": "Not Found"}', b""])
-def test_a_404_that_is_not_the_apis_names_the_url_and_base_url(wire: respx.Router, say: Speaker, body: bytes) -> None:
-    wire.get("/auth/whoami").respond(404, content=body)
+def test_a_404_that_is_not_the_apis_names_the_url_and_base_url(
+    api_mock: respx.Router, run: Runner, body: bytes
+) -> None:
+    api_mock.get("/auth/whoami").respond(404, content=body)
     with pytest.raises(NotFoundError) as caught:
-        say(lambda client: client.whoami())
+        run(lambda client: client.whoami())
     assert str(caught.value).endswith(f"There is nothing at {URL}/auth/whoami. Is base_url={URL!r} right?")
 
 
-def test_a_404_of_the_api_does_not_question_the_base_url(wire: respx.Router, say: Speaker) -> None:
-    wire.get(GET).respond(404, json=error("resource_missing", "No such customer."))
-    assert "base_url" not in str(fail(say))
+def test_a_404_of_the_api_does_not_question_the_base_url(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(GET).respond(404, json=error("resource_missing", "No such customer."))
+    assert "base_url" not in str(fail(run))
 
 
 @pytest.mark.parametrize(
@@ -812,8 +822,8 @@ def test_a_404_of_the_api_does_not_question_the_base_url(wire: respx.Router, say
         {"success": False, "error": "m", "field": "email", "code": "parameter_missing"},
     ],
 )
-def test_the_parameter_at_fault_is_read_from_param_or_field(wire: respx.Router, say: Speaker, body: Any) -> None:
-    wire.get(GET).respond(400, json=body)
-    caught = fail(say)
+def test_the_parameter_at_fault_is_read_from_param_or_field(api_mock: respx.Router, run: Runner, body: Any) -> None:
+    api_mock.get(GET).respond(400, json=body)
+    caught = fail(run)
     assert isinstance(caught, APIStatusError)
     assert (caught.param, caught.code, caught.message) == ("email", "parameter_missing", "m")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support import Speaker
+    from support import Runner
 
 
 @pytest.fixture
@@ -42,16 +42,16 @@ def fresh() -> str:
     return f"{uuid.uuid4().hex}@journey.test"
 
 
-def test_a_customers_whole_life(box: Sandbox, say: Speaker) -> None:
+def test_a_customers_whole_life(box: Sandbox, run: Runner) -> None:
     team, email = box.team_id, fresh()
-    jane = say(
+    jane = run(
         lambda client: client.customers.create(
             team, name="Jane", email=email, tags=["trial"], custom_fields={"plan": {"seats": 3}}, metadata={"crm": "7"}
         ),
         **of(box),
     )
     assert (jane.status, jane.sentiment, jane.ticket_count) == ("active", "neutral", 0)
-    changed = say(
+    changed = run(
         lambda client: client.customers.update(
             team, jane.id, notes="Called.", tags=[], metadata={"crm": None, "erp": "8"}, custom_fields={"plan": None}
         ),
@@ -59,7 +59,7 @@ def test_a_customers_whole_life(box: Sandbox, say: Speaker) -> None:
     )
     assert changed.updated_at > jane.updated_at
     assert changed.created_at == jane.created_at
-    found = say(lambda client: client.customers.get(team, jane.id), **of(box))
+    found = run(lambda client: client.customers.get(team, jane.id), **of(box))
     assert found.recent_tickets == []
     assert (found.notes, found.tags, found.metadata, found.custom_fields) == (
         "Called.",
@@ -67,42 +67,42 @@ def test_a_customers_whole_life(box: Sandbox, say: Speaker) -> None:
         {"erp": "8"},
         {"plan": None},
     )
-    cleared = say(lambda client: client.customers.update(team, jane.id, notes=None), **of(box))
+    cleared = run(lambda client: client.customers.update(team, jane.id, notes=None), **of(box))
     assert cleared.notes is None
-    assert say(lambda client: client.customers.delete(team, jane.id), **of(box)).id == jane.id
+    assert run(lambda client: client.customers.delete(team, jane.id), **of(box)).id == jane.id
     with pytest.raises(NotFoundError):
-        say(lambda client: client.customers.get(team, jane.id), **of(box))
+        run(lambda client: client.customers.get(team, jane.id), **of(box))
 
 
-def test_a_taken_email_is_a_conflict_that_names_the_parameter(box: Sandbox, say: Speaker) -> None:
+def test_a_taken_email_is_a_conflict_that_names_the_parameter(box: Sandbox, run: Runner) -> None:
     email = fresh()
-    say(lambda client: client.customers.create(box.team_id, name="A", email=email), **of(box))
+    run(lambda client: client.customers.create(box.team_id, name="A", email=email), **of(box))
     with pytest.raises(ConflictError) as caught:
-        say(lambda client: client.customers.create(box.team_id, name="B", email=email), **of(box))
+        run(lambda client: client.customers.create(box.team_id, name="B", email=email), **of(box))
     assert (caught.value.code, caught.value.param) == ("resource_already_exists", "email")
     assert caught.value.request_id
 
 
-def test_the_same_key_creates_one_customer_however_often_it_is_sent(box: Sandbox, say: Speaker) -> None:
+def test_the_same_key_creates_one_customer_however_often_it_is_sent(box: Sandbox, run: Runner) -> None:
     email, key = fresh(), f"signup-{uuid.uuid4()}"
 
     def create(client: Any) -> Any:
         return client.customers.create(box.team_id, name="A", email=email, idempotency_key=key)
 
-    assert say(create, **of(box)).id == say(create, **of(box)).id
-    assert say(lambda client: client.customers.list(box.team_id, search=email), **of(box)).total == 1
+    assert run(create, **of(box)).id == run(create, **of(box)).id
+    assert run(lambda client: client.customers.list(box.team_id, search=email), **of(box)).total == 1
 
 
-def test_a_walk_reads_every_customer_once_in_full_pages(full_box: Sandbox, say: Speaker) -> None:
-    rows = say.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
+def test_a_walk_reads_every_customer_once_in_full_pages(full_box: Sandbox, run: Runner) -> None:
+    rows = run.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
     assert len({row.id for row in rows}) == len(rows) == 250
-    pages = say.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **of(full_box))
+    pages = run.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **of(full_box))
     assert [len(page.data) for page in pages] == [100, 100, 50]
 
 
-def test_filters_are_the_servers(full_box: Sandbox, say: Speaker) -> None:
-    everyone = say.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
-    angry = say.collect(
+def test_filters_are_the_servers(full_box: Sandbox, run: Runner) -> None:
+    everyone = run.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
+    angry = run.collect(
         lambda client: client.customers.list(full_box.team_id, sentiment="angry", status="active", page_size=7),
         **of(full_box),
     )
@@ -110,28 +110,28 @@ def test_filters_are_the_servers(full_box: Sandbox, say: Speaker) -> None:
     assert angry == [row for row in everyone if (row.sentiment, row.status) == ("angry", "active")]
 
 
-def test_tickets_come_with_a_customer_unless_left_out(full_box: Sandbox, say: Speaker) -> None:
+def test_tickets_come_with_a_customer_unless_left_out(full_box: Sandbox, run: Runner) -> None:
     busiest = max(
-        say.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box)),
+        run.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box)),
         key=lambda row: row.ticket_count,
     )
-    found = say(lambda client: client.customers.get(full_box.team_id, busiest.id), **of(full_box))
+    found = run(lambda client: client.customers.get(full_box.team_id, busiest.id), **of(full_box))
     assert len(found.recent_tickets) == min(10, busiest.ticket_count) > 0
-    bare = say(lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **of(full_box))
+    bare = run(lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **of(full_box))
     assert bare.recent_tickets is None
 
 
-def test_a_publishable_key_reads_and_does_not_write(box: Sandbox, say: Speaker) -> None:
+def test_a_publishable_key_reads_and_does_not_write(box: Sandbox, run: Runner) -> None:
     reader = {**of(box), "api_key": box.publishable_key}
-    assert say(lambda client: client.whoami(), **reader).key_type == "publishable"
-    say(lambda client: client.customers.list(box.team_id), **reader)
+    assert run(lambda client: client.whoami(), **reader).key_type == "publishable"
+    run(lambda client: client.customers.list(box.team_id), **reader)
     with pytest.raises(PermissionDeniedError) as caught:
-        say(lambda client: client.customers.create(box.team_id, name="A", email=fresh()), **reader)
+        run(lambda client: client.customers.create(box.team_id, name="A", email=fresh()), **reader)
     assert caught.value.code == "publishable_key_write"
 
 
-def test_every_answer_tells_the_rate_limit(box: Sandbox, say: Speaker) -> None:
-    raw = say(lambda client: client.customers.with_raw_response.list(box.team_id), **of(box))
+def test_every_answer_tells_the_rate_limit(box: Sandbox, run: Runner) -> None:
+    raw = run(lambda client: client.customers.with_raw_response.list(box.team_id), **of(box))
     assert raw.rate_limit.limit > raw.rate_limit.remaining >= 0
     assert raw.rate_limit.reset_at.tzinfo is not None
     assert raw.request_id.startswith("req_")
@@ -161,17 +161,17 @@ WRITES: dict[str, Callable[[Cstar, str, str, str], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_write_whose_answers_are_lost_acts_once_and_succeeds(box: Sandbox, waits: list[float], write: str) -> None:
+def test_a_write_whose_answers_are_lost_acts_once_and_succeeds(box: Sandbox, sleeps: list[float], write: str) -> None:
     team, email = box.team_id, fresh()
     with Cstar(**of(box)) as direct, httpx.Client(transport=Lossy(2)) as lossy:
         victim = direct.customers.create(team, name="Victim", email=fresh())
         before = direct.customers.list(team).total
         assert WRITES[write](Cstar(**of(box), http_client=lossy), team, victim.id, email) == email
-        assert len(waits) == 2
+        assert len(sleeps) == 2
         assert direct.customers.list(team).total - before == {"create": 1, "update": 0, "delete": -1}[write]
 
 
-def test_a_job_that_gave_up_can_be_repeated_with_the_errors_key(box: Sandbox, waits: list[float]) -> None:
+def test_a_job_that_gave_up_can_be_repeated_with_the_errors_key(box: Sandbox, sleeps: list[float]) -> None:
     team, email = box.team_id, fresh()
     with Cstar(**of(box)) as direct, httpx.Client(transport=Lossy(99)) as lossy:
         with pytest.raises(APIConnectionError) as caught:
@@ -180,23 +180,23 @@ def test_a_job_that_gave_up_can_be_repeated_with_the_errors_key(box: Sandbox, wa
         assert [row.id for row in direct.customers.list(team, search=email)] == [again.id]
 
 
-def test_a_server_that_is_not_there_is_said_to_be_not_there(box: Sandbox, say: Speaker) -> None:
+def test_a_server_that_is_not_there_is_said_to_be_not_there(box: Sandbox, run: Runner) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(APIConnectionError) as caught:
-            say(lambda client: client.customers.list(box.team_id), api_key=box.api_key, base_url=url)
+            run(lambda client: client.customers.list(box.team_id), api_key=box.api_key, base_url=url)
     assert url in str(caught.value)
     assert "after 4 attempts" in str(caught.value)
 
 
-def test_a_customer_is_found_by_email_in_any_case(box: Sandbox, say: Speaker) -> None:
+def test_a_customer_is_found_by_email_in_any_case(box: Sandbox, run: Runner) -> None:
     local = uuid.uuid4().hex
     for email in (f"Ann.{local}@Journey.test", f"Jo.Ann.{local}@journey.test"):
-        say(lambda client, email=email: client.customers.create(box.team_id, name="Ann", email=email), **of(box))
-    found = say(lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **of(box))
+        run(lambda client, email=email: client.customers.create(box.team_id, name="Ann", email=email), **of(box))
+    found = run(lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **of(box))
     assert found.email == f"Ann.{local}@Journey.test"
-    assert say(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **of(box)) is None
+    assert run(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **of(box)) is None
 
 
 def test_writers_of_different_metadata_keys_lose_nothing(box: Sandbox) -> None:

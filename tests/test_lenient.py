@@ -23,20 +23,20 @@ from cstar import (
     Identity,
 )
 from cstar._decode import json_or_none, list_of, object_of
-from support import CUSTOMER, CUSTOMERS, TEAM, Speaker, customer, error, ok, page_of
+from support import CUSTOMER, CUSTOMERS, TEAM, Runner, customer, error, ok, page_of
 
 if TYPE_CHECKING:
     import respx
 
 UTC = timezone.utc
-SYNC = Speaker("sync")
+SYNC = Runner("sync")
 ROWS = list_of(Customer)
 
 
-def row_with(wire: respx.Router, **fields: Any) -> Customer:
+def row_with(api_mock: respx.Router, **fields: Any) -> Customer:
     """The first row of a page whose other 99 are as documented."""
     rows = [customer(0, **fields), *(customer(number) for number in range(1, 100))]
-    wire.get(CUSTOMERS).respond(content=json.dumps(page_of(rows, has_more=False)).encode())
+    api_mock.get(CUSTOMERS).respond(content=json.dumps(page_of(rows, has_more=False)).encode())
     page = SYNC(lambda client: client.customers.list(TEAM))
     assert [row.id for row in page.data] == [row["id"] for row in rows]
     assert all(type(row) is Customer for row in page.data)
@@ -55,34 +55,34 @@ NO_DEFAULT = dict.fromkeys(["name", "email", "sentiment", "status", "createdAt",
 
 @pytest.mark.parametrize(("field", "value"), [*DEFAULTS.items(), *NO_DEFAULT.items()])
 def test_a_field_that_is_null_has_its_default_or_is_none(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture, field: str, value: Any
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture, field: str, value: Any
 ) -> None:
-    row = row_with(wire, **{field: None})
+    row = row_with(api_mock, **{field: None})
     assert row.model_dump(by_alias=True)[field] == value
     assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize(("field", "value"), [*DEFAULTS.items(), *NO_DEFAULT.items()])
 def test_a_field_that_is_missing_has_its_default_or_is_none(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture, field: str, value: Any
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture, field: str, value: Any
 ) -> None:
     rows = [{name: each for name, each in customer(0).items() if name != field}]
-    wire.get(CUSTOMERS).respond(json=page_of(rows, has_more=False))
+    api_mock.get(CUSTOMERS).respond(json=page_of(rows, has_more=False))
     [row] = SYNC(lambda client: client.customers.list(TEAM)).data
     assert row.model_dump(by_alias=True)[field] == value
     assert field not in row.model_dump(by_alias=True, exclude_unset=True)
     assert warnings(caplog) == []
 
 
-def test_defaults_are_not_shared_between_rows(wire: respx.Router) -> None:
-    wire.get(CUSTOMERS).respond(json=page_of([customer(1, tags=None), customer(2, tags=None)], has_more=False))
+def test_defaults_are_not_shared_between_rows(api_mock: respx.Router) -> None:
+    api_mock.get(CUSTOMERS).respond(json=page_of([customer(1, tags=None), customer(2, tags=None)], has_more=False))
     one, other = SYNC(lambda client: client.customers.list(TEAM)).data
     assert one.tags is not other.tags
 
 
-def test_null_for_the_rows_of_a_list_is_an_empty_list(wire: respx.Router) -> None:
+def test_null_for_the_rows_of_a_list_is_an_empty_list(api_mock: respx.Router) -> None:
     """As encoders write an empty slice that was never made."""
-    wire.get(CUSTOMERS).respond(json={**page_of([], has_more=False), "data": None})
+    api_mock.get(CUSTOMERS).respond(json={**page_of([], has_more=False), "data": None})
     assert SYNC(lambda client: client.customers.list(TEAM)).data == []
 
 
@@ -109,9 +109,9 @@ NOON = datetime(2025, 1, 15, 12, tzinfo=UTC)
     ],
 )
 def test_a_time_in_another_notation_is_read(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture, text: str, time: datetime
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture, text: str, time: datetime
 ) -> None:
-    row = row_with(wire, createdAt=text)
+    row = row_with(api_mock, createdAt=text)
     assert (row.created_at, row.created_at.tzinfo is not None) == (time, True)
     assert warnings(caplog) == []
 
@@ -133,9 +133,9 @@ def test_a_time_in_another_notation_is_read(
     ids=str,
 )
 def test_a_value_of_another_type_is_converted_where_its_meaning_is_clear(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture, fields: dict[str, Any], read: Any
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture, fields: dict[str, Any], read: Any
 ) -> None:
-    row = row_with(wire, **fields)
+    row = row_with(api_mock, **fields)
     assert row.model_dump(by_alias=True)[next(iter(fields))] == read
     assert warnings(caplog) == []
 
@@ -146,24 +146,24 @@ def test_a_number_in_metadata_is_its_text_as_the_response_has_it(number: str) ->
     assert ROWS.leniently(content.encode())[0].rows[0].metadata == {"n": number}
 
 
-def test_a_time_with_very_many_blanks_is_kept_without_delay(wire: respx.Router) -> None:
+def test_a_time_with_very_many_blanks_is_kept_without_delay(api_mock: respx.Router) -> None:
     text = "2025-01-15T12:00" + " " * 1_000_000 + "x"
-    assert row_with(wire, createdAt=text).created_at == text
+    assert row_with(api_mock, createdAt=text).created_at == text
 
 
-def test_a_list_of_very_many_values_is_not_converted(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
-    assert row_with(wire, tags=[1] * 10_000).tags == ["1"] * 10_000
+def test_a_list_of_very_many_values_is_not_converted(api_mock: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
+    assert row_with(api_mock, tags=[1] * 10_000).tags == ["1"] * 10_000
     assert warnings(caplog) == []
-    assert row_with(wire, tags=[1] * 10_001).tags == [1] * 10_001
+    assert row_with(api_mock, tags=[1] * 10_001).tags == [1] * 10_001
     assert len(warnings(caplog)) == 1
-    assert row_with(wire, tags=["x"] * 10_001, name=1).tags == ["x"] * 10_001
+    assert row_with(api_mock, tags=["x"] * 10_001, name=1).tags == ["x"] * 10_001
 
 
-def test_snake_case_is_read_for_camel_case(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
+def test_snake_case_is_read_for_camel_case(api_mock: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
     row = {"id": "cus_1", "name": "J", "email": "j@example.com", "status": "active", "sentiment": "happy"}
     row |= {"ticket_count": 5, "created_at": "2025-11-01T10:00:00", "custom_fields": {"plan_type": 1}}
     paging = {"page": 1, "page_size": 20, "total": 41, "total_pages": 3}
-    wire.get(CUSTOMERS).respond(json={"data": [row], "pagination": paging})
+    api_mock.get(CUSTOMERS).respond(json={"data": [row], "pagination": paging})
     page = SYNC(lambda client: client.customers.list(TEAM))
     assert (page.page_size, page.has_more) == (20, True)
     assert (page.data[0].ticket_count, page.data[0].custom_fields) == (5, {"plan_type": 1})
@@ -171,29 +171,29 @@ def test_snake_case_is_read_for_camel_case(wire: respx.Router, caplog: pytest.Lo
     assert warnings(caplog) == []
 
 
-def test_an_unknown_field_of_a_deviating_row_is_kept(wire: respx.Router) -> None:
-    row = row_with(wire, tags=None, loyaltyTier={"since": 2024.5}, _fields_set=1, self=2)
+def test_an_unknown_field_of_a_deviating_row_is_kept(api_mock: respx.Router) -> None:
+    row = row_with(api_mock, tags=None, loyaltyTier={"since": 2024.5}, _fields_set=1, self=2)
     assert row.model_extra == {"loyaltyTier": {"since": 2024.5}, "_fields_set": 1, "self": 2}
 
 
-def test_a_deviating_row_is_otherwise_equal_to_a_documented_one(wire: respx.Router) -> None:
-    row = row_with(wire, createdAt="2025-01-15T10:00:00", tags=None)
+def test_a_deviating_row_is_otherwise_equal_to_a_documented_one(api_mock: respx.Router) -> None:
+    row = row_with(api_mock, createdAt="2025-01-15T10:00:00", tags=None)
     documented = Customer.model_validate_json(json.dumps(customer(0, createdAt="2025-01-15T10:00:00Z", tags=[])))
     assert row == documented
     assert row.model_fields_set == documented.model_fields_set
 
 
-def test_the_tickets_of_a_customer_are_read_under_their_older_name(wire: respx.Router) -> None:
+def test_the_tickets_of_a_customer_are_read_under_their_older_name(api_mock: respx.Router) -> None:
     ticket = {"id": "tkt_1", "title": "T", "status": "open", "createdAt": "2026-03-29T14:00:00Z"}
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, tickets=[ticket])))
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, tickets=[ticket])))
     found = SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
     assert [each.id for each in found.recent_tickets] == ["tkt_1"]
     assert found.model_dump(by_alias=True)["recentTickets"][0]["title"] == "T"
 
 
-def test_a_nested_row_is_read_leniently_too(wire: respx.Router) -> None:
+def test_a_nested_row_is_read_leniently_too(api_mock: respx.Router) -> None:
     ticket = {"id": "tkt_1", "title": None, "status": "open", "created_at": "2026-03-29T14:00:00"}
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, recentTickets=[ticket])))
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, recentTickets=[ticket])))
     [read] = SYNC(lambda client: client.customers.get(TEAM, "cus_1")).recent_tickets
     assert (read.title, read.created_at) == (None, datetime(2026, 3, 29, 14, tzinfo=UTC))
 
@@ -216,16 +216,16 @@ NONSENSE: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), NONSENSE, ids=str)
-def test_a_value_that_makes_no_sense_is_kept_as_it_came(wire: respx.Router, field: str, value: Any) -> None:
-    row = row_with(wire, **{field: value})
+def test_a_value_that_makes_no_sense_is_kept_as_it_came(api_mock: respx.Router, field: str, value: Any) -> None:
+    row = row_with(api_mock, **{field: value})
     dumped = row.model_dump(by_alias=True)
     assert dumped[field] == value
     assert type(dumped[field]) is type(value)
 
 
 @pytest.mark.parametrize(("field", "value"), NONSENSE, ids=str)
-def test_a_row_with_such_a_value_dumps_and_pickles(wire: respx.Router, field: str, value: Any) -> None:
-    row = row_with(wire, **{field: value})
+def test_a_row_with_such_a_value_dumps_and_pickles(api_mock: respx.Router, field: str, value: Any) -> None:
+    row = row_with(api_mock, **{field: value})
     assert row.model_dump(mode="json", by_alias=True)[field] == value
     assert json.loads(row.model_dump_json(by_alias=True))[field] == value
     for take in (copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))):
@@ -233,9 +233,11 @@ def test_a_row_with_such_a_value_dumps_and_pickles(wire: respx.Router, field: st
     assert row.id in repr(row)
 
 
-def test_one_warning_names_the_fields_and_counts_the_rows(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_warning_names_the_fields_and_counts_the_rows(
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [customer(1, createdAt="soon", tags=[["private"]]), customer(2, createdAt="never"), customer(3)]
-    wire.get(CUSTOMERS).respond(json=page_of(rows, has_more=False), headers={"X-Request-Id": "req_7"})
+    api_mock.get(CUSTOMERS).respond(json=page_of(rows, has_more=False), headers={"X-Request-Id": "req_7"})
     SYNC(lambda client: client.customers.list(TEAM))
     [warning] = warnings(caplog)
     assert warning == (
@@ -244,23 +246,23 @@ def test_one_warning_names_the_fields_and_counts_the_rows(wire: respx.Router, ca
 
 
 def test_a_warning_about_a_single_resource_speaks_of_no_rows(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture
 ) -> None:
     ticket = {"id": "tkt_1", "title": "T", "status": "open", "createdAt": "soon"}
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, recentTickets=[ticket])))
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, recentTickets=[ticket])))
     SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
     assert warnings(caplog) == [
         f"GET {CUSTOMERS}/cus_1: recentTickets.createdAt is not as documented; kept as received"
     ]
 
 
-def test_a_warning_holds_no_name_from_inside_a_value(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
-    row_with(wire, metadata={"private@example.com": {"b": 1}})
+def test_a_warning_holds_no_name_from_inside_a_value(api_mock: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
+    row_with(api_mock, metadata={"private@example.com": {"b": 1}})
     assert "private" not in caplog.text
 
 
-def test_a_page_as_documented_warns_of_nothing(wire: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
-    row_with(wire)
+def test_a_page_as_documented_warns_of_nothing(api_mock: respx.Router, caplog: pytest.LogCaptureFixture) -> None:
+    row_with(api_mock)
     assert warnings(caplog) == []
 
 
@@ -268,9 +270,9 @@ def test_a_page_as_documented_warns_of_nothing(wire: respx.Router, caplog: pytes
 
 
 def test_a_lone_surrogate_becomes_the_replacement_character(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = row_with(wire, name="Ann \ud83d", tags=["\udc00", "\U0001f600"], customFields={"\ud800": ["\ud83d"]})
+    row = row_with(api_mock, name="Ann \ud83d", tags=["\udc00", "\U0001f600"], customFields={"\ud800": ["\ud83d"]})
     assert (row.name, row.tags, row.custom_fields) == ("Ann \ufffd", ["\ufffd", "\U0001f600"], {"\ufffd": ["\ufffd"]})
     row.model_dump_json().encode()
     assert warnings(caplog) == []
@@ -285,27 +287,27 @@ def test_a_lone_surrogate_becomes_the_replacement_character(
         lambda text: text.encode("utf-32"),
     ],
 )
-def test_a_byte_order_mark_and_other_unicode_encodings_are_read(wire: respx.Router, encode: Any) -> None:
+def test_a_byte_order_mark_and_other_unicode_encodings_are_read(api_mock: respx.Router, encode: Any) -> None:
     text = json.dumps(page_of([customer(1, name="Zoë")], has_more=False), ensure_ascii=False)
-    wire.get(CUSTOMERS).respond(content=encode(text))
+    api_mock.get(CUSTOMERS).respond(content=encode(text))
     assert SYNC(lambda client: client.customers.list(TEAM)).data[0].name == "Zoë"
 
 
-def test_bytes_that_are_not_utf_8_become_replacement_characters(wire: respx.Router) -> None:
+def test_bytes_that_are_not_utf_8_become_replacement_characters(api_mock: respx.Router) -> None:
     text = json.dumps(page_of([customer(1, name="Zoë")], has_more=False), ensure_ascii=False)
-    wire.get(CUSTOMERS).respond(content=text.encode("latin-1"))
+    api_mock.get(CUSTOMERS).respond(content=text.encode("latin-1"))
     assert SYNC(lambda client: client.customers.list(TEAM)).data[0].name == "Zo\ufffd"
 
 
-def test_line_breaks_inside_a_string_are_read(wire: respx.Router) -> None:
+def test_line_breaks_inside_a_string_are_read(api_mock: respx.Router) -> None:
     text = json.dumps(page_of([customer(1, notes="one?two")], has_more=False)).replace("?", "\n")
-    wire.get(CUSTOMERS).respond(content=text.encode())
+    api_mock.get(CUSTOMERS).respond(content=text.encode())
     assert SYNC(lambda client: client.customers.list(TEAM)).data[0].notes == "one\ntwo"
 
 
-def test_the_body_of_an_error_is_read_leniently(wire: respx.Router) -> None:
+def test_the_body_of_an_error_is_read_leniently(api_mock: respx.Router) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(error("parameter_invalid", "cut \ud83d", param="email")).encode()
-    wire.get(CUSTOMERS).respond(400, content=content)
+    api_mock.get(CUSTOMERS).respond(400, content=content)
     with pytest.raises(APIStatusError) as caught:
         SYNC(lambda client: client.customers.list(TEAM))
     assert (caught.value.param, caught.value.message) == ("email", "cut \ufffd")
@@ -315,8 +317,8 @@ def test_the_body_of_an_error_is_read_leniently(wire: respx.Router) -> None:
 
 
 @pytest.mark.parametrize("success", [None, 1, "true", True])
-def test_an_envelope_that_does_not_report_a_failure_is_a_success(wire: respx.Router, success: Any) -> None:
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
+def test_an_envelope_that_does_not_report_a_failure_is_a_success(api_mock: respx.Router, success: Any) -> None:
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
     assert SYNC(lambda client: client.customers.get(TEAM, "cus_1")).id == "cus_1"
 
 
@@ -336,9 +338,9 @@ def test_an_envelope_that_does_not_report_a_failure_is_a_success(wire: respx.Rou
     ids=str,
 )
 def test_paging_that_deviates_is_read(
-    wire: respx.Router, paging: dict[str, Any], expected: tuple[int, int, int, bool]
+    api_mock: respx.Router, paging: dict[str, Any], expected: tuple[int, int, int, bool]
 ) -> None:
-    wire.get(CUSTOMERS).respond(json=ok([customer(1)], pagination=paging))
+    api_mock.get(CUSTOMERS).respond(json=ok([customer(1)], pagination=paging))
     page = SYNC(lambda client: client.customers.list(TEAM))
     assert (page.total, page.page, page.page_size, page.has_more) == expected
 
@@ -360,28 +362,28 @@ def test_paging_that_deviates_is_read(
         ({**page_of([customer(1)], has_more=False), "success": False}, "success: Input should be True"),
     ],
 )
-def test_only_what_nobody_could_read_is_an_error(wire: respx.Router, envelope: Any, reason: str) -> None:
-    wire.get(CUSTOMERS).respond(json=envelope)
+def test_only_what_nobody_could_read_is_an_error(api_mock: respx.Router, envelope: Any, reason: str) -> None:
+    api_mock.get(CUSTOMERS).respond(json=envelope)
     with pytest.raises(APIResponseValidationError) as caught:
         SYNC(lambda client: client.customers.list(TEAM))
     assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize("data", [None, [], "x", [customer(1)], {"name": "x"}])
-def test_a_single_resource_must_be_an_object_with_an_id(wire: respx.Router, data: Any) -> None:
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json=ok(data))
+def test_a_single_resource_must_be_an_object_with_an_id(api_mock: respx.Router, data: Any) -> None:
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(data))
     with pytest.raises(APIResponseValidationError):
         SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
 
 
-def test_nesting_without_end_is_an_error(wire: respx.Router) -> None:
-    wire.get(CUSTOMERS).respond(content=b'{"data":' + b"[" * 500_000)
+def test_nesting_without_end_is_an_error(api_mock: respx.Router) -> None:
+    api_mock.get(CUSTOMERS).respond(content=b'{"data":' + b"[" * 500_000)
     with pytest.raises(APIResponseValidationError):
         SYNC(lambda client: client.customers.list(TEAM))
 
 
-def test_a_resource_without_an_id_of_its_own_needs_none(wire: respx.Router) -> None:
-    wire.get("/auth/whoami").respond(json=ok({"team_id": "t", "teamName": None, "keyType": 5}))
+def test_a_resource_without_an_id_of_its_own_needs_none(api_mock: respx.Router) -> None:
+    api_mock.get("/auth/whoami").respond(json=ok({"team_id": "t", "teamName": None, "keyType": 5}))
     identity = SYNC(lambda client: client.whoami())
     assert identity == Identity.model_construct(
         team_id="t", team_name=None, team_slug=None, key_type="5", environment=None
@@ -402,27 +404,27 @@ class VipCustomer(Customer):
         return "vip" in self.tags
 
 
-def test_a_type_of_the_caller_is_validated_as_it_stands(wire: respx.Router) -> None:
-    wire.get("/people").respond(json=ok([{"id": "p", "email": None}]))
+def test_a_type_of_the_caller_is_validated_as_it_stands(api_mock: respx.Router) -> None:
+    api_mock.get("/people").respond(json=ok([{"id": "p", "email": None}]))
     with pytest.raises(APIResponseValidationError, match="email"):
         SYNC(lambda client: client.request("GET", "/people", cast_to=list[Person]))
 
 
-def test_a_type_of_the_caller_is_read_from_a_lenient_envelope(wire: respx.Router) -> None:
+def test_a_type_of_the_caller_is_read_from_a_lenient_envelope(api_mock: respx.Router) -> None:
     content = b"\xef\xbb\xbf" + json.dumps({"success": 1, "data": [{"id": "p", "email": "\ud83d"}]}).encode()
-    wire.get("/people").respond(content=content)
+    api_mock.get("/people").respond(content=content)
     people = SYNC(lambda client: client.request("GET", "/people", cast_to=list[Person]))
     assert people == [Person(id="p", email="\ufffd")]
 
 
-def test_a_model_of_this_library_is_read_leniently_as_cast_to(wire: respx.Router) -> None:
-    wire.get(CUSTOMERS).respond(json=ok([customer(1, tags="vip")]))
+def test_a_model_of_this_library_is_read_leniently_as_cast_to(api_mock: respx.Router) -> None:
+    api_mock.get(CUSTOMERS).respond(json=ok([customer(1, tags="vip")]))
     [row] = SYNC(lambda client: client.request("GET", CUSTOMERS, cast_to=list[Customer]))
     assert row.tags == ["vip"]
 
 
-def test_a_subclass_of_the_caller_is_validated_as_it_stands(wire: respx.Router) -> None:
-    wire.get(CUSTOMERS).respond(json=ok([customer(1, tags="vip")]))
+def test_a_subclass_of_the_caller_is_validated_as_it_stands(api_mock: respx.Router) -> None:
+    api_mock.get(CUSTOMERS).respond(json=ok([customer(1, tags="vip")]))
     with pytest.raises(APIResponseValidationError, match="tags"):
         SYNC(lambda client: client.request("GET", CUSTOMERS, cast_to=list[VipCustomer]))
 
@@ -446,10 +448,10 @@ def test_a_subclass_of_the_caller_is_validated_as_it_stands(wire: respx.Router) 
     ],
 )
 def test_a_delete_answered_without_an_id_did_delete_the_one_asked_for(
-    wire: respx.Router, say: Speaker, status: int, content: bytes
+    api_mock: respx.Router, run: Runner, status: int, content: bytes
 ) -> None:
-    wire.delete(f"{CUSTOMERS}/cus_1").respond(status, content=content)
-    receipt = say(lambda client: client.customers.delete(TEAM, "cus_1"))
+    api_mock.delete(f"{CUSTOMERS}/cus_1").respond(status, content=content)
+    receipt = run(lambda client: client.customers.delete(TEAM, "cus_1"))
     assert receipt == DeletedCustomer(deleted=True, id="cus_1")
 
 
@@ -463,21 +465,21 @@ def test_a_delete_answered_without_an_id_did_delete_the_one_asked_for(
         b'{"success":true,"data":{"id":"cus_2","deleted":true}}',
     ],
 )
-def test_a_delete_answered_with_something_else_is_no_receipt(wire: respx.Router, content: bytes) -> None:
-    wire.delete(f"{CUSTOMERS}/cus_1").respond(200, content=content)
+def test_a_delete_answered_with_something_else_is_no_receipt(api_mock: respx.Router, content: bytes) -> None:
+    api_mock.delete(f"{CUSTOMERS}/cus_1").respond(200, content=content)
     with pytest.raises(APIResponseValidationError):
         SYNC(lambda client: client.customers.delete(TEAM, "cus_1"))
 
 
 @pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_blank_response_to_request_is_none(wire: respx.Router, say: Speaker, method: str, content: bytes) -> None:
-    wire.route(method=method, path__regex="/things$").respond(200, content=content)
-    assert say(lambda client: client.request(method, "/things")) is None
+def test_a_blank_response_to_request_is_none(api_mock: respx.Router, run: Runner, method: str, content: bytes) -> None:
+    api_mock.route(method=method, path__regex="/things$").respond(200, content=content)
+    assert run(lambda client: client.request(method, "/things")) is None
 
 
-def test_request_reads_json_leniently(wire: respx.Router) -> None:
-    wire.get("/things").respond(content=b'\xef\xbb\xbf{"name": "cut \\ud83d"}')
+def test_request_reads_json_leniently(api_mock: respx.Router) -> None:
+    api_mock.get("/things").respond(content=b'\xef\xbb\xbf{"name": "cut \\ud83d"}')
     assert SYNC(lambda client: client.request("GET", "/things")) == {"name": "cut \ufffd"}
 
 
@@ -526,58 +528,58 @@ def test_a_documented_row_is_read_alike_in_both_ways(row: dict[str, Any]) -> Non
     ],
     ids=str,
 )
-def test_a_delete_that_reports_a_failure_is_no_receipt(wire: respx.Router, content: Any) -> None:
-    wire.delete(f"{CUSTOMERS}/cus_1").respond(200, json=content)
+def test_a_delete_that_reports_a_failure_is_no_receipt(api_mock: respx.Router, content: Any) -> None:
+    api_mock.delete(f"{CUSTOMERS}/cus_1").respond(200, json=content)
     with pytest.raises(APIResponseValidationError):
         SYNC(lambda client: client.customers.delete(TEAM, "cus_1"))
 
 
 @pytest.mark.parametrize("success", ["false", "False", 0, False])
-def test_an_envelope_that_reports_a_failure_is_refused(wire: respx.Router, success: Any) -> None:
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
+def test_an_envelope_that_reports_a_failure_is_refused(api_mock: respx.Router, success: Any) -> None:
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
     with pytest.raises(APIResponseValidationError):
         SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
 
 
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b")]}',\n", b"\xff\xfe", "\u00a0".encode(), b"callback("])
-def test_json_that_breaks_off_is_shown_in_no_error(wire: respx.Router, prefix: bytes) -> None:
-    wire.get(CUSTOMERS).respond(content=prefix + b'{"data": [{"name": "Private Words"')
+def test_json_that_breaks_off_is_shown_in_no_error(api_mock: respx.Router, prefix: bytes) -> None:
+    api_mock.get(CUSTOMERS).respond(content=prefix + b'{"data": [{"name": "Private Words"')
     with pytest.raises(APIResponseValidationError) as caught:
         SYNC(lambda client: client.customers.list(TEAM))
     assert "Private" not in str(caught.value)
 
 
-def test_one_odd_ticket_does_not_cost_the_others(wire: respx.Router) -> None:
+def test_one_odd_ticket_does_not_cost_the_others(api_mock: respx.Router) -> None:
     ticket = {"id": "tkt_1", "title": "T", "status": "open", "createdAt": "2026-03-29T14:00:00Z"}
     odd = {**ticket, "id": 5}
-    wire.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, recentTickets=[odd, ticket])))
+    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, recentTickets=[odd, ticket])))
     first, second = SYNC(lambda client: client.customers.get(TEAM, "cus_1")).recent_tickets
     assert (first, second.id) == (odd, "tkt_1")
 
 
 @pytest.mark.parametrize(("metadata", "tags"), [({"a": None}, [None])])
 def test_nulls_inside_a_value_are_left_out(
-    wire: respx.Router, caplog: pytest.LogCaptureFixture, metadata: Any, tags: Any
+    api_mock: respx.Router, caplog: pytest.LogCaptureFixture, metadata: Any, tags: Any
 ) -> None:
-    row = row_with(wire, metadata=metadata, tags=tags)
+    row = row_with(api_mock, metadata=metadata, tags=tags)
     assert (row.metadata, row.tags) == ({}, [])
     assert warnings(caplog) == []
 
 
-def test_an_error_of_a_type_of_the_caller_names_the_row(wire: respx.Router) -> None:
-    wire.get("/people").respond(json=page_of([{"id": "p", "email": "x"}, {"id": "q"}], has_more=False))
+def test_an_error_of_a_type_of_the_caller_names_the_row(api_mock: respx.Router) -> None:
+    api_mock.get("/people").respond(json=page_of([{"id": "p", "email": "x"}, {"id": "q"}], has_more=False))
     with pytest.raises(APIResponseValidationError, match=r"data\.1\.email: Field required"):
         SYNC(lambda client: client.paginate("/people", cast_to=Person))
 
 
-def test_the_paging_is_found_in_meta_beside_nonsense(wire: respx.Router) -> None:
+def test_the_paging_is_found_in_meta_beside_nonsense(api_mock: respx.Router) -> None:
     meta = {"pagination": {"total": 1, "page": 1, "pageSize": 100, "totalPages": 1}}
-    wire.get(CUSTOMERS).respond(json=ok([customer(1)], pagination="x", meta=meta))
+    api_mock.get(CUSTOMERS).respond(json=ok([customer(1)], pagination="x", meta=meta))
     assert SYNC(lambda client: client.customers.list(TEAM)).total == 1
 
 
-def test_a_list_as_cast_to_must_be_a_list(wire: respx.Router) -> None:
-    wire.get(CUSTOMERS).respond(json=ok({"id": "cus_1"}))
+def test_a_list_as_cast_to_must_be_a_list(api_mock: respx.Router) -> None:
+    api_mock.get(CUSTOMERS).respond(json=ok({"id": "cus_1"}))
     with pytest.raises(APIResponseValidationError, match="data: Input should be a list"):
         SYNC(lambda client: client.request("GET", CUSTOMERS, cast_to=list[Customer]))
 

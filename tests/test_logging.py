@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Speaker, ok
+from support import CUSTOMERS, DETAIL, ID, KEY, TEAM, Runner, ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,11 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture
 
 
 def test_each_attempt_is_a_debug_line_and_each_retry_an_info_line(
-    wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, lines: pytest.LogCaptureFixture
 ) -> None:
     answer = httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_2"})
-    wire.get(GET).mock(side_effect=[httpx.ReadTimeout("slow"), httpx.Response(503), answer])
-    say(lambda client: client.customers.get(TEAM, ID))
+    api_mock.get(GET).mock(side_effect=[httpx.ReadTimeout("slow"), httpx.Response(503), answer])
+    run(lambda client: client.customers.get(TEAM, ID))
     told = [(record.levelname, record.getMessage()) for record in lines.records if record.name == "cstar"]
     assert [level for level, _ in told] == ["DEBUG", "INFO", "DEBUG", "INFO", "DEBUG"]
     assert told[0][1].startswith(f"GET {GET}: attempt 1: ReadTimeout")
@@ -43,11 +43,11 @@ def test_each_attempt_is_a_debug_line_and_each_retry_an_info_line(
 
 
 def test_records_carry_as_attributes_what_they_tell(
-    wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, lines: pytest.LogCaptureFixture
 ) -> None:
     answer = httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_2"})
-    wire.get(GET).mock(side_effect=[httpx.ReadTimeout("slow"), httpx.Response(503), answer])
-    say(lambda client: client.customers.get(TEAM, ID))
+    api_mock.get(GET).mock(side_effect=[httpx.ReadTimeout("slow"), httpx.Response(503), answer])
+    run(lambda client: client.customers.get(TEAM, ID))
     plain = {*vars(logging.makeLogRecord({})), "message"}
     told = [
         {name: value for name, value in vars(record).items() if name not in plain}
@@ -56,7 +56,7 @@ def test_records_carry_as_attributes_what_they_tell(
     ]
     measured = [fields.pop("duration", fields.pop("retry_wait", None)) for fields in told]
     assert all(isinstance(seconds, float) for seconds in measured)
-    assert measured[1::2] == pytest.approx(say.waits)
+    assert measured[1::2] == pytest.approx(run.sleeps)
     what = {"method": "GET", "path": GET}
     assert told == [
         {**what, "attempt": 1, "error_type": "ReadTimeout"},
@@ -68,16 +68,16 @@ def test_records_carry_as_attributes_what_they_tell(
 
 
 def test_what_is_searched_for_and_sent_is_not_logged(
-    wire: respx.Router, say: Speaker, lines: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, lines: pytest.LogCaptureFixture
 ) -> None:
-    wire.get(CUSTOMERS).respond(500)
-    wire.post(CUSTOMERS).respond(500)
+    api_mock.get(CUSTOMERS).respond(500)
+    api_mock.post(CUSTOMERS).respond(500)
     for action in (
         lambda client: client.customers.list(TEAM, search="private"),
         lambda client: client.customers.create(TEAM, name="private", email="private@x.io"),
     ):
         with pytest.raises(Exception, match="500"):
-            say(action)
+            run(action)
     assert "private" not in "".join(record.getMessage() for record in lines.records if record.name == "cstar")
     assert KEY not in lines.text
 
@@ -95,7 +95,7 @@ except APIConnectionError:
 """
 
 
-def run(setting: str | None, before: str = "") -> list[str]:
+def run_program(setting: str | None, before: str = "") -> list[str]:
     environment = {**os.environ, **({} if setting is None else {"CSTAR_LOG": setting})}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(before=before)],
@@ -105,27 +105,27 @@ def run(setting: str | None, before: str = "") -> list[str]:
 
 
 def test_a_script_is_silent_by_default() -> None:
-    assert run(None) == []
+    assert run_program(None) == []
 
 
 def test_cstar_log_debug_turns_on_everything_once() -> None:
-    told = run("debug")
+    told = run_program("debug")
     assert len(told) == 3
     assert "DEBUG GET /auth/whoami: attempt 1: ConnectError" in told[0]
     assert "INFO GET /auth/whoami: attempt 1 got no answer" in told[1]
 
 
 def test_cstar_log_info_turns_on_the_retries() -> None:
-    [told] = run("INFO")
+    [told] = run_program("INFO")
     assert "cstar INFO GET /auth/whoami: attempt 1 got no answer" in told
 
 
 def test_cstar_log_does_not_double_a_logging_setup_of_your_own() -> None:
-    assert len(run("info", before="logging.basicConfig()")) == 1
+    assert len(run_program("info", before="logging.basicConfig()")) == 1
 
 
 def test_a_wrong_cstar_log_says_what_is_allowed() -> None:
-    assert "CSTAR_LOG must be one of 'debug', 'info', not 'loud'" in run("loud")[0]
+    assert "CSTAR_LOG must be one of 'debug', 'info', not 'loud'" in run_program("loud")[0]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from cstar import (
 from cstar._decode import PageData
 from cstar._ending import MAX_SLICES_PAST_TOTAL, MAX_STALE_SLICES
 from cstar._walk import Walk
-from support import CUSTOMERS, KEY, STOP, TEAM, URL, Speaker, customer, error, ok, page_of
+from support import CUSTOMERS, KEY, STOP, TEAM, URL, Runner, customer, error, ok, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,10 +85,10 @@ def pages_asked(route: respx.Route) -> list[str]:
 @SHAPES
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 8, 100])
 def test_iterating_a_list_walks_to_its_end_in_the_conventional_requests(
-    wire: respx.Router, say: Speaker, shape: Any, size: int
+    api_mock: respx.Router, run: Runner, shape: Any, size: int
 ) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
-    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=size))
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
+    rows = run.collect(lambda client: client.customers.list(TEAM, page_size=size))
     assert [row.id for row in rows] == IDS
     assert all(type(row) is Customer for row in rows)
     assert pages_asked(route) == [str(number) for number in range(1, -(-7 // size) + 1)]
@@ -96,46 +96,46 @@ def test_iterating_a_list_walks_to_its_end_in_the_conventional_requests(
 
 
 @SHAPES
-def test_an_empty_list_costs_one_request(wire: respx.Router, say: Speaker, shape: Any) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve([], shape))
-    assert say.collect(lambda client: client.customers.list(TEAM)) == []
+def test_an_empty_list_costs_one_request(api_mock: respx.Router, run: Runner, shape: Any) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve([], shape))
+    assert run.collect(lambda client: client.customers.list(TEAM)) == []
     assert route.call_count == 1
 
 
 @SHAPES
-def test_a_page_tells_where_it_stands(wire: respx.Router, say: Speaker, shape: Any) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
-    page = say(lambda client: client.customers.list(TEAM, page=2, page_size=3))
-    assert isinstance(page, Page if say.kind == "sync" else AsyncPage)
+def test_a_page_tells_where_it_stands(api_mock: respx.Router, run: Runner, shape: Any) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
+    page = run(lambda client: client.customers.list(TEAM, page=2, page_size=3))
+    assert isinstance(page, Page if run.kind == "sync" else AsyncPage)
     assert (page.page, page.page_size, page.total, page.has_more) == (2, 3, 7, True)
     assert [row.id for row in page.data] == IDS[3:6]
     assert repr(page) == f"{type(page).__name__}(page=2, page_size=3, total=7, has_more=True, data=[3 rows])"
 
 
-def test_every_page_is_asked_for_with_the_same_filters(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    say.collect(lambda client: client.customers.list(TEAM, status="active", page_size=4, extra_query={"x": [1, 2]}))
+def test_every_page_is_asked_for_with_the_same_filters(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    run.collect(lambda client: client.customers.list(TEAM, status="active", page_size=4, extra_query={"x": [1, 2]}))
     assert [call.request.url.params.multi_items() for call in route.calls] == [
         [("page", number), ("pageSize", "4"), ("status", "active"), ("x", "1"), ("x", "2")] for number in ("1", "2")
     ]
 
 
-def test_a_walk_may_begin_at_any_page(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    rows = say.collect(lambda client: client.customers.list(TEAM, page=2, page_size=3))
+def test_a_walk_may_begin_at_any_page(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    rows = run.collect(lambda client: client.customers.list(TEAM, page=2, page_size=3))
     assert [row.id for row in rows] == IDS[3:]
     assert pages_asked(route) == ["2", "3"]
 
 
-def test_iter_pages_gives_whole_pages(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    pages = say.collect(lambda client: client.customers.list(TEAM, page_size=3).iter_pages())
+def test_iter_pages_gives_whole_pages(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    pages = run.collect(lambda client: client.customers.list(TEAM, page_size=3).iter_pages())
     assert [[row.id for row in page.data] for page in pages] == [IDS[:3], IDS[3:6], IDS[6:]]
     assert [page.has_more for page in pages] == [True, True, False]
 
 
-def test_get_next_page_fetches_the_next_one(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_get_next_page_fetches_the_next_one(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def turn(client: Any) -> Any:
         return client.customers.list(TEAM, page_size=5).get_next_page()
@@ -143,13 +143,13 @@ def test_get_next_page_fetches_the_next_one(wire: respx.Router, say: Speaker) ->
     async def turn_async(client: Any) -> Any:
         return await (await client.customers.list(TEAM, page_size=5)).get_next_page()
 
-    page = say(turn if say.kind == "sync" else turn_async)
+    page = run(turn if run.kind == "sync" else turn_async)
     assert [row.id for row in page.data] == IDS[5:]
     assert pages_asked(route) == ["1", "2"]
 
 
-def test_there_is_no_page_after_the_last(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_there_is_no_page_after_the_last(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def turn(client: Any) -> Any:
         return client.customers.list(TEAM).get_next_page()
@@ -158,65 +158,65 @@ def test_there_is_no_page_after_the_last(wire: respx.Router, say: Speaker) -> No
         return await (await client.customers.list(TEAM)).get_next_page()
 
     with pytest.raises(CstarError, match="page 1 is the last one: ask has_more first"):
-        say(turn if say.kind == "sync" else turn_async)
+        run(turn if run.kind == "sync" else turn_async)
 
 
-def test_nothing_is_fetched_ahead_of_need(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_nothing_is_fetched_ahead_of_need(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
     asked: list[int] = []
-    say.walk(lambda client: client.customers.list(TEAM, page_size=3), lambda _: asked.append(route.call_count))
+    run.walk(lambda client: client.customers.list(TEAM, page_size=3), lambda _: asked.append(route.call_count))
     assert asked == [1, 1, 1, 2, 2, 2, 3]
 
 
-def test_breaking_out_of_a_walk_sends_nothing_more(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    say.walk(lambda client: client.customers.list(TEAM, page_size=3), lambda _: STOP)
+def test_breaking_out_of_a_walk_sends_nothing_more(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    run.walk(lambda client: client.customers.list(TEAM, page_size=3), lambda _: STOP)
     assert route.call_count == 1
 
 
-def test_an_exception_of_the_loops_body_reaches_the_caller(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_an_exception_of_the_loops_body_reaches_the_caller(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def fail(_: Any) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        say.walk(lambda client: client.customers.list(TEAM, page_size=3), fail)
+        run.walk(lambda client: client.customers.list(TEAM, page_size=3), fail)
 
 
-def test_a_page_that_fails_is_retried_and_then_raises_where_it_was_needed(wire: respx.Router, say: Speaker) -> None:
+def test_a_page_that_fails_is_retried_and_then_raises_where_it_was_needed(api_mock: respx.Router, run: Runner) -> None:
     first = page_of(ROWS[:3], size=3, total=7, has_more=True)
-    wire.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
-    failing = wire.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
+    api_mock.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
+    failing = api_mock.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
     seen: list[str] = []
     with pytest.raises(InternalServerError):
-        say.walk(
+        run.walk(
             lambda client: client.customers.list(TEAM, page_size=3), lambda row: seen.append(row.id), max_retries=1
         )
     assert seen == IDS[:3]
     assert failing.call_count == 2
 
 
-def test_an_async_list_sends_nothing_before_it_is_awaited(wire: respx.Router) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    Speaker("asyncio")(lambda client: [client.customers.list(TEAM)][1:])
+def test_an_async_list_sends_nothing_before_it_is_awaited(api_mock: respx.Router) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    Runner("asyncio")(lambda client: [client.customers.list(TEAM)][1:])
     assert route.call_count == 0
 
 
 @pytest.mark.parametrize("answer", [ok(ROWS), ok(ROWS, meta={}), ok(ROWS, pagination=None)])
-def test_a_list_without_paging_is_not_taken_for_the_whole(wire: respx.Router, say: Speaker, answer: object) -> None:
-    wire.get(CUSTOMERS).respond(json=answer)
+def test_a_list_without_paging_is_not_taken_for_the_whole(api_mock: respx.Router, run: Runner, answer: object) -> None:
+    api_mock.get(CUSTOMERS).respond(json=answer)
     with pytest.raises(APIResponseValidationError, match="pagination: Field required"):
-        say(lambda client: client.customers.list(TEAM))
+        run(lambda client: client.customers.list(TEAM))
 
 
 @pytest.mark.parametrize("paging", [{}, {"page": 1}, {"page": 1, "pageSize": 7}])
 def test_paging_that_cannot_tell_the_last_page_is_refused(
-    wire: respx.Router, say: Speaker, paging: dict[str, int]
+    api_mock: respx.Router, run: Runner, paging: dict[str, int]
 ) -> None:
-    wire.get(CUSTOMERS).respond(json=ok(ROWS, pagination=paging))
+    api_mock.get(CUSTOMERS).respond(json=ok(ROWS, pagination=paging))
     with pytest.raises(APIResponseValidationError, match=r"whether this is the last page|Field required"):
-        say(lambda client: client.customers.list(TEAM))
+        run(lambda client: client.customers.list(TEAM))
 
 
 # ── Every walk ends, and gives each row once ─────────────────────────────────────────────────────────────────────────
@@ -226,33 +226,33 @@ def always_more(rows: list[dict[str, Any]], number: int, size: int, total: int) 
     return page_of(rows, number, size=size, total=total, has_more=True)
 
 
-def test_a_stuck_has_more_ends_at_the_first_empty_page(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
-    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+def test_a_stuck_has_more_ends_at_the_first_empty_page(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
+    rows = run.collect(lambda client: client.customers.list(TEAM, page_size=3))
     assert [row.id for row in rows] == IDS
     assert pages_asked(route) == ["1", "2", "3", "4"]
 
 
-def test_a_server_that_repeats_its_last_page_for_ever_is_read_once(wire: respx.Router, say: Speaker) -> None:
+def test_a_server_that_repeats_its_last_page_for_ever_is_read_once(api_mock: respx.Router, run: Runner) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         number = min(int(request.url.params["page"]), 3)
         return httpx.Response(200, json=always_more(ROWS[(number - 1) * 3 : number * 3], number, 3, 7))
 
-    route = wire.get(CUSTOMERS).mock(side_effect=answer)
-    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    route = api_mock.get(CUSTOMERS).mock(side_effect=answer)
+    rows = run.collect(lambda client: client.customers.list(TEAM, page_size=3))
     assert [row.id for row in rows] == IDS
     assert route.call_count == 4
 
 
 @pytest.mark.parametrize("total", [0, 7, 10**9])
-def test_a_server_that_ignores_the_page_number_is_read_once(wire: respx.Router, say: Speaker, total: int) -> None:
-    route = wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
-    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=7))
+def test_a_server_that_ignores_the_page_number_is_read_once(api_mock: respx.Router, run: Runner, total: int) -> None:
+    route = api_mock.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=total, has_more=True))
+    rows = run.collect(lambda client: client.customers.list(TEAM, page_size=7))
     assert [row.id for row in rows] == IDS
     assert route.call_count <= MAX_STALE_SLICES + 1
 
 
-def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, say: Speaker) -> None:
+def test_rows_that_slide_onto_the_next_page_are_given_once(api_mock: respx.Router, run: Runner) -> None:
     """Somebody inserts in front while we read."""
     rows = list(ROWS)
 
@@ -261,12 +261,12 @@ def test_rows_that_slide_onto_the_next_page_are_given_once(wire: respx.Router, s
         rows.insert(0, customer(100 + len(rows)))
         return response
 
-    wire.get(CUSTOMERS).mock(side_effect=answer)
-    given = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    api_mock.get(CUSTOMERS).mock(side_effect=answer)
+    given = run.collect(lambda client: client.customers.list(TEAM, page_size=3))
     assert [row.id for row in given] == IDS
 
 
-def test_a_whole_page_of_known_rows_does_not_end_a_walk(wire: respx.Router, say: Speaker) -> None:
+def test_a_whole_page_of_known_rows_does_not_end_a_walk(api_mock: respx.Router, run: Runner) -> None:
     """Somebody inserts a page's worth in front while we read."""
     rows = list(ROWS)
 
@@ -276,17 +276,17 @@ def test_a_whole_page_of_known_rows_does_not_end_a_walk(wire: respx.Router, say:
             rows[:0] = [customer(100 + number) for number in range(3)]
         return response
 
-    wire.get(CUSTOMERS).mock(side_effect=answer)
-    given = say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    api_mock.get(CUSTOMERS).mock(side_effect=answer)
+    given = run.collect(lambda client: client.customers.list(TEAM, page_size=3))
     assert [row.id for row in given] == IDS
 
 
-def test_a_total_that_the_server_caps_does_not_end_a_walk(wire: respx.Router, say: Speaker) -> None:
+def test_a_total_that_the_server_caps_does_not_end_a_walk(api_mock: respx.Router, run: Runner) -> None:
     def capped(rows: list[dict[str, Any]], number: int, size: int, total: int) -> dict[str, object]:
         return page_of(rows, number, size=size, total=2, has_more=number * size < total)
 
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, capped))
-    assert len(say.collect(lambda client: client.customers.list(TEAM, page_size=1))) == 7
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, capped))
+    assert len(run.collect(lambda client: client.customers.list(TEAM, page_size=1))) == 7
 
 
 class Row:
@@ -331,14 +331,14 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
     assert len(given) == len(set(given))
 
 
-def test_a_walk_that_was_broken_by_an_error_can_be_read_on(wire: respx.Router, say: Speaker) -> None:
+def test_a_walk_that_was_broken_by_an_error_can_be_read_on(api_mock: respx.Router, run: Runner) -> None:
     answers = serve(ROWS, current)
     failures = [httpx.Response(500)]
 
     def answer(request: httpx.Request) -> httpx.Response:
         return failures.pop() if request.url.params["page"] == "2" and failures else answers(request)
 
-    wire.get(CUSTOMERS).mock(side_effect=answer)
+    api_mock.get(CUSTOMERS).mock(side_effect=answer)
     given: list[str] = []
 
     def read(client: Any) -> None:
@@ -355,42 +355,42 @@ def test_a_walk_that_was_broken_by_an_error_can_be_read_on(wire: respx.Router, s
             await anext(rows)
         given.extend([row.id async for row in rows])
 
-    say(read if say.kind == "sync" else read_async, max_retries=0)
+    run(read if run.kind == "sync" else read_async, max_retries=0)
     assert given == IDS
 
 
 def test_a_walk_that_ends_short_of_the_total_says_so(
-    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=45, has_more=True))
-    say.collect(lambda client: client.customers.list(TEAM, page_size=7))
+    api_mock.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, total=45, has_more=True))
+    run.collect(lambda client: client.customers.list(TEAM, page_size=7))
     assert "ended after 7 of 45 rows: the server repeats rows and still says hasMore" in caplog.text
 
 
 def test_a_walk_that_is_complete_says_nothing(
-    wire: respx.Router, say: Speaker, caplog: pytest.LogCaptureFixture
+    api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
-    say.collect(lambda client: client.customers.list(TEAM, page_size=3))
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
+    run.collect(lambda client: client.customers.list(TEAM, page_size=3))
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
-def test_iter_pages_of_an_empty_list_gives_one_empty_page(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve([], current))
-    [page] = say.collect(lambda client: client.customers.list(TEAM).iter_pages())
+def test_iter_pages_of_an_empty_list_gives_one_empty_page(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve([], current))
+    [page] = run.collect(lambda client: client.customers.list(TEAM).iter_pages())
     assert (page.data, page.total) == ([], 0)
 
 
-def test_the_paging_beside_the_data_counts_where_there_are_both(wire: respx.Router, say: Speaker) -> None:
+def test_the_paging_beside_the_data_counts_where_there_are_both(api_mock: respx.Router, run: Runner) -> None:
     both = {**current(ROWS, 1, 7, 7), "meta": {"pagination": {"page": 1, "pageSize": 1, "total": 99, "totalPages": 99}}}
-    wire.get(CUSTOMERS).respond(json=both)
-    page = say(lambda client: client.customers.list(TEAM))
+    api_mock.get(CUSTOMERS).respond(json=both)
+    page = run(lambda client: client.customers.list(TEAM))
     assert (page.total, page.has_more) == (7, False)
 
 
-def test_threads_may_share_one_walk(wire: respx.Router) -> None:
+def test_threads_may_share_one_walk(api_mock: respx.Router) -> None:
     rows = [customer(number) for number in range(99)]
-    wire.get(CUSTOMERS).mock(side_effect=serve(rows, current))
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(rows, current))
 
     def work(client: Any) -> list[str]:
         shared = iter(client.customers.list(TEAM, page_size=10))
@@ -398,7 +398,7 @@ def test_threads_may_share_one_walk(wire: respx.Router) -> None:
             given = threads.map(lambda _: [row.id for row in shared], range(8))
             return [each for part in given for each in part]
 
-    assert sorted(Speaker("sync")(work)) == sorted(row["id"] for row in rows)
+    assert sorted(Runner("sync")(work)) == sorted(row["id"] for row in rows)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -422,18 +422,18 @@ def test_a_second_task_on_one_async_walk_is_told_so(backend: str) -> None:
             tasks.start_soon(take)
             tasks.start_soon(take)
 
-    Speaker(backend)(work, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+    Runner(backend)(work, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
     assert told == ["a walk serves one task at a time: give each task pages of its own, or share a queue"]
 
 
-def test_a_page_has_the_number_and_size_that_the_server_gives_it(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, has_more=False))
-    page = say(lambda client: client.customers.list(TEAM, page=3))
+def test_a_page_has_the_number_and_size_that_the_server_gives_it(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).respond(json=page_of(ROWS, 1, size=7, has_more=False))
+    page = run(lambda client: client.customers.list(TEAM, page=3))
     assert (page.page, page.page_size) == (1, 7)
 
 
-def test_a_page_that_is_there_is_walked_from_without_being_asked_for_again(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_a_page_that_is_there_is_walked_from_without_being_asked_for_again(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def read(client: Any) -> tuple[list[str], list[int]]:
         page = client.customers.list(TEAM, page_size=3)
@@ -443,12 +443,12 @@ def test_a_page_that_is_there_is_walked_from_without_being_asked_for_again(wire:
         page = await client.customers.list(TEAM, page_size=3)
         return [row.id async for row in page], [len(each.data) async for each in page.iter_pages()]
 
-    assert say(read if say.kind == "sync" else read_async) == (IDS, [3, 3, 1])
+    assert run(read if run.kind == "sync" else read_async) == (IDS, [3, 3, 1])
     assert pages_asked(route) == ["1", "2", "3", "2", "3"]
 
 
-def test_the_next_page_walks_on_as_the_first_one_does(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_the_next_page_walks_on_as_the_first_one_does(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def read(client: Any) -> tuple[list[str], list[str]]:
         page = client.customers.list(TEAM, page_size=2).get_next_page()
@@ -458,11 +458,11 @@ def test_the_next_page_walks_on_as_the_first_one_does(wire: respx.Router, say: S
         page = await (await client.customers.list(TEAM, page_size=2)).get_next_page()
         return [row.id for row in (await page.get_next_page()).data], [row.id async for row in page]
 
-    assert say(read if say.kind == "sync" else read_async) == (IDS[4:6], IDS[2:])
+    assert run(read if run.kind == "sync" else read_async) == (IDS[4:6], IDS[2:])
 
 
-def test_a_walk_that_is_closed_gives_no_more_and_asks_for_nothing(wire: respx.Router, say: Speaker) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_a_walk_that_is_closed_gives_no_more_and_asks_for_nothing(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def read(client: Any) -> tuple[list[str], int]:
         page = client.customers.list(TEAM, page_size=3)
@@ -480,12 +480,12 @@ def test_a_walk_that_is_closed_gives_no_more_and_asks_for_nothing(wire: respx.Ro
         await pages.aclose()
         return given, len([row async for row in rows] + [each async for each in pages])
 
-    assert say(read if say.kind == "sync" else read_async) == ([IDS[0], IDS[0]], 0)
+    assert run(read if run.kind == "sync" else read_async) == ([IDS[0], IDS[0]], 0)
     assert pages_asked(route) == ["1"]
 
 
-def test_a_page_of_iter_pages_leads_to_the_page_after_it(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_a_page_of_iter_pages_leads_to_the_page_after_it(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def read(client: Any) -> list[list[str]]:
         pages = client.customers.list(TEAM, page_size=2).iter_pages()
@@ -495,25 +495,25 @@ def test_a_page_of_iter_pages_leads_to_the_page_after_it(wire: respx.Router, say
         pages = client.customers.list(TEAM, page_size=2).iter_pages()
         return [[row.id for row in (await each.get_next_page()).data] async for each in pages if each.has_more]
 
-    assert say(read if say.kind == "sync" else read_async) == [IDS[2:4], IDS[4:6], IDS[6:]]
+    assert run(read if run.kind == "sync" else read_async) == [IDS[2:4], IDS[4:6], IDS[6:]]
 
 
-def test_iter_pages_gives_no_page_without_a_new_row(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
-    pages = say.collect(lambda client: client.customers.list(TEAM, page_size=3).iter_pages())
+def test_iter_pages_gives_no_page_without_a_new_row(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, always_more))
+    pages = run.collect(lambda client: client.customers.list(TEAM, page_size=3).iter_pages())
     assert [len(page.data) for page in pages] == [3, 3, 1]
 
 
 @SHAPES
-def test_a_page_past_the_last_has_none_after_it(wire: respx.Router, say: Speaker, shape: Any) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
-    assert not say(lambda client: client.customers.list(TEAM, page=9, page_size=3)).has_more
+def test_a_page_past_the_last_has_none_after_it(api_mock: respx.Router, run: Runner, shape: Any) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, shape))
+    assert not run(lambda client: client.customers.list(TEAM, page=9, page_size=3)).has_more
 
 
 @pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_page_says_why_it_neither_pickles_nor_copies(wire: respx.Router, say: Speaker, take: Any) -> None:
-    wire.get(CUSTOMERS).respond(json=page_of([customer(1)], has_more=False))
-    page = say(lambda client: client.customers.list(TEAM))
+def test_a_page_says_why_it_neither_pickles_nor_copies(api_mock: respx.Router, run: Runner, take: Any) -> None:
+    api_mock.get(CUSTOMERS).respond(json=page_of([customer(1)], has_more=False))
+    page = run(lambda client: client.customers.list(TEAM))
     with pytest.raises(TypeError, match="because it holds a client: take its data"):
         take(page)
     assert pickle.loads(pickle.dumps(page.data)) == page.data
@@ -524,9 +524,9 @@ def test_a_page_says_why_it_neither_pickles_nor_copies(wire: respx.Router, say: 
 
 @pytest.mark.parametrize(("limit", "requests"), [(None, 3), (0, 1), (2, 1), (3, 1), (4, 2), (99, 3)])
 def test_to_list_reads_as_many_rows_as_are_wanted(
-    wire: respx.Router, say: Speaker, limit: int | None, requests: int
+    api_mock: respx.Router, run: Runner, limit: int | None, requests: int
 ) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     async def read_async(client: Any) -> Any:
         return await (await client.customers.list(TEAM, page_size=3, prefetch=8)).to_list(limit)
@@ -534,30 +534,30 @@ def test_to_list_reads_as_many_rows_as_are_wanted(
     def read(client: Any) -> Any:
         return client.customers.list(TEAM, page_size=3, prefetch=8).to_list(limit)
 
-    rows = say(read if say.kind == "sync" else read_async)
+    rows = run(read if run.kind == "sync" else read_async)
     assert [row.id for row in rows] == IDS[:limit]
     assert route.call_count <= requests + (limit == 4)  # at most one page is fetched ahead
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, True, "3"])
-def test_a_limit_is_a_number_of_rows(wire: respx.Router, say: Speaker, limit: Any) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_a_limit_is_a_number_of_rows(api_mock: respx.Router, run: Runner, limit: Any) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
     with pytest.raises(InvalidParameterError, match="limit must be a whole number from 0"):
-        say(lambda client: client.customers.list(TEAM).to_list(limit))
+        run(lambda client: client.customers.list(TEAM).to_list(limit))
 
 
 @pytest.mark.parametrize("rows", [ROWS, []])
-def test_first_is_the_first_row_or_none(wire: respx.Router, say: Speaker, rows: list[dict[str, Any]]) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(rows, current))
-    first = say(lambda client: client.customers.list(TEAM, page_size=3, prefetch=8).first())
+def test_first_is_the_first_row_or_none(api_mock: respx.Router, run: Runner, rows: list[dict[str, Any]]) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(rows, current))
+    first = run(lambda client: client.customers.list(TEAM, page_size=3, prefetch=8).first())
     assert (first and first.id) == (IDS[0] if rows else None)
     assert route.call_count == 1
 
 
-def test_a_page_is_true_if_it_has_rows(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    assert say(lambda client: client.customers.list(TEAM))
-    assert not say(lambda client: client.customers.list(TEAM, page=9))
+def test_a_page_is_true_if_it_has_rows(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    assert run(lambda client: client.customers.list(TEAM))
+    assert not run(lambda client: client.customers.list(TEAM, page=9))
 
 
 USES: dict[str, Callable[[Any], object]] = {
@@ -598,7 +598,7 @@ def test_a_list_that_is_not_awaited_is_no_riddle_to_python() -> None:
 # ── Checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_and_note(say: Speaker, count: int, **options: Any) -> tuple[list[str], list[str]]:
+def read_and_note(run: Runner, count: int, **options: Any) -> tuple[list[str], list[str]]:
     """Read so many rows; the checkpoints before the first row and after each."""
 
     def read(client: Any) -> tuple[list[str], list[str]]:
@@ -621,25 +621,25 @@ def read_and_note(say: Speaker, count: int, **options: Any) -> tuple[list[str], 
         assert rows.checkpoint() == tokens[-1]
         return given, tokens
 
-    given, tokens = say(read if say.kind == "sync" else read_async)
+    given, tokens = run(read if run.kind == "sync" else read_async)
     return given, tokens
 
 
 @pytest.mark.parametrize("prefetch", [0, 3])
-def test_a_list_goes_on_after_any_row_that_was_yielded(wire: respx.Router, say: Speaker, prefetch: int) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    given, tokens = read_and_note(say, 7, page_size=3, prefetch=prefetch)
+def test_a_list_goes_on_after_any_row_that_was_yielded(api_mock: respx.Router, run: Runner, prefetch: int) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    given, tokens = read_and_note(run, 7, page_size=3, prefetch=prefetch)
     assert given == IDS
     for count, token in enumerate(tokens):
-        rows = say.collect(
+        rows = run.collect(
             lambda client: client.customers.list(TEAM, page_size=3, prefetch=prefetch, resume=token)  # noqa: B023
         )
         assert [row.id for row in rows] == IDS[count:]
 
 
-def test_a_token_holds_ids_and_neither_rows_nor_the_key(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    _, tokens = read_and_note(say, 7, page_size=3, search="jane")
+def test_a_token_holds_ids_and_neither_rows_nor_the_key(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    _, tokens = read_and_note(run, 7, page_size=3, search="jane")
     text = base64.urlsafe_b64decode(tokens[-1] + "==").decode()
     assert IDS[0] in text
     for other in (KEY, "example.com", "Jane", "jane", TEAM, URL):
@@ -649,29 +649,29 @@ def test_a_token_holds_ids_and_neither_rows_nor_the_key(wire: respx.Router, say:
 @pytest.mark.parametrize(
     "other", [{"page": 2}, {"status": "active"}, {"search": "x"}, {"extra_query": {"sort": "name"}}, {"tag": "vip"}]
 )
-def test_a_checkpoint_of_another_list_is_refused(wire: respx.Router, say: Speaker, other: dict[str, Any]) -> None:
-    route = wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    _, tokens = read_and_note(say, 4, page_size=3)
+def test_a_checkpoint_of_another_list_is_refused(api_mock: respx.Router, run: Runner, other: dict[str, Any]) -> None:
+    route = api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    _, tokens = read_and_note(run, 4, page_size=3)
     calls = route.call_count
     with pytest.raises(InvalidParameterError, match="it belongs to another one") as caught:
-        say.collect(lambda client: client.customers.list(TEAM, resume=tokens[-1], **{"page_size": 3, **other}))
+        run.collect(lambda client: client.customers.list(TEAM, resume=tokens[-1], **{"page_size": 3, **other}))
     assert caught.value.param == "resume"
     assert route.call_count == calls
 
 
-def test_a_resumed_page_shows_the_rows_that_the_server_sent(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
-    _, tokens = read_and_note(say, 4, page_size=3)
-    page = say(lambda client: client.customers.list(TEAM, page_size=3, resume=tokens[-1]))
+def test_a_resumed_page_shows_the_rows_that_the_server_sent(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+    _, tokens = read_and_note(run, 4, page_size=3)
+    page = run(lambda client: client.customers.list(TEAM, page_size=3, resume=tokens[-1]))
     assert (page.page, [row.id for row in page.data]) == (2, IDS[3:6])
-    first = say(lambda client: client.customers.list(TEAM, page_size=3, resume=tokens[-1]).first())
+    first = run(lambda client: client.customers.list(TEAM, page_size=3, resume=tokens[-1]).first())
     assert first.id == IDS[4]
 
 
-def test_a_checkpoint_after_an_error_is_after_the_last_row(wire: respx.Router, say: Speaker) -> None:
+def test_a_checkpoint_after_an_error_is_after_the_last_row(api_mock: respx.Router, run: Runner) -> None:
     answers = serve(ROWS, current)
-    wire.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
-    wire.get(CUSTOMERS, params={"page": "1"}).mock(side_effect=answers)
+    api_mock.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
+    api_mock.get(CUSTOMERS, params={"page": "1"}).mock(side_effect=answers)
 
     def read(client: Any) -> str:
         rows = iter(client.customers.list(TEAM, page_size=3))
@@ -685,10 +685,10 @@ def test_a_checkpoint_after_an_error_is_after_the_last_row(wire: respx.Router, s
             [row async for row in rows]
         return rows.checkpoint()
 
-    token = say(read if say.kind == "sync" else read_async, max_retries=0)
-    wire.get(CUSTOMERS, params={"page": "2"}).mock(side_effect=answers)
-    wire.get(CUSTOMERS, params={"page": "3"}).mock(side_effect=answers)
-    rows = say.collect(lambda client: client.customers.list(TEAM, page_size=3, resume=token))
+    token = run(read if run.kind == "sync" else read_async, max_retries=0)
+    api_mock.get(CUSTOMERS, params={"page": "2"}).mock(side_effect=answers)
+    api_mock.get(CUSTOMERS, params={"page": "3"}).mock(side_effect=answers)
+    rows = run.collect(lambda client: client.customers.list(TEAM, page_size=3, resume=token))
     assert [row.id for row in rows] == IDS[3:]
 
 
@@ -724,18 +724,18 @@ class Mapped(TypedDict):
 
 
 @pytest.mark.parametrize("options", [{}, {"prefetch": 3}, {"gapless": True}], ids=str)
-def test_any_list_can_be_paginated(wire: respx.Router, say: Speaker, options: dict[str, Any]) -> None:
+def test_any_list_can_be_paginated(api_mock: respx.Router, run: Runner, options: dict[str, Any]) -> None:
     tickets = [{"id": number} for number in range(7)]
-    route = wire.get("/tickets").mock(side_effect=serve(tickets, current))
-    rows = say.collect(
+    route = api_mock.get("/tickets").mock(side_effect=serve(tickets, current))
+    rows = run.collect(
         lambda client: client.paginate("/tickets", cast_to=Ticket, params={"a": [1, 2]}, page_size=3, **options)
     )
     assert rows == [Ticket(id=number) for number in range(7)]
     assert route.calls[0].request.url.params.multi_items() == [("page", "1"), ("pageSize", "3"), ("a", "1"), ("a", "2")]
 
 
-def test_a_paginated_list_can_be_resumed(wire: respx.Router, say: Speaker) -> None:
-    wire.get("/tickets").mock(side_effect=serve([{"id": number} for number in range(7)], current))
+def test_a_paginated_list_can_be_resumed(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get("/tickets").mock(side_effect=serve([{"id": number} for number in range(7)], current))
 
     def read(client: Any) -> Any:
         rows = iter(client.paginate("/tickets", cast_to=Ticket, page_size=3))
@@ -747,37 +747,37 @@ def test_a_paginated_list_can_be_resumed(wire: respx.Router, say: Speaker) -> No
         await anext(rows)
         return rows.checkpoint()
 
-    token = say(read if say.kind == "sync" else read_async)
-    rows = say.collect(lambda client: client.paginate("/tickets", cast_to=Ticket, page_size=3, resume=token))
+    token = run(read if run.kind == "sync" else read_async)
+    rows = run.collect(lambda client: client.paginate("/tickets", cast_to=Ticket, page_size=3, resume=token))
     assert [row.id for row in rows] == list(range(1, 7))
 
 
 @pytest.mark.parametrize(
     "cast_to", [WithoutId, Annotated[WithoutId, ""], dict, Mapped, list[Ticket], int, Any, None, "Ticket", Ticket | int]
 )
-def test_rows_that_can_have_no_id_are_refused_at_once(say: Speaker, cast_to: Any) -> None:
+def test_rows_that_can_have_no_id_are_refused_at_once(run: Runner, cast_to: Any) -> None:
     with pytest.raises(InvalidParameterError, match="cast_to must be the type of one row, with an attribute id"):
-        say.collect(lambda client: client.paginate("/tickets", cast_to=cast_to))
+        run.collect(lambda client: client.paginate("/tickets", cast_to=cast_to))
 
 
 @pytest.mark.parametrize("name", ["page", "pageSize"])
-def test_the_page_is_no_parameter_of_a_query(say: Speaker, name: str) -> None:
+def test_the_page_is_no_parameter_of_a_query(run: Runner, name: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"params must leave out '{name}'") as caught:
-        say.collect(lambda client: client.paginate("/tickets", cast_to=Ticket, params={name: 2}))
+        run.collect(lambda client: client.paginate("/tickets", cast_to=Ticket, params={name: 2}))
     assert caught.value.param == "params"
 
 
-def test_a_row_without_an_id_is_not_taken_for_the_one_before(wire: respx.Router, say: Speaker) -> None:
+def test_a_row_without_an_id_is_not_taken_for_the_one_before(api_mock: respx.Router, run: Runner) -> None:
     class Loose(BaseModel):
         id: str | None = None
 
-    wire.get("/tickets").mock(side_effect=serve([{"key": 1}, {"key": 2}], current))
+    api_mock.get("/tickets").mock(side_effect=serve([{"key": 1}, {"key": 2}], current))
     with pytest.raises(APIResponseValidationError, match=r"data\.0\.id"):
-        say.collect(lambda client: client.paginate("/tickets", cast_to=Loose))
+        run.collect(lambda client: client.paginate("/tickets", cast_to=Loose))
 
 
-def test_an_awaited_page_has_a_first_row_and_a_list(wire: respx.Router, say: Speaker) -> None:
-    wire.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
+def test_an_awaited_page_has_a_first_row_and_a_list(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
     def read(client: Any) -> tuple[Any, int]:
         page = client.customers.list(TEAM, page=2, page_size=3)
@@ -787,5 +787,5 @@ def test_an_awaited_page_has_a_first_row_and_a_list(wire: respx.Router, say: Spe
         page = await client.customers.list(TEAM, page=2, page_size=3)
         return await page.first(), len(await page.to_list())
 
-    first, count = say(read if say.kind == "sync" else read_async)
+    first, count = run(read if run.kind == "sync" else read_async)
     assert (first.id, count) == (IDS[3], 4)

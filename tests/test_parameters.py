@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from cstar import Customer, InvalidParameterError
 from cstar._call import encode, merge_body
 from cstar._check import check_id, check_path
-from support import CUSTOMER, CUSTOMERS, ID, TEAM, Speaker, created, ok, page_of
+from support import CUSTOMER, CUSTOMERS, ID, TEAM, Runner, created, ok, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import respx
 
 
-def refused(wire: respx.Router, say: Speaker, action: Callable[[Any], Any]) -> InvalidParameterError:
-    everything = wire.route().respond(json=ok(CUSTOMER))
+def refused(api_mock: respx.Router, run: Runner, action: Callable[[Any], Any]) -> InvalidParameterError:
+    everything = api_mock.route().respond(json=ok(CUSTOMER))
     with pytest.raises(InvalidParameterError) as caught:
-        say(action)
+        run(action)
     assert not everything.called
     assert isinstance(caught.value, ValueError)
     return caught.value
@@ -51,17 +51,19 @@ BAD_IDS = ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", "%2e%2e", "a?b", "a
     ],
     ids=["list", "create", "get", "update", "delete"],
 )
-def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(wire: respx.Router, action: Any, bad: Any) -> None:
-    say = Speaker("sync")
-    caught = refused(wire, say, lambda client: action(client, bad, ID))
+def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(
+    api_mock: respx.Router, action: Any, bad: Any
+) -> None:
+    run = Runner("sync")
+    caught = refused(api_mock, run, lambda client: action(client, bad, ID))
     assert caught.param == "team_id"
     assert "an id made of A-Z a-z 0-9 _ -" in str(caught)
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
 @pytest.mark.parametrize("method", ["get", "update", "delete"])
-def test_a_customer_id_is_checked_as_well(wire: respx.Router, say: Speaker, method: str, bad: Any) -> None:
-    caught = refused(wire, say, lambda client: getattr(client.customers, method)(TEAM, bad))
+def test_a_customer_id_is_checked_as_well(api_mock: respx.Router, run: Runner, method: str, bad: Any) -> None:
+    caught = refused(api_mock, run, lambda client: getattr(client.customers, method)(TEAM, bad))
     assert caught.param == "customer_id"
 
 
@@ -76,32 +78,32 @@ IDS = {
 
 
 @pytest.mark.parametrize("action", IDS.values(), ids=IDS)
-def test_an_id_may_be_a_uuid(wire: respx.Router, say: Speaker, action: Any) -> None:
+def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner, action: Any) -> None:
     customer = uuid.UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
     row = {**CUSTOMER, "id": str(customer), "email": "jane@example.com"}
-    wire.get(CUSTOMERS).respond(json=page_of([row], has_more=False))
-    route = wire.route(path__regex=f"{CUSTOMERS}(/{customer})?$").respond(json=ok(row))
-    say(lambda client: action(client.customers, uuid.UUID(TEAM), customer))
-    assert len(route.calls) + len(wire.calls) > 0
+    api_mock.get(CUSTOMERS).respond(json=page_of([row], has_more=False))
+    route = api_mock.route(path__regex=f"{CUSTOMERS}(/{customer})?$").respond(json=ok(row))
+    run(lambda client: action(client.customers, uuid.UUID(TEAM), customer))
+    assert len(route.calls) + len(api_mock.calls) > 0
 
 
 @pytest.mark.parametrize("bad", [42, None, b"cus_1", 4.2, ["cus_1"]])
-def test_an_id_that_is_no_string_is_refused_as_that(wire: respx.Router, say: Speaker, bad: Any) -> None:
-    caught = refused(wire, say, lambda client: client.customers.get(TEAM, bad))
+def test_an_id_that_is_no_string_is_refused_as_that(api_mock: respx.Router, run: Runner, bad: Any) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.get(TEAM, bad))
     assert str(caught).startswith("customer_id must be a string (")
     assert "or a uuid.UUID, not " in str(caught)
 
 
-def test_a_customer_passed_for_its_id_is_told_to_pass_its_id(wire: respx.Router, say: Speaker) -> None:
+def test_a_customer_passed_for_its_id_is_told_to_pass_its_id(api_mock: respx.Router, run: Runner) -> None:
     jane = Customer.model_validate(CUSTOMER)
-    caught = refused(wire, say, lambda client: client.customers.delete(TEAM, jane))
+    caught = refused(api_mock, run, lambda client: client.customers.delete(TEAM, jane))
     assert str(caught).endswith("not a Customer: pass its .id")
     assert "jane@example.com" not in str(caught)
 
 
 @pytest.mark.parametrize("nothing", [{}, {"extra_body": {}}, {"idempotency_key": "k"}])
-def test_an_update_that_changes_nothing_is_refused(wire: respx.Router, say: Speaker, nothing: Any) -> None:
-    caught = refused(wire, say, lambda client: client.customers.update(TEAM, ID, **nothing))
+def test_an_update_that_changes_nothing_is_refused(api_mock: respx.Router, run: Runner, nothing: Any) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.update(TEAM, ID, **nothing))
     assert str(caught).startswith("an update must change something: pass at least one of name, email, ")
 
 
@@ -162,40 +164,40 @@ BAD_FIELDS = [
 
 
 @pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
-def test_create_refuses(wire: respx.Router, say: Speaker, param: str, bad: Any, allowed: str) -> None:
-    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **{**CREATE, param: bad}))
+def test_create_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: bad}))
     assert allowed in str(caught)
     assert param in str(caught)
 
 
 @pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
-def test_update_refuses(wire: respx.Router, say: Speaker, param: str, bad: Any, allowed: str) -> None:
-    caught = refused(wire, say, lambda client: client.customers.update(TEAM, ID, **{**CREATE, param: bad}))
+def test_update_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.update(TEAM, ID, **{**CREATE, param: bad}))
     assert allowed in str(caught)
     assert param in str(caught)
 
 
 @pytest.mark.parametrize("param", ["name", "email"])
-def test_create_refuses_none_where_something_is_required(wire: respx.Router, say: Speaker, param: str) -> None:
-    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
+def test_create_refuses_none_where_something_is_required(api_mock: respx.Router, run: Runner, param: str) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
     assert str(caught) == f"{param} must be a string, not None"
 
 
-def test_create_refuses_to_remove_metadata(wire: respx.Router, say: Speaker) -> None:
-    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
+def test_create_refuses_to_remove_metadata(api_mock: respx.Router, run: Runner) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
     assert str(caught) == "metadata['k'] must be a string, not None"
 
 
-def test_removed_keys_do_not_count_towards_the_50(wire: respx.Router, say: Speaker) -> None:
-    wire.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
+def test_removed_keys_do_not_count_towards_the_50(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
     metadata = {**{f"set{n}": "v" for n in range(50)}, **{f"removed{n}": None for n in range(50)}}
-    say(lambda client: client.customers.update(TEAM, ID, metadata=metadata))
+    run(lambda client: client.customers.update(TEAM, ID, metadata=metadata))
 
 
-def test_metadata_at_its_limits_is_sent(wire: respx.Router, say: Speaker) -> None:
-    wire.post(CUSTOMERS).mock(side_effect=created)
+def test_metadata_at_its_limits_is_sent(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(CUSTOMERS).mock(side_effect=created)
     metadata = {f"{n:040}": "v" * 500 for n in range(50)}
-    say(lambda client: client.customers.create(TEAM, **CREATE, metadata=metadata))
+    run(lambda client: client.customers.create(TEAM, **CREATE, metadata=metadata))
 
 
 @pytest.mark.parametrize(
@@ -216,14 +218,14 @@ def test_metadata_at_its_limits_is_sent(wire: respx.Router, say: Speaker) -> Non
         ("extra_query", {"pageSize": 2}, "may not repeat 'pageSize'"),
     ],
 )
-def test_list_refuses(wire: respx.Router, say: Speaker, param: str, bad: Any, allowed: str) -> None:
-    caught = refused(wire, say, lambda client: client.customers.list(TEAM, **{param: bad}))
+def test_list_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.list(TEAM, **{param: bad}))
     assert allowed in str(caught)
     assert param in str(caught)
 
 
-def test_get_refuses_an_expand_that_is_no_text(wire: respx.Router, say: Speaker) -> None:
-    caught = refused(wire, say, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
+def test_get_refuses_an_expand_that_is_no_text(api_mock: respx.Router, run: Runner) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
     assert caught.param == "expand"
 
 
@@ -232,8 +234,8 @@ NO_PATHS += ["/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb"]
 
 
 @pytest.mark.parametrize("bad", [*NO_PATHS, None, 7])
-def test_request_refuses_a_path_that_leaves_the_api(wire: respx.Router, say: Speaker, bad: Any) -> None:
-    assert refused(wire, say, lambda client: client.request("GET", bad)).param == "path"
+def test_request_refuses_a_path_that_leaves_the_api(api_mock: respx.Router, run: Runner, bad: Any) -> None:
+    assert refused(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
 
 
 @given(st.text(alphabet=st.sampled_from("/.%2eEfF5cC\\ab?#@:")))
@@ -248,41 +250,42 @@ def test_an_accepted_path_stays_below_the_base_url(text: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "HEAD", "GET /x", "get\n", None])
-def test_request_refuses_other_methods(wire: respx.Router, say: Speaker, bad: Any) -> None:
-    caught = refused(wire, say, lambda client: client.request(bad, "/x"))
+def test_request_refuses_other_methods(api_mock: respx.Router, run: Runner, bad: Any) -> None:
+    caught = refused(api_mock, run, lambda client: client.request(bad, "/x"))
     assert "'GET', 'POST', 'PUT', 'PATCH', 'DELETE'" in str(caught)
 
 
-def test_request_refuses_an_idempotency_key_for_a_read(wire: respx.Router, say: Speaker) -> None:
+def test_request_refuses_an_idempotency_key_for_a_read(api_mock: respx.Router, run: Runner) -> None:
     assert (
-        refused(wire, say, lambda client: client.request("GET", "/x", idempotency_key="k")).param == "idempotency_key"
+        refused(api_mock, run, lambda client: client.request("GET", "/x", idempotency_key="k")).param
+        == "idempotency_key"
     )
 
 
-def test_request_refuses_a_cast_that_pydantic_cannot_do(wire: respx.Router, say: Speaker) -> None:
+def test_request_refuses_a_cast_that_pydantic_cannot_do(api_mock: respx.Router, run: Runner) -> None:
     class Opaque: ...
 
-    assert refused(wire, say, lambda client: client.request("GET", "/x", cast_to=Opaque)).param == "cast_to"
+    assert refused(api_mock, run, lambda client: client.request("GET", "/x", cast_to=Opaque)).param == "cast_to"
 
 
-def test_request_refuses_a_body_that_is_no_json(wire: respx.Router, say: Speaker) -> None:
-    caught = refused(wire, say, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
+def test_request_refuses_a_body_that_is_no_json(api_mock: respx.Router, run: Runner) -> None:
+    caught = refused(api_mock, run, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
     assert str(caught).startswith("json.when must be JSON")
 
 
-def test_a_long_value_is_shown_shortened(wire: respx.Router, say: Speaker) -> None:
-    caught = refused(wire, say, lambda client: client.customers.get(TEAM, "x/" * 5000))
+def test_a_long_value_is_shown_shortened(api_mock: respx.Router, run: Runner) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.get(TEAM, "x/" * 5000))
     assert len(str(caught)) < 200
 
 
-def test_a_misspelt_parameter_is_a_type_error_naming_it(wire: respx.Router, say: Speaker) -> None:
+def test_a_misspelt_parameter_is_a_type_error_naming_it(api_mock: respx.Router, run: Runner) -> None:
     with pytest.raises(TypeError, match="staus"):
-        say(lambda client: client.customers.list(TEAM, staus="active"))
+        run(lambda client: client.customers.list(TEAM, staus="active"))
 
 
-def test_no_parameter_can_be_given_by_position_where_it_would_be_a_riddle(say: Speaker) -> None:
+def test_no_parameter_can_be_given_by_position_where_it_would_be_a_riddle(run: Runner) -> None:
     with pytest.raises(TypeError, match="positional"):
-        say(lambda client: client.customers.create(TEAM, "Jane", "jane@example.com"))
+        run(lambda client: client.customers.create(TEAM, "Jane", "jane@example.com"))
 
 
 @given(
@@ -315,17 +318,19 @@ class Choice(str, Enum):
 
 
 @pytest.mark.parametrize("text", [Choice.TEAM, Word(TEAM)])
-def test_a_string_is_sent_by_its_value_and_not_by_how_it_is_shown(wire: respx.Router, say: Speaker, text: str) -> None:
-    route = wire.get(f"{CUSTOMERS}/{TEAM}").respond(json=ok(CUSTOMER))
-    say(lambda client: client.customers.get(text, text, expand=text, extra_query={text: text}))
+def test_a_string_is_sent_by_its_value_and_not_by_how_it_is_shown(
+    api_mock: respx.Router, run: Runner, text: str
+) -> None:
+    route = api_mock.get(f"{CUSTOMERS}/{TEAM}").respond(json=ok(CUSTOMER))
+    run(lambda client: client.customers.get(text, text, expand=text, extra_query={text: text}))
     request = route.calls.last.request
     assert request.url.path == f"/api/v1{CUSTOMERS}/{TEAM}"
     assert request.url.params.multi_items() == [("expand", TEAM), (TEAM, TEAM)]
 
 
-def test_an_enum_of_your_own_is_sent_by_its_values(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=created)
-    say(
+def test_an_enum_of_your_own_is_sent_by_its_values(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=created)
+    run(
         lambda client: client.customers.create(
             TEAM,
             name=Choice.TEXT,
@@ -354,20 +359,20 @@ class Number(IntEnum):
 
 
 @pytest.mark.parametrize("depth", [101, 300, 5000])
-def test_json_nested_too_deeply_is_refused(wire: respx.Router, say: Speaker, depth: int) -> None:
+def test_json_nested_too_deeply_is_refused(api_mock: respx.Router, run: Runner, depth: int) -> None:
     deep: dict[str, Any] = {}
     for _ in range(depth):
         deep = {"x": deep}
-    caught = refused(wire, say, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
+    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
     assert "nested more than 100 levels" in str(caught)
 
 
-def test_json_nested_to_the_limit_is_sent(wire: respx.Router, say: Speaker) -> None:
-    route = wire.post(CUSTOMERS).mock(side_effect=created)
+def test_json_nested_to_the_limit_is_sent(api_mock: respx.Router, run: Runner) -> None:
+    route = api_mock.post(CUSTOMERS).mock(side_effect=created)
     deep: dict[str, Any] = {}
     for _ in range(98):
         deep = {"x": deep}
-    say(lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
+    run(lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
     assert json.loads(route.calls.last.request.content)["customFields"] == deep
 
 
@@ -379,8 +384,8 @@ def test_json_nested_to_the_limit_is_sent(wire: respx.Router, say: Speaker) -> N
         lambda client: client.request("GET", "/" + "a" * 70_000),
     ],
 )
-def test_what_is_too_long_for_a_url_is_refused(wire: respx.Router, say: Speaker, action: Any) -> None:
-    caught = refused(wire, say, action)
+def test_what_is_too_long_for_a_url_is_refused(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    caught = refused(api_mock, run, action)
     assert "URL" in str(caught)
     assert len(str(caught)) < 300
 
@@ -394,19 +399,21 @@ def test_what_is_too_long_for_a_url_is_refused(wire: respx.Router, say: Speaker,
         lambda client: client.customers.get(TEAM, 10**5000),
     ],
 )
-def test_a_number_too_long_to_write_down_is_refused(wire: respx.Router, say: Speaker, action: Any) -> None:
-    refused(wire, say, action)
+def test_a_number_too_long_to_write_down_is_refused(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    refused(api_mock, run, action)
 
 
 @pytest.mark.parametrize("key", ["sk_test_abc", "pk_live_abc"])
-def test_an_api_key_in_the_place_of_an_id_is_refused_and_not_shown(wire: respx.Router, say: Speaker, key: str) -> None:
-    caught = refused(wire, say, lambda client: client.customers.list(key))
+def test_an_api_key_in_the_place_of_an_id_is_refused_and_not_shown(
+    api_mock: respx.Router, run: Runner, key: str
+) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.list(key))
     assert str(caught) == "team_id must be an id, not an API key"
 
 
 @pytest.mark.parametrize("bad", ["/a/%252e%252e/b", "/a/..;/b", "/a/.;x=1/b"])
-def test_request_refuses_paths_that_a_proxy_may_read_differently(wire: respx.Router, say: Speaker, bad: str) -> None:
-    assert refused(wire, say, lambda client: client.request("GET", bad)).param == "path"
+def test_request_refuses_paths_that_a_proxy_may_read_differently(api_mock: respx.Router, run: Runner, bad: str) -> None:
+    assert refused(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
 
 
 class Unfinished(BaseModel):
@@ -414,15 +421,15 @@ class Unfinished(BaseModel):
 
 
 @pytest.mark.parametrize("cast_to", ["Nope", list["Nope"], Unfinished])  # noqa: F821
-def test_request_refuses_an_unfinished_type_before_it_sends(wire: respx.Router, say: Speaker, cast_to: Any) -> None:
-    caught = refused(wire, say, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
+def test_request_refuses_an_unfinished_type_before_it_sends(api_mock: respx.Router, run: Runner, cast_to: Any) -> None:
+    caught = refused(api_mock, run, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
     assert caught.param == "cast_to"
 
 
-def test_request_refuses_a_body_for_a_read(wire: respx.Router, say: Speaker) -> None:
-    assert refused(wire, say, lambda client: client.request("GET", "/x", json={})).param == "json"
+def test_request_refuses_a_body_for_a_read(api_mock: respx.Router, run: Runner) -> None:
+    assert refused(api_mock, run, lambda client: client.request("GET", "/x", json={})).param == "json"
 
 
-def test_a_query_number_that_is_none_is_refused(wire: respx.Router, say: Speaker) -> None:
-    caught = refused(wire, say, lambda client: client.customers.list(TEAM, extra_query={"x": math.nan}))
+def test_a_query_number_that_is_none_is_refused(api_mock: respx.Router, run: Runner) -> None:
+    caught = refused(api_mock, run, lambda client: client.customers.list(TEAM, extra_query={"x": math.nan}))
     assert "extra_query['x'] must be a string, a finite number" in str(caught)

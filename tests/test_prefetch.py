@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from cstar import AsyncCstar, Cstar, InternalServerError, InvalidParameterError, RateLimitError
-from support import KEY, STOP, TEAM, URL, Speaker, customer, error, page_of
+from support import KEY, STOP, TEAM, URL, Runner, customer, error, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Server:
 
     def client(self) -> httpx.Client | httpx.AsyncClient:
         serve = self._serve if self.kind == "sync" else self._serve_async
-        return Speaker(self.kind).http_client(transport=httpx.MockTransport(serve))
+        return Runner(self.kind).http_client(transport=httpx.MockTransport(serve))
 
     def _enter(self, request: httpx.Request) -> int:
         number = int(request.url.params["page"])
@@ -109,45 +109,45 @@ def _nothing_is_left_behind() -> Any:
 
 
 @pytest.mark.parametrize("ahead", [1, 4, 9])
-def test_so_many_pages_are_on_their_way_at_once_and_never_more(say: Speaker, ahead: int) -> None:
-    server = Server(say.kind, holds=ahead)
-    rows = say.collect(listed(prefetch=ahead), http_client=server.client())
+def test_so_many_pages_are_on_their_way_at_once_and_never_more(run: Runner, ahead: int) -> None:
+    server = Server(run.kind, holds=ahead)
+    rows = run.collect(listed(prefetch=ahead), http_client=server.client())
     assert [row.id for row in rows] == IDS
     assert server.most == ahead
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 100])
-def test_a_quiet_walk_sends_the_conventional_requests_however_many_at_once(say: Speaker, ahead: int) -> None:
-    server = Server(say.kind)
-    rows = say.collect(listed(prefetch=ahead), http_client=server.client())
+def test_a_quiet_walk_sends_the_conventional_requests_however_many_at_once(run: Runner, ahead: int) -> None:
+    server = Server(run.kind)
+    rows = run.collect(listed(prefetch=ahead), http_client=server.client())
     assert [row.id for row in rows] == IDS
     assert sorted(server.asked) == list(range(1, 11))
 
 
-def test_pages_come_in_order_though_their_answers_do_not(say: Speaker) -> None:
+def test_pages_come_in_order_though_their_answers_do_not(run: Runner) -> None:
     later = threading.Event()
 
     def answer(number: int) -> httpx.Response:
         if number == 3:
             later.set()
-        elif number == 2 and say.kind == "sync":
+        elif number == 2 and run.kind == "sync":
             assert later.wait(30)
         return page(number)
 
-    rows = say.collect(listed(prefetch=2), http_client=Server(say.kind, answer=answer).client())
+    rows = run.collect(listed(prefetch=2), http_client=Server(run.kind, answer=answer).client())
     assert [row.id for row in rows] == IDS
 
 
-def test_iter_pages_fetches_ahead_too(say: Speaker) -> None:
-    server = Server(say.kind, holds=5)
-    pages = say.collect(lambda client: listed(prefetch=5)(client).iter_pages(), http_client=server.client())
+def test_iter_pages_fetches_ahead_too(run: Runner) -> None:
+    server = Server(run.kind, holds=5)
+    pages = run.collect(lambda client: listed(prefetch=5)(client).iter_pages(), http_client=server.client())
     assert [row.id for each in pages for row in each.data] == IDS
     assert server.most == 5
 
 
 @pytest.mark.parametrize("ahead", [0, 4])
-def test_the_pages_from_a_fetched_one_on_begin_with_it_and_do_not_ask_for_it_again(say: Speaker, ahead: int) -> None:
-    server = Server(say.kind)
+def test_the_pages_from_a_fetched_one_on_begin_with_it_and_do_not_ask_for_it_again(run: Runner, ahead: int) -> None:
+    server = Server(run.kind)
 
     def read(client: Any) -> list[int]:
         fetched = listed(page=7, prefetch=ahead)(client).get_next_page()
@@ -157,7 +157,7 @@ def test_the_pages_from_a_fetched_one_on_begin_with_it_and_do_not_ask_for_it_aga
         fetched = await (await listed(page=7, prefetch=ahead)(client)).get_next_page()
         return [each.page async for each in fetched.iter_pages()]
 
-    assert say(read if say.kind == "sync" else read_async, http_client=server.client()) == [8, 9, 10]
+    assert run(read if run.kind == "sync" else read_async, http_client=server.client()) == [8, 9, 10]
     assert sorted(server.asked) == [7, 8, 9, 10]
 
 
@@ -166,20 +166,20 @@ def test_an_asyncio_program_that_has_not_loaded_trio_fetches_ahead_without_loadi
 ) -> None:
     server = Server("asyncio", holds=4)
     monkeypatch.delitem(sys.modules, "trio")
-    rows = Speaker("asyncio").collect(listed(prefetch=4), http_client=server.client())
+    rows = Runner("asyncio").collect(listed(prefetch=4), http_client=server.client())
     assert [row.id for row in rows] == IDS
     assert server.most == 4
     assert "trio" not in sys.modules
 
 
-def test_without_a_walk_nothing_is_fetched_ahead(say: Speaker) -> None:
-    server = Server(say.kind)
-    assert say(listed(prefetch=5), http_client=server.client()).total == 100
+def test_without_a_walk_nothing_is_fetched_ahead(run: Runner) -> None:
+    server = Server(run.kind)
+    assert run(listed(prefetch=5), http_client=server.client()).total == 100
     assert server.asked == [1]
 
 
 def test_an_error_of_a_page_fetched_ahead_is_raised_when_its_turn_comes_and_the_walk_can_be_read_on(
-    say: Speaker,
+    run: Runner,
 ) -> None:
     failures = [httpx.Response(500, json=error(message="No luck."))]
 
@@ -202,15 +202,15 @@ def test_an_error_of_a_page_fetched_ahead_is_raised_when_its_turn_comes_and_the_
             await anext(rows)
         given.extend([row.id async for row in rows])
 
-    say(
-        read if say.kind == "sync" else read_async,
+    run(
+        read if run.kind == "sync" else read_async,
         max_retries=0,
-        http_client=Server(say.kind, answer=answer).client(),
+        http_client=Server(run.kind, answer=answer).client(),
     )
     assert given == IDS
 
 
-def test_an_error_of_a_page_that_nobody_gets_to_is_not_raised(say: Speaker) -> None:
+def test_an_error_of_a_page_that_nobody_gets_to_is_not_raised(run: Runner) -> None:
     def answer(number: int) -> httpx.Response:
         return page(1) if number == 1 else httpx.Response(500, json=error())
 
@@ -220,25 +220,25 @@ def test_an_error_of_a_page_that_nobody_gets_to_is_not_raised(say: Speaker) -> N
         seen.append(row.id)
         return None if len(seen) < 10 else STOP
 
-    say.walk(listed(prefetch=4), visit, max_retries=0, http_client=Server(say.kind, answer=answer).client())
+    run.walk(listed(prefetch=4), visit, max_retries=0, http_client=Server(run.kind, answer=answer).client())
     assert seen == IDS[:10]
 
 
 # ── Leaving a walk ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_leaving_a_loop_leaves_no_thread(say: Speaker) -> None:
-    server = Server(say.kind)
-    say.walk(listed(prefetch=4), lambda _: STOP, http_client=server.client())
+def test_leaving_a_loop_leaves_no_thread(run: Runner) -> None:
+    server = Server(run.kind)
+    run.walk(listed(prefetch=4), lambda _: STOP, http_client=server.client())
     assert threads_left() == []
 
 
-def test_an_exception_in_a_loop_leaves_no_thread(say: Speaker) -> None:
+def test_an_exception_in_a_loop_leaves_no_thread(run: Runner) -> None:
     def fail(_: Any) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        say.walk(listed(prefetch=4), fail, http_client=Server(say.kind).client())
+        run.walk(listed(prefetch=4), fail, http_client=Server(run.kind).client())
 
 
 def test_a_closed_walk_is_over_and_leaves_no_thread() -> None:
@@ -249,7 +249,7 @@ def test_a_closed_walk_is_over_and_leaves_no_thread() -> None:
         assert list(rows) == []
 
 
-def test_a_closed_walk_that_fetches_nothing_ahead_is_over_too(say: Speaker) -> None:
+def test_a_closed_walk_that_fetches_nothing_ahead_is_over_too(run: Runner) -> None:
     def read(client: Any) -> list[Any]:
         with closing(iter(listed()(client))) as rows:
             next(rows)
@@ -260,8 +260,8 @@ def test_a_closed_walk_that_fetches_nothing_ahead_is_over_too(say: Speaker) -> N
             await anext(rows)
         return [row async for row in rows]
 
-    server = Server(say.kind)
-    assert say(read if say.kind == "sync" else read_async, http_client=server.client()) == []
+    server = Server(run.kind)
+    assert run(read if run.kind == "sync" else read_async, http_client=server.client()) == []
     assert server.asked == [1]
 
 
@@ -269,11 +269,11 @@ def test_a_page_that_is_not_wanted_any_more_when_its_thread_begins_is_not_asked_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cstar._prefetch.CLOSE_TIMEOUT", 0.01)
-    run, goes_on = threading.Thread.run, threading.Event()
+    run_thread, goes_on = threading.Thread.run, threading.Event()
 
     def late(thread: threading.Thread) -> None:
         assert thread.name != "cstar-prefetch" or goes_on.wait(30)
-        run(thread)
+        run_thread(thread)
 
     monkeypatch.setattr(threading.Thread, "run", late)
     server = Server("sync")
@@ -363,7 +363,7 @@ def test_ctrl_c_in_the_middle_of_a_walk_is_the_callers_and_leaves_no_thread() ->
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Speaker("sync").walk(listed(prefetch=4), interrupt, http_client=Server("sync").client())
+        Runner("sync").walk(listed(prefetch=4), interrupt, http_client=Server("sync").client())
     assert threads_left() == []
 
 
@@ -403,7 +403,7 @@ def test_rows_that_were_taken_are_given_even_if_the_walk_is_cancelled_while_it_c
     for backend in ("asyncio", "trio"):
         given.clear()
         rows[:] = ROWS
-        Speaker(backend)(read, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+        Runner(backend)(read, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
         assert [each for each in given if each in IDS] == IDS
 
 
@@ -591,43 +591,43 @@ def test_several_walks_share_the_budget_of_their_key() -> None:
     assert server.most <= 5
 
 
-def test_no_more_pages_are_started_than_the_budget_has_room_for(say: Speaker) -> None:
-    server = Server(say.kind, answer=limited(lambda _: 2, 3000))
-    rows = say.collect(listed(prefetch=8), http_client=server.client())
+def test_no_more_pages_are_started_than_the_budget_has_room_for(run: Runner) -> None:
+    server = Server(run.kind, answer=limited(lambda _: 2, 3000))
+    rows = run.collect(listed(prefetch=8), http_client=server.client())
     assert [row.id for row in rows] == IDS
     assert server.most <= 2
 
 
 @pytest.mark.parametrize("ahead", [0, 4])
-def test_a_used_up_budget_is_waited_for_before_the_next_page(say: Speaker, ahead: int) -> None:
-    server = Server(say.kind, answer=limited(lambda number: 10 if number != 1 else 0, 50))
-    rows = say.collect(listed(prefetch=ahead), http_client=server.client())
+def test_a_used_up_budget_is_waited_for_before_the_next_page(run: Runner, ahead: int) -> None:
+    server = Server(run.kind, answer=limited(lambda number: 10 if number != 1 else 0, 50))
+    rows = run.collect(listed(prefetch=ahead), http_client=server.client())
     assert [row.id for row in rows] == IDS
-    assert 40 < say.waits[0] <= 55
+    assert 40 < run.sleeps[0] <= 55
 
 
 @pytest.mark.parametrize("ahead", [0, 4])
 def test_a_budget_that_is_used_up_for_longer_than_max_retry_wait_is_the_servers_to_refuse(
-    say: Speaker, ahead: int
+    run: Runner, ahead: int
 ) -> None:
     def answer(number: int) -> httpx.Response:
         if number == 1:
             return limited(lambda _: 0, 3000)(1)
         return httpx.Response(429, json=error("rate_limit_exceeded"), headers={"Retry-After": "3000"})
 
-    server = Server(say.kind, answer=answer)
+    server = Server(run.kind, answer=answer)
     with pytest.raises(RateLimitError) as caught:
-        say.collect(listed(prefetch=ahead), http_client=server.client())
+        run.collect(listed(prefetch=ahead), http_client=server.client())
     assert caught.value.retry_after == 3000
     assert server.asked == [1, 2]
-    assert say.waits == []
+    assert run.sleeps == []
 
 
 # ── Walks that cannot be proved to be gapless ────────────────────────────────────────────────────────────────────────
 
 
 def test_where_a_page_is_one_row_and_pages_cannot_overlap_a_gapless_walk_says_so_and_goes_page_by_page(
-    say: Speaker, caplog: pytest.LogCaptureFixture
+    run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[int] = []
 
@@ -638,15 +638,15 @@ def test_where_a_page_is_one_row_and_pages_cannot_overlap_a_gapless_walk_says_so
         rows = ROWS[number - 1 : number]
         return httpx.Response(200, json=page_of(rows, number, size=1, total=5, has_more=number < 5))
 
-    own = say.http_client(transport=httpx.MockTransport(answer))
-    rows = say.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=own)
+    own = run.http_client(transport=httpx.MockTransport(answer))
+    rows = run.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=own)
     assert [row.id for row in rows] == IDS[:5]
     assert asked == [1, 2, 3, 4, 5]
     assert "gaps cannot be ruled out" in caplog.text
 
 
 def test_a_page_of_a_wrong_size_that_has_nothing_to_do_with_what_was_read_is_asked_for_again_the_usual_way(
-    say: Speaker, caplog: pytest.LogCaptureFixture
+    run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     everyone = [customer(number) for number in range(300)]
     strangers = [customer(number) for number in range(1000, 1050)]
@@ -660,8 +660,8 @@ def test_a_page_of_a_wrong_size_that_has_nothing_to_do_with_what_was_read_is_ask
         rows = everyone[(number - 1) * 100 : number * 100]
         return httpx.Response(200, json=page_of(rows, number, total=300, has_more=number < 3))
 
-    own = say.http_client(transport=httpx.MockTransport(answer))
-    rows = say.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=own)
+    own = run.http_client(transport=httpx.MockTransport(answer))
+    rows = run.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=own)
     assert [row.id for row in rows] == [row["id"] for row in everyone]
     assert asked == [(1, 100), (2, 99), (2, 100), (3, 100)]
     assert "gaps cannot be ruled out" in caplog.text
@@ -671,15 +671,15 @@ def test_a_page_of_a_wrong_size_that_has_nothing_to_do_with_what_was_read_is_ask
 
 
 @pytest.mark.parametrize("prefetch", [-1, 101, 1.5, True, "4", None])
-def test_prefetch_is_a_number_of_pages(say: Speaker, prefetch: Any) -> None:
+def test_prefetch_is_a_number_of_pages(run: Runner, prefetch: Any) -> None:
     with pytest.raises(InvalidParameterError, match="prefetch must be a whole number from 0 to 100"):
-        say(lambda client: client.customers.list(TEAM, prefetch=prefetch))
+        run(lambda client: client.customers.list(TEAM, prefetch=prefetch))
 
 
 @pytest.mark.parametrize("gapless", [0, 1, "yes", None])
-def test_gapless_is_true_or_false(say: Speaker, gapless: Any) -> None:
+def test_gapless_is_true_or_false(run: Runner, gapless: Any) -> None:
     with pytest.raises(InvalidParameterError, match="gapless must be True or False"):
-        say(lambda client: client.customers.list(TEAM, gapless=gapless))
+        run(lambda client: client.customers.list(TEAM, gapless=gapless))
 
 
 def test_an_interrupt_as_a_thread_starts_gives_its_reservation_back_once(
@@ -702,12 +702,12 @@ def test_an_interrupt_as_a_thread_starts_gives_its_reservation_back_once(
         assert not any(client._transport.budget._reserved.values())
 
 
-def test_a_row_whose_time_makes_no_sense_does_not_end_a_walk(say: Speaker) -> None:
+def test_a_row_whose_time_makes_no_sense_does_not_end_a_walk(run: Runner) -> None:
     def answer(number: int) -> httpx.Response:
         rows = [dict(row) for row in ROWS[(number - 1) * 10 : number * 10]]
         if number == 3:
             rows[0]["createdAt"] = "unknown"
         return httpx.Response(200, json=page_of(rows, number, size=10, total=100, has_more=number < 10))
 
-    rows = say.collect(listed(prefetch=4), http_client=Server(say.kind, answer=answer).client())
+    rows = run.collect(listed(prefetch=4), http_client=Server(run.kind, answer=answer).client())
     assert [row.id for row in rows] == IDS

@@ -24,7 +24,7 @@ from cstar import (
     Cstar,
 )
 from rawserver import RawServer, answer_all, read_request, response
-from support import KEY, TEAM, Speaker, ok
+from support import KEY, TEAM, Runner, ok
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,41 +80,41 @@ def pipe(source: socket.socket, target: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_of_the_environment_is_used(say: Speaker, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_a_proxy_of_the_environment_is_used(run: Runner, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     with RawServer(forward) as proxy:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
-        answer = say(lambda client: client.request("GET", "/any"), base_url="http://api.cstar.test/v1")
+        answer = run(lambda client: client.request("GET", "/any"), base_url="http://api.cstar.test/v1")
     assert answer["data"]["seen"].startswith("GET http://api.cstar.test/v1/any HTTP/1.1")
 
 
-def test_a_proxy_without_a_scheme_is_an_http_proxy(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_without_a_scheme_is_an_http_proxy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer(forward) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{proxy.port}")
-        assert say(lambda client: client.request("GET", "/any"), base_url="http://api.cstar.test")["success"]
+        assert run(lambda client: client.request("GET", "/any"), base_url="http://api.cstar.test")["success"]
 
 
-def test_the_password_of_a_proxy_is_sent_to_it(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_a_proxy_is_sent_to_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer(forward) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://ann:p%40ss@127.0.0.1:{proxy.port}")
-        answer = say(lambda client: client.request("GET", "/any"), base_url="http://api.cstar.test")
+        answer = run(lambda client: client.request("GET", "/any"), base_url="http://api.cstar.test")
     assert f"Proxy-Authorization: Basic {base64.b64encode(b'ann:p@ss').decode()}" in answer["data"]["seen"]
 
 
 def test_https_goes_through_a_tunnel_of_the_proxy(
-    say: Speaker, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
+    run: Runner, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RawServer(tls=tls) as server, RawServer(forward) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        identity = say(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
+        identity = run(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
         assert (identity.team_id, proxy.connections, server.connections) == (TEAM, 1, 1)
 
 
 def test_a_proxy_may_speak_tls_itself(
-    say: Speaker, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
+    run: Runner, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RawServer(tls=tls) as server, RawServer(forward, tls=tls) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
-        identity = say(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
+        identity = run(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
         assert (identity.team_id, proxy.connections, server.connections) == (TEAM, 1, 1)
 
 
@@ -129,10 +129,10 @@ def socks(connection: socket.socket, number: int) -> None:
         pipe(connection, server)
 
 
-def test_a_socks_proxy_is_used(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_is_used(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer() as server, RawServer(socks) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
-        say(lambda client: client.whoami(), base_url=f"http://api.cstar.test:{server.port}")
+        run(lambda client: client.whoami(), base_url=f"http://api.cstar.test:{server.port}")
         assert (proxy.connections, server.connections) == (1, 1)
 
 
@@ -222,16 +222,16 @@ def test_no_message_shows_the_password_of_a_proxy(value: str, monkeypatch: pytes
     assert "hush" not in repr([caught.value, caught.value.__cause__, caught.value.__context__])
 
 
-def test_a_proxy_that_is_not_there_is_named_in_the_error(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_not_there_is_named_in_the_error(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://ann:hush@127.0.0.1:9")
     with pytest.raises(APIConnectionError) as caught:
-        say(lambda client: client.whoami(), base_url=REMOTE, max_retries=0)
+        run(lambda client: client.whoami(), base_url=REMOTE, max_retries=0)
     assert "through the proxy http://127.0.0.1:9 of HTTPS_PROXY (ConnectError: " in str(caught.value)
     assert "hush" not in repr([caught.value, caught.value.__cause__])
     assert not caught.value.was_sent
 
 
-def test_a_proxy_that_refuses_is_named_in_the_error(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_refuses_is_named_in_the_error(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
@@ -239,7 +239,7 @@ def test_a_proxy_that_refuses_is_named_in_the_error(say: Speaker, monkeypatch: p
     with RawServer(refuse) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match=r"of HTTPS_PROXY \(ProxyError: 403 Forbidden\)") as caught:
-            say(lambda client: client.whoami(), base_url=REMOTE)
+            run(lambda client: client.whoami(), base_url=REMOTE)
     assert (caught.value.was_sent, caught.value.attempts) == (False, 1)
 
 
@@ -263,12 +263,12 @@ DROPPED: dict[str, Any] = {
 @pytest.mark.parametrize("way", DROPPED)
 @pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(0.1)], ids=["number", "parts"])
 def test_what_a_tunnel_did_not_carry_was_not_sent(
-    say: Speaker, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
+    run: Runner, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RawServer(DROPPED[way]) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match="of HTTPS_PROXY") as caught:
-            say(lambda client: client.whoami(), base_url=REMOTE, max_retries=0, timeout=timeout)
+            run(lambda client: client.whoami(), base_url=REMOTE, max_retries=0, timeout=timeout)
     assert not caught.value.was_sent
 
 
@@ -288,16 +288,16 @@ BAD_SOCKS: dict[str, Any] = {
 @pytest.mark.parametrize("way", BAD_SOCKS)
 @pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(0.1)], ids=["number", "parts"])
 def test_a_socks_proxy_that_fails_is_named_in_the_error(
-    say: Speaker, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
+    run: Runner, way: str, timeout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RawServer(BAD_SOCKS[way]) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match="of ALL_PROXY") as caught:
-            say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0, timeout=timeout)
+            run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0, timeout=timeout)
     assert not caught.value.was_sent
 
 
-def test_an_answer_of_a_proxy_itself_names_it(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_of_a_proxy_itself_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(b"<h1>Who are you?</h1>", status="407 Proxy Authentication Required"))
@@ -307,10 +307,10 @@ def test_an_answer_of_a_proxy_itself_names_it(say: Speaker, monkeypatch: pytest.
         with pytest.raises(
             APIStatusError, match=f"perhaps that of the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"
         ):
-            say(lambda client: client.whoami(), base_url="http://api.cstar.test")
+            run(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 
-def test_a_page_of_a_proxy_with_status_200_names_it(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_of_a_proxy_with_status_200_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def sign_in(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(b"<title>Sign in</title>"))
@@ -318,32 +318,32 @@ def test_a_page_of_a_proxy_with_status_200_names_it(say: Speaker, monkeypatch: p
     with RawServer(sign_in) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIResponseValidationError, match=r"'Sign in' \(perhaps that of the proxy http://127"):
-            say(lambda client: client.whoami(), base_url="http://api.cstar.test")
+            run(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 
-def test_a_custom_httpx_client_has_its_own_proxies(say: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = say.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=ok({}))))
+def test_a_custom_httpx_client_has_its_own_proxies(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = run.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=ok({}))))
     monkeypatch.setenv("HTTPS_PROXY", "ftp://127.0.0.1")
-    assert say(lambda client: client.request("GET", "/any"), http_client=own) == ok({})
+    assert run(lambda client: client.request("GET", "/any"), http_client=own) == ok({})
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_reason_of_a_custom_async_httpx_client_is_told(backend: str) -> None:
-    say = Speaker(backend)
+    run = Runner(backend)
     with pytest.raises(APIConnectionError, match=r"\(ConnectError: \[Errno 111\] Connection refused\)"):
-        say(lambda client: client.whoami(), base_url="http://127.0.0.1:9", max_retries=0, http_client=say.http_client())
+        run(lambda client: client.whoami(), base_url="http://127.0.0.1:9", max_retries=0, http_client=run.http_client())
 
 
 # ── Certificates ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_server_with_a_trusted_certificate_is_spoken_to(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:
+def test_a_server_with_a_trusted_certificate_is_spoken_to(run: Runner, tls: ssl.SSLContext, trusted: None) -> None:
     with RawServer(tls=tls) as server:
-        assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_connections_are_kept(say: Speaker, tls: ssl.SSLContext, trusted: None, version: ssl.TLSVersion) -> None:
+def test_tls_connections_are_kept(run: Runner, tls: ssl.SSLContext, trusted: None, version: ssl.TLSVersion) -> None:
     tls.minimum_version = tls.maximum_version = version
 
     def calls(client: Any) -> Any:
@@ -356,11 +356,11 @@ def test_tls_connections_are_kept(say: Speaker, tls: ssl.SSLContext, trusted: No
         return calls_async()
 
     with RawServer(tls=tls) as server:
-        say(calls, base_url=server.url)
+        run(calls, base_url=server.url)
         assert server.connections == 1
 
 
-def test_large_bodies_pass_through_tls_both_ways(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:
+def test_large_bodies_pass_through_tls_both_ways(run: Runner, tls: ssl.SSLContext, trusted: None) -> None:
     text = "é" * 3_000_000
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -375,11 +375,11 @@ def test_large_bodies_pass_through_tls_both_ways(say: Speaker, tls: ssl.SSLConte
 
     with RawServer(handler, tls=tls) as server:
         sent = {"text": text}
-        assert say(lambda client: client.request("POST", "/any", json=sent), base_url=server.url) == sent
+        assert run(lambda client: client.request("POST", "/any", json=sent), base_url=server.url) == sent
 
 
 def test_a_server_that_closes_without_the_alert_of_tls_has_answered(
-    say: Speaker, tls: ssl.SSLContext, trusted: None
+    run: Runner, tls: ssl.SSLContext, trusted: None
 ) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
@@ -387,42 +387,42 @@ def test_a_server_that_closes_without_the_alert_of_tls_has_answered(
         connection.shutdown(socket.SHUT_RDWR)
 
     with RawServer(handler, tls=tls) as server:
-        assert say(lambda client: client.request("GET", "/any"), base_url=server.url) == {}
+        assert run(lambda client: client.request("GET", "/any"), base_url=server.url) == {}
 
 
-def test_a_certificate_that_is_not_trusted_is_an_error_that_says_so(say: Speaker, tls: ssl.SSLContext) -> None:
+def test_a_certificate_that_is_not_trusted_is_an_error_that_says_so(run: Runner, tls: ssl.SSLContext) -> None:
     with RawServer(tls=tls) as server, pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-        say(lambda client: client.whoami(), base_url=server.url)
+        run(lambda client: client.whoami(), base_url=server.url)
     assert (caught.value.was_sent, caught.value.attempts) == (False, 1)
 
 
-def test_a_certificate_of_another_host_is_not_accepted(say: Speaker, authority: trustme.CA, trusted: None) -> None:
+def test_a_certificate_of_another_host_is_not_accepted(run: Runner, authority: trustme.CA, trusted: None) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.test").configure_cert(context)
     with RawServer(tls=context) as server, pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+        run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
 
 
 @pytest.mark.usefixtures("late_cancellation")
-def test_a_handshake_that_stalls_ends_with_the_timeout(say: Speaker, trusted: None) -> None:
+def test_a_handshake_that_stalls_ends_with_the_timeout(run: Runner, trusted: None) -> None:
     with RawServer(lambda connection, number: connection.recv(65536) and connection.recv(65536)) as server:
         url = server.url.replace("http:", "https:")
         with pytest.raises(APIConnectionError, match=r"within the timeout of 0\.3 s \(ConnectTimeout") as caught:
-            say(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.3)
+            run(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.3)
     assert not caught.value.was_sent
 
 
-def test_a_server_that_does_not_speak_tls_is_an_error(say: Speaker, trusted: None) -> None:
+def test_a_server_that_does_not_speak_tls_is_an_error(run: Runner, trusted: None) -> None:
     with (
         RawServer(lambda connection, number: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server,
         pytest.raises(APIConnectionError, match=r"\(ConnectError: .*SSL") as caught,
     ):
-        say(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"))
+        run(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"))
     assert caught.value.attempts == 1
 
 
 def test_a_kept_tls_connection_that_the_server_closes_properly_is_replaced_at_once(
-    say: Speaker, tls: ssl.SSLContext, trusted: None
+    run: Runner, tls: ssl.SSLContext, trusted: None
 ) -> None:
     def handler(connection: Any, number: int) -> None:
         read_request(connection)
@@ -441,11 +441,11 @@ def test_a_kept_tls_connection_that_the_server_closes_properly_is_replaced_at_on
         return calls_async()
 
     with RawServer(handler, tls=tls) as server:
-        say(calls, base_url=server.url, max_retries=0)
+        run(calls, base_url=server.url, max_retries=0)
         assert server.connections == 2
 
 
-def test_nonsense_within_tls_is_an_error_of_the_library(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:
+def test_nonsense_within_tls_is_an_error_of_the_library(run: Runner, tls: ssl.SSLContext, trusted: None) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         with socket.socket(fileno=os.dup(connection.fileno())) as below:
@@ -456,17 +456,17 @@ def test_nonsense_within_tls_is_an_error_of_the_library(say: Speaker, tls: ssl.S
         RawServer(handler, tls=tls) as server,
         pytest.raises(APIConnectionError, match=r"\(ReadError: .*SSL") as caught,
     ):
-        say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+        run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
     assert caught.value.was_sent
 
 
-def test_a_tls_connection_whose_response_says_close_is_closed(say: Speaker, tls: ssl.SSLContext, trusted: None) -> None:
+def test_a_tls_connection_whose_response_says_close_is_closed(run: Runner, tls: ssl.SSLContext, trusted: None) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(headers=b"Connection: close\r\n"))
 
     with RawServer(handler, tls=tls) as server:
-        assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
 
 
 @BOTH
@@ -509,18 +509,18 @@ def test_certificate_settings_do_not_matter_without_tls(build: Any, monkeypatch:
 
 
 def test_certificates_are_those_of_the_environment_when_a_client_is_made(
-    say: Speaker, tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Runner, tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "authority.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     trustme.CA().cert_pem.write_to_path(str(file))
     with RawServer(tls=tls) as server:
         with pytest.raises(APIConnectionError):
-            say(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+            run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
         authority.cert_pem.write_to_path(str(file))
-        assert say(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
 
 
-def test_the_server_of_these_tests_answers_every_request(say: Speaker) -> None:
+def test_the_server_of_these_tests_answers_every_request(run: Runner) -> None:
     with RawServer(answer_all) as server:
-        assert say(lambda client: client.customers.get(TEAM, "cus_7"), base_url=server.url).id == "cus_7"
+        assert run(lambda client: client.customers.get(TEAM, "cus_7"), base_url=server.url).id == "cus_7"

@@ -17,7 +17,7 @@ import pytest
 from cstar import APIConnectionError, APITimeoutError, ConfigurationError, Cstar, InternalServerError
 from cstar._network import AsyncStream
 from rawserver import RawServer, read_request, response
-from support import KEY, Speaker
+from support import KEY, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,27 +48,27 @@ SLOW = {
 }
 
 
-def time_out(say: Speaker, **options: Any) -> APITimeoutError:
+def time_out(run: Runner, **options: Any) -> APITimeoutError:
     """The error of a call that must end at its time limit, and not when the server lets it."""
     started = time.monotonic()
     with pytest.raises(APITimeoutError) as caught:
-        say(lambda client: client.whoami(), **{"max_retries": 0, **options})
+        run(lambda client: client.whoami(), **{"max_retries": 0, **options})
     assert time.monotonic() - started < PATIENCE / 2
     return caught.value
 
 
 @pytest.mark.parametrize("slow", SLOW)
-def test_a_timeout_bounds_an_attempt_however_slowly_bytes_arrive(say: Speaker, slow: str) -> None:
+def test_a_timeout_bounds_an_attempt_however_slowly_bytes_arrive(run: Runner, slow: str) -> None:
     with RawServer(SLOW[slow]) as server:
         started = time.monotonic()
-        error = time_out(say, base_url=server.url, timeout=TIMEOUT)
+        error = time_out(run, base_url=server.url, timeout=TIMEOUT)
         assert time.monotonic() - started >= TIMEOUT
     assert "within the timeout of 0.3 s" in str(error)
     assert error.was_sent
 
 
-def time_out_over_a_custom_client(say: Speaker, slow: str) -> None:
-    own = say.http_client()
+def time_out_over_a_custom_client(run: Runner, slow: str) -> None:
+    own = run.http_client()
 
     def call(client: Any) -> Any:
         if isinstance(client, Cstar):
@@ -82,28 +82,28 @@ def time_out_over_a_custom_client(say: Speaker, slow: str) -> None:
         return call_async()
 
     with RawServer(SLOW[slow]) as server, pytest.raises(APITimeoutError, match=r"within the timeout of 0\.3 s"):
-        say(call, base_url=server.url, timeout=TIMEOUT, max_retries=0, http_client=own)
+        run(call, base_url=server.url, timeout=TIMEOUT, max_retries=0, http_client=own)
 
 
-def test_a_timeout_bounds_the_body_over_a_custom_httpx_client_too(say: Speaker) -> None:
-    time_out_over_a_custom_client(say, "body")
+def test_a_timeout_bounds_the_body_over_a_custom_httpx_client_too(run: Runner) -> None:
+    time_out_over_a_custom_client(run, "body")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_timeout_bounds_the_headers_over_a_custom_async_httpx_client_too(backend: str) -> None:
-    time_out_over_a_custom_client(Speaker(backend), "headers")
+    time_out_over_a_custom_client(Runner(backend), "headers")
 
 
-def test_the_parts_of_an_httpx_timeout_bound_each_wait(say: Speaker) -> None:
+def test_the_parts_of_an_httpx_timeout_bound_each_wait(run: Runner) -> None:
     with RawServer(SLOW["nothing"]) as server:
-        error = time_out(say, base_url=server.url, timeout=httpx.Timeout(PATIENCE, read=TIMEOUT))
+        error = time_out(run, base_url=server.url, timeout=httpx.Timeout(PATIENCE, read=TIMEOUT))
     assert "in time (ReadTimeout" in str(error)
 
 
-def test_a_timeout_bounds_a_request_that_the_server_does_not_read(say: Speaker) -> None:
+def test_a_timeout_bounds_a_request_that_the_server_does_not_read(run: Runner) -> None:
     body = {"text": "x" * 20_000_000}
     with RawServer(SLOW["nothing"]) as server, pytest.raises(APITimeoutError):
-        say(
+        run(
             lambda client: client.request("POST", "/any", json=body),
             base_url=server.url,
             timeout=TIMEOUT,
@@ -139,8 +139,8 @@ def unresolved(addresses: Any) -> Iterator[None]:
     over.set()
 
 
-def test_a_timeout_bounds_the_resolution_of_a_name(say: Speaker, unresolved: None) -> None:
-    error = time_out(say, base_url="http://api.cstar.test", timeout=TIMEOUT)
+def test_a_timeout_bounds_the_resolution_of_a_name(run: Runner, unresolved: None) -> None:
+    error = time_out(run, base_url="http://api.cstar.test", timeout=TIMEOUT)
     assert not error.was_sent
 
 
@@ -162,41 +162,41 @@ def deaf_port() -> Any:
 
 
 @pytest.mark.usefixtures("late_cancellation")
-def test_a_timeout_bounds_an_attempt_to_connect(say: Speaker, deaf_port: int) -> None:
-    error = time_out(say, base_url=f"http://127.0.0.1:{deaf_port}", timeout=TIMEOUT)
+def test_a_timeout_bounds_an_attempt_to_connect(run: Runner, deaf_port: int) -> None:
+    error = time_out(run, base_url=f"http://127.0.0.1:{deaf_port}", timeout=TIMEOUT)
     assert "ConnectTimeout" in str(error)
     assert not error.was_sent
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(say: Speaker, deaf_port: int, addresses: Any) -> None:
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(run: Runner, deaf_port: int, addresses: Any) -> None:
     with RawServer() as server:
         addresses(lambda: [deaf_port, server.port])
         # The sync client gives the first address half of the time.
         timeout = httpx.Timeout(PATIENCE, connect=1)
-        say(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=timeout, max_retries=0)
+        run(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=timeout, max_retries=0)
         assert server.connections == 1
 
 
-def test_addresses_that_all_refuse_are_one_error_that_says_why(say: Speaker, addresses: Any) -> None:
+def test_addresses_that_all_refuse_are_one_error_that_says_why(run: Runner, addresses: Any) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen, while nobody else gets the port
         port = silent.getsockname()[1]
         addresses(lambda: [port, port])
         with pytest.raises(APIConnectionError, match="Connection refused") as caught:
-            say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
+            run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
     assert not caught.value.was_sent
 
 
-def test_a_name_that_is_not_known_is_an_error_that_says_so(say: Speaker) -> None:
+def test_a_name_that_is_not_known_is_an_error_that_says_so(run: Runner) -> None:
     with pytest.raises(APIConnectionError, match=r"ConnectError: \[Errno -") as caught:
-        say(lambda client: client.whoami(), base_url="http://cstar.invalid", max_retries=0)
+        run(lambda client: client.whoami(), base_url="http://cstar.invalid", max_retries=0)
     assert not caught.value.was_sent
 
 
-def test_a_host_without_an_address_is_an_error_that_says_so(say: Speaker, addresses: Any) -> None:
+def test_a_host_without_an_address_is_an_error_that_says_so(run: Runner, addresses: Any) -> None:
     addresses(list)
     with pytest.raises(APIConnectionError, match="has no address"):
-        say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
+        run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
 
 
 def test_a_name_is_resolved_although_there_is_no_further_thread(
@@ -241,7 +241,7 @@ def test_of_two_addresses_that_answer_at_once_one_connection_is_kept(
     both: Any = None
     with RawServer() as server:
         addresses(lambda: [server.port] * 2)
-        Speaker("asyncio")(call, base_url="http://api.cstar.test", max_retries=0)
+        Runner("asyncio")(call, base_url="http://api.cstar.test", max_retries=0)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -253,17 +253,15 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("deadline", [1e-6, 0.05])
-def test_a_deadline_that_is_over_is_a_timeout_with_a_custom_client_too(say: Speaker, deadline: float) -> None:
-    own = say.http_client(limits=httpx.Limits(max_keepalive_connections=0))
+def test_a_deadline_that_is_over_is_a_timeout_with_a_custom_client_too(run: Runner, deadline: float) -> None:
+    own = run.http_client(limits=httpx.Limits(max_keepalive_connections=0))
     with RawServer(SLOW["nothing"]) as server, pytest.raises(APITimeoutError, match="within the deadline of"):
-        say(lambda client: client.whoami(), base_url=server.url, deadline=deadline, http_client=own)
+        run(lambda client: client.whoami(), base_url=server.url, deadline=deadline, http_client=own)
     # In httpx on anyio 4.4, a connection whose timeout ends as it is made is left open: here, not in a later test.
     gc.collect()
 
 
-def test_after_a_delay_that_took_too_long_the_last_outcome_stands(
-    say: Speaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_delay_that_took_too_long_the_last_outcome_stands(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(b"{}", status="503 Unavailable"))
@@ -275,7 +273,7 @@ def test_after_a_delay_that_took_too_long_the_last_outcome_stands(
         clock[0] += 100
 
     with RawServer(handler) as server, pytest.raises(InternalServerError) as caught:
-        say(lambda client: client.whoami(), base_url=server.url, deadline=10, timeout=200, on_attempt=oversleep)
+        run(lambda client: client.whoami(), base_url=server.url, deadline=10, timeout=200, on_attempt=oversleep)
     assert caught.value.attempts == 1
 
 
@@ -338,12 +336,12 @@ def test_calls_at_once_share_the_resolution_of_a_name(addresses: Any) -> None:
                 for _ in range(20):
                     tasks.start_soon(client.whoami)
 
-        Speaker("asyncio")(calls, base_url="http://api.cstar.test")
+        Runner("asyncio")(calls, base_url="http://api.cstar.test")
     assert len(lookups) == 1
 
 
 def test_an_address_of_a_kind_that_the_machine_lacks_leaves_the_others(
-    say: Speaker, monkeypatch: pytest.MonkeyPatch
+    run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve = socket.getaddrinfo
     with RawServer() as server:
@@ -356,39 +354,39 @@ def test_an_address_of_a_kind_that_the_machine_lacks_leaves_the_others(
             ]
 
         monkeypatch.setattr(socket, "getaddrinfo", fake)
-        say(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
+        run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
 
 
-def test_the_time_to_connect_is_for_all_addresses_together(say: Speaker, deaf_port: int, addresses: Any) -> None:
+def test_the_time_to_connect_is_for_all_addresses_together(run: Runner, deaf_port: int, addresses: Any) -> None:
     addresses(lambda: [deaf_port] * 40)
-    error = time_out(say, base_url="http://api.cstar.test", timeout=httpx.Timeout(PATIENCE, connect=TIMEOUT))
+    error = time_out(run, base_url="http://api.cstar.test", timeout=httpx.Timeout(PATIENCE, connect=TIMEOUT))
     assert "ConnectTimeout" in str(error)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_timeout_error_of_a_hook_is_the_hooks(backend: str) -> None:
-    say = Speaker(backend)
+    run = Runner(backend)
 
     def hook(request: httpx.Request) -> None:
         raise TimeoutError("mine")
 
-    own = say.http_client(event_hooks={"request": [say.hook(hook)]})
+    own = run.http_client(event_hooks={"request": [run.hook(hook)]})
     with pytest.raises(TimeoutError, match="mine"):
-        say(lambda client: client.whoami(), http_client=own)
+        run(lambda client: client.whoami(), http_client=own)
 
 
 # ── The deadline ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_deadline_cuts_an_attempt_short(say: Speaker) -> None:
+def test_a_deadline_cuts_an_attempt_short(run: Runner) -> None:
     with RawServer(SLOW["body"]) as server:
-        error = time_out(say, base_url=server.url, timeout=30, deadline=TIMEOUT)
+        error = time_out(run, base_url=server.url, timeout=30, deadline=TIMEOUT)
     assert "within the deadline of 0.3 s" in str(error)
 
 
-def test_a_deadline_bounds_the_waits_of_an_httpx_timeout_together(say: Speaker) -> None:
+def test_a_deadline_bounds_the_waits_of_an_httpx_timeout_together(run: Runner) -> None:
     with RawServer(SLOW["body"]) as server:
-        error = time_out(say, base_url=server.url, timeout=httpx.Timeout(30), deadline=TIMEOUT)
+        error = time_out(run, base_url=server.url, timeout=httpx.Timeout(30), deadline=TIMEOUT)
     assert "within the deadline of 0.3 s" in str(error)
 
 
@@ -397,30 +395,30 @@ def test_a_deadline_bounds_all_attempts_together(kind: str, monkeypatch: pytest.
     monkeypatch.setattr("cstar._retry.BACKOFF_MAXIMUM", 0.001)
     with RawServer(SLOW["nothing"]) as server:
         started = time.monotonic()
-        error = time_out(Speaker(kind), base_url=server.url, timeout=0.2, deadline=0.9, max_retries=50)
+        error = time_out(Runner(kind), base_url=server.url, timeout=0.2, deadline=0.9, max_retries=50)
         assert time.monotonic() - started >= 0.9
     assert re.search(r"within the deadline of 0\.9 s after [2-9] attempts", str(error))
 
 
-def test_a_wait_that_would_outlast_the_deadline_is_not_begun_and_the_outcome_stands(say: Speaker) -> None:
+def test_a_wait_that_would_outlast_the_deadline_is_not_begun_and_the_outcome_stands(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(b"{}", status="503 Unavailable", headers=b"Retry-After: 20\r\n"))
 
     with RawServer(handler) as server, pytest.raises(InternalServerError) as caught:
-        say(lambda client: client.whoami(), base_url=server.url, deadline=10)
+        run(lambda client: client.whoami(), base_url=server.url, deadline=10)
     assert (caught.value.status_code, caught.value.attempts) == (503, 1)
-    assert say.waits == []
+    assert run.sleeps == []
 
 
-def test_a_deadline_of_a_derived_client_can_be_lifted(say: Speaker) -> None:
+def test_a_deadline_of_a_derived_client_can_be_lifted(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         time.sleep(TIMEOUT)
         connection.sendall(response())
 
     with RawServer(handler) as server:
-        say(lambda client: client.with_options(deadline=None).whoami(), base_url=server.url, deadline=0.01, timeout=10)
+        run(lambda client: client.with_options(deadline=None).whoami(), base_url=server.url, deadline=0.01, timeout=10)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan"), float("inf")])
