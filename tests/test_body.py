@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator
 
 from cstar import APIResponseValidationError, APIStatusError
-from cstar._body import MAX_BODY_SIZE, Body, BodyRefusedError
+from cstar._body import MAX_BODY_SIZE, Body, BodyRejectedError
 from rawserver import WHOAMI, RawServer, read_request, response
 from support import KEY, TEAM, Runner, ok
 
@@ -141,7 +141,7 @@ def test_a_body_that_is_announced_as_too_large_is_refused_unread(run: Runner) ->
 
 def test_the_largest_body_that_is_accepted_is_64_mib() -> None:
     body_of(None, [bytes(MAX_BODY_SIZE // 2)] * 2)
-    with pytest.raises(BodyRefusedError):
+    with pytest.raises(BodyRejectedError):
         body_of(None, [bytes(MAX_BODY_SIZE // 2), bytes(MAX_BODY_SIZE // 2 + 1)])
 
 
@@ -278,7 +278,7 @@ EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # of deflate: it unpacks to nothing
     ids=["that unpack to nothing", "that cannot be unpacked", "behind the end"],
 )
 def test_bytes_count_though_they_unpack_to_nothing(start: bytes, rest: bytes, small_limit: int) -> None:
-    with pytest.raises(BodyRefusedError):
+    with pytest.raises(BodyRejectedError):
         body_of("gzip", [start, *itertools.repeat(rest, small_limit // len(rest) + 1)])
 
 
@@ -289,7 +289,7 @@ def test_what_follows_the_end_of_a_compressed_body_is_ignored() -> None:
 def test_a_body_that_was_refused_takes_no_more_and_says_so_once(small_limit: int) -> None:
     body = Body(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.SyncByteStream()))
     sent = gzip.compress(bytes(small_limit + 1), 1)
-    with pytest.raises(BodyRefusedError):
+    with pytest.raises(BodyRejectedError):
         body.feed(sent)
     body.feed(sent)
     assert body.content == b""

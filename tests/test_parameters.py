@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import respx
 
 
-def refused(api_mock: respx.Router, run: Runner, action: Callable[[Any], Any]) -> InvalidParameterError:
+def rejected(api_mock: respx.Router, run: Runner, action: Callable[[Any], Any]) -> InvalidParameterError:
     everything = api_mock.route().respond(json=ok(CUSTOMER))
     with pytest.raises(InvalidParameterError) as caught:
         run(action)
@@ -55,7 +55,7 @@ def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(
     api_mock: respx.Router, action: Any, bad: Any
 ) -> None:
     run = Runner("sync")
-    caught = refused(api_mock, run, lambda client: action(client, bad, ID))
+    caught = rejected(api_mock, run, lambda client: action(client, bad, ID))
     assert caught.param == "team_id"
     assert "an id made of A-Z a-z 0-9 _ -" in str(caught)
 
@@ -63,7 +63,7 @@ def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(
 @pytest.mark.parametrize("bad", BAD_IDS)
 @pytest.mark.parametrize("method", ["get", "update", "delete"])
 def test_a_customer_id_is_checked_as_well(api_mock: respx.Router, run: Runner, method: str, bad: Any) -> None:
-    caught = refused(api_mock, run, lambda client: getattr(client.customers, method)(TEAM, bad))
+    caught = rejected(api_mock, run, lambda client: getattr(client.customers, method)(TEAM, bad))
     assert caught.param == "customer_id"
 
 
@@ -89,21 +89,21 @@ def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner, action: Any) -
 
 @pytest.mark.parametrize("bad", [42, None, b"cus_1", 4.2, ["cus_1"]])
 def test_an_id_that_is_no_string_is_refused_as_that(api_mock: respx.Router, run: Runner, bad: Any) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.get(TEAM, bad))
+    caught = rejected(api_mock, run, lambda client: client.customers.get(TEAM, bad))
     assert str(caught).startswith("customer_id must be a string (")
     assert "or a uuid.UUID, not " in str(caught)
 
 
 def test_a_customer_passed_for_its_id_is_told_to_pass_its_id(api_mock: respx.Router, run: Runner) -> None:
     jane = Customer.model_validate(CUSTOMER)
-    caught = refused(api_mock, run, lambda client: client.customers.delete(TEAM, jane))
+    caught = rejected(api_mock, run, lambda client: client.customers.delete(TEAM, jane))
     assert str(caught).endswith("not a Customer: pass its .id")
     assert "jane@example.com" not in str(caught)
 
 
 @pytest.mark.parametrize("nothing", [{}, {"extra_body": {}}, {"idempotency_key": "k"}])
 def test_an_update_that_changes_nothing_is_refused(api_mock: respx.Router, run: Runner, nothing: Any) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.update(TEAM, ID, **nothing))
+    caught = rejected(api_mock, run, lambda client: client.customers.update(TEAM, ID, **nothing))
     assert str(caught).startswith("an update must change something: pass at least one of name, email, ")
 
 
@@ -165,26 +165,26 @@ BAD_FIELDS = [
 
 @pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
 def test_create_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: bad}))
+    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: bad}))
     assert allowed in str(caught)
     assert param in str(caught)
 
 
 @pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
 def test_update_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.update(TEAM, ID, **{**CREATE, param: bad}))
+    caught = rejected(api_mock, run, lambda client: client.customers.update(TEAM, ID, **{**CREATE, param: bad}))
     assert allowed in str(caught)
     assert param in str(caught)
 
 
 @pytest.mark.parametrize("param", ["name", "email"])
 def test_create_refuses_none_where_something_is_required(api_mock: respx.Router, run: Runner, param: str) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
+    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
     assert str(caught) == f"{param} must be a string, not None"
 
 
 def test_create_refuses_to_remove_metadata(api_mock: respx.Router, run: Runner) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
+    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
     assert str(caught) == "metadata['k'] must be a string, not None"
 
 
@@ -219,13 +219,13 @@ def test_metadata_at_its_limits_is_sent(api_mock: respx.Router, run: Runner) -> 
     ],
 )
 def test_list_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.list(TEAM, **{param: bad}))
+    caught = rejected(api_mock, run, lambda client: client.customers.list(TEAM, **{param: bad}))
     assert allowed in str(caught)
     assert param in str(caught)
 
 
 def test_get_refuses_an_expand_that_is_no_text(api_mock: respx.Router, run: Runner) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
+    caught = rejected(api_mock, run, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
     assert caught.param == "expand"
 
 
@@ -235,7 +235,7 @@ NO_PATHS += ["/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb"]
 
 @pytest.mark.parametrize("bad", [*NO_PATHS, None, 7])
 def test_request_refuses_a_path_that_leaves_the_api(api_mock: respx.Router, run: Runner, bad: Any) -> None:
-    assert refused(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
+    assert rejected(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
 
 
 @given(st.text(alphabet=st.sampled_from("/.%2eEfF5cC\\ab?#@:")))
@@ -251,13 +251,13 @@ def test_an_accepted_path_stays_below_the_base_url(text: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "HEAD", "GET /x", "get\n", None])
 def test_request_refuses_other_methods(api_mock: respx.Router, run: Runner, bad: Any) -> None:
-    caught = refused(api_mock, run, lambda client: client.request(bad, "/x"))
+    caught = rejected(api_mock, run, lambda client: client.request(bad, "/x"))
     assert "'GET', 'POST', 'PUT', 'PATCH', 'DELETE'" in str(caught)
 
 
 def test_request_refuses_an_idempotency_key_for_a_read(api_mock: respx.Router, run: Runner) -> None:
     assert (
-        refused(api_mock, run, lambda client: client.request("GET", "/x", idempotency_key="k")).param
+        rejected(api_mock, run, lambda client: client.request("GET", "/x", idempotency_key="k")).param
         == "idempotency_key"
     )
 
@@ -265,16 +265,16 @@ def test_request_refuses_an_idempotency_key_for_a_read(api_mock: respx.Router, r
 def test_request_refuses_a_cast_that_pydantic_cannot_do(api_mock: respx.Router, run: Runner) -> None:
     class Opaque: ...
 
-    assert refused(api_mock, run, lambda client: client.request("GET", "/x", cast_to=Opaque)).param == "cast_to"
+    assert rejected(api_mock, run, lambda client: client.request("GET", "/x", cast_to=Opaque)).param == "cast_to"
 
 
 def test_request_refuses_a_body_that_is_no_json(api_mock: respx.Router, run: Runner) -> None:
-    caught = refused(api_mock, run, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
+    caught = rejected(api_mock, run, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
     assert str(caught).startswith("json.when must be JSON")
 
 
 def test_a_long_value_is_shown_shortened(api_mock: respx.Router, run: Runner) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.get(TEAM, "x/" * 5000))
+    caught = rejected(api_mock, run, lambda client: client.customers.get(TEAM, "x/" * 5000))
     assert len(str(caught)) < 200
 
 
@@ -363,7 +363,7 @@ def test_json_nested_too_deeply_is_refused(api_mock: respx.Router, run: Runner, 
     deep: dict[str, Any] = {}
     for _ in range(depth):
         deep = {"x": deep}
-    caught = refused(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
+    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
     assert "nested more than 100 levels" in str(caught)
 
 
@@ -385,7 +385,7 @@ def test_json_nested_to_the_limit_is_sent(api_mock: respx.Router, run: Runner) -
     ],
 )
 def test_what_is_too_long_for_a_url_is_refused(api_mock: respx.Router, run: Runner, action: Any) -> None:
-    caught = refused(api_mock, run, action)
+    caught = rejected(api_mock, run, action)
     assert "URL" in str(caught)
     assert len(str(caught)) < 300
 
@@ -400,20 +400,20 @@ def test_what_is_too_long_for_a_url_is_refused(api_mock: respx.Router, run: Runn
     ],
 )
 def test_a_number_too_long_to_write_down_is_refused(api_mock: respx.Router, run: Runner, action: Any) -> None:
-    refused(api_mock, run, action)
+    rejected(api_mock, run, action)
 
 
 @pytest.mark.parametrize("key", ["sk_test_abc", "pk_live_abc"])
 def test_an_api_key_in_the_place_of_an_id_is_refused_and_not_shown(
     api_mock: respx.Router, run: Runner, key: str
 ) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.list(key))
+    caught = rejected(api_mock, run, lambda client: client.customers.list(key))
     assert str(caught) == "team_id must be an id, not an API key"
 
 
 @pytest.mark.parametrize("bad", ["/a/%252e%252e/b", "/a/..;/b", "/a/.;x=1/b"])
 def test_request_refuses_paths_that_a_proxy_may_read_differently(api_mock: respx.Router, run: Runner, bad: str) -> None:
-    assert refused(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
+    assert rejected(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
 
 
 class Unfinished(BaseModel):
@@ -422,14 +422,14 @@ class Unfinished(BaseModel):
 
 @pytest.mark.parametrize("cast_to", ["Nope", list["Nope"], Unfinished])  # noqa: F821
 def test_request_refuses_an_unfinished_type_before_it_sends(api_mock: respx.Router, run: Runner, cast_to: Any) -> None:
-    caught = refused(api_mock, run, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
+    caught = rejected(api_mock, run, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
     assert caught.param == "cast_to"
 
 
 def test_request_refuses_a_body_for_a_read(api_mock: respx.Router, run: Runner) -> None:
-    assert refused(api_mock, run, lambda client: client.request("GET", "/x", json={})).param == "json"
+    assert rejected(api_mock, run, lambda client: client.request("GET", "/x", json={})).param == "json"
 
 
 def test_a_query_number_that_is_none_is_refused(api_mock: respx.Router, run: Runner) -> None:
-    caught = refused(api_mock, run, lambda client: client.customers.list(TEAM, extra_query={"x": math.nan}))
+    caught = rejected(api_mock, run, lambda client: client.customers.list(TEAM, extra_query={"x": math.nan}))
     assert "extra_query['x'] must be a string, a finite number" in str(caught)

@@ -232,11 +232,11 @@ def test_a_proxy_that_is_not_there_is_named_in_the_error(run: Runner, monkeypatc
 
 
 def test_a_proxy_that_refuses_is_named_in_the_error(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(connection: socket.socket, number: int) -> None:
+    def reject(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 
-    with RawServer(refuse) as proxy:
+    with RawServer(reject) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match=r"of HTTPS_PROXY \(ProxyError: 403 Forbidden\)") as caught:
             run(lambda client: client.whoami(), base_url=REMOTE)
@@ -298,11 +298,11 @@ def test_a_socks_proxy_that_fails_is_named_in_the_error(
 
 
 def test_an_answer_of_a_proxy_itself_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(connection: socket.socket, number: int) -> None:
+    def reject(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(b"<h1>Who are you?</h1>", status="407 Proxy Authentication Required"))
 
-    with RawServer(refuse) as proxy:
+    with RawServer(reject) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(
             APIStatusError, match=f"perhaps that of the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"

@@ -204,12 +204,12 @@ def test_a_name_is_resolved_although_there_is_no_further_thread(
 ) -> None:
     start = threading.Thread.start
 
-    def refuse(thread: threading.Thread) -> None:
+    def reject(thread: threading.Thread) -> None:
         if thread.name == "cstar-resolver":
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", reject)
     with RawServer() as server:
         addresses(lambda: [server.port])
         with Cstar(KEY, base_url="http://api.cstar.test", max_retries=0) as client:

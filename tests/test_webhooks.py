@@ -223,7 +223,7 @@ def test_an_event_survives_pickle_and_json(type_: str) -> None:
 # ── What is taken for genuine ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def refused(signature: Any, payload: str | bytes = PAYLOAD, secret: Any = SECRET, **options: Any) -> str:
+def rejected(signature: Any, payload: str | bytes = PAYLOAD, secret: Any = SECRET, **options: Any) -> str:
     with pytest.raises(WebhookSignatureError) as caught:
         construct_event(payload, signature, secret, **options)
     assert type(caught.value) is WebhookSignatureError
@@ -247,14 +247,14 @@ def test_a_text_payload_is_signed_as_utf_8() -> None:
 
 
 def test_another_secret_is_refused_and_the_message_says_what_to_check() -> None:
-    message = refused(signed(PAYLOAD, secret=OTHER))
+    message = rejected(signed(PAYLOAD, secret=OTHER))
     assert "whsec_…" in message
     assert "parsed and written again" in message
 
 
 def test_a_body_that_was_parsed_and_written_again_is_refused() -> None:
     rewritten = json.dumps(json.loads(PAYLOAD), separators=(",", ":"))
-    assert "parsed and written again" in refused(signed(PAYLOAD), rewritten)
+    assert "parsed and written again" in rejected(signed(PAYLOAD), rewritten)
 
 
 @given(st.integers(0, len(PAYLOAD) * 8 - 1))
@@ -267,7 +267,7 @@ def test_one_changed_bit_is_refused(bit: int) -> None:
 
 
 def test_the_signed_time_cannot_be_changed() -> None:
-    assert "does not match" in refused(signed(PAYLOAD, at=NOW - 1000).replace(str(NOW - 1000), str(NOW)))
+    assert "does not match" in rejected(signed(PAYLOAD, at=NOW - 1000).replace(str(NOW - 1000), str(NOW)))
 
 
 @pytest.mark.parametrize("age", [-300, -299, 0, 299, 300])
@@ -279,7 +279,7 @@ def test_a_signature_is_taken_within_the_tolerance(age: int) -> None:
     ("age", "said"), [(301, "made 301 s ago"), (-301, "made 301 s ahead of"), (NOW, f"made {NOW} s ago")]
 )
 def test_a_signature_is_refused_beyond_the_tolerance_in_both_directions(age: int, said: str) -> None:
-    message = refused(signed(PAYLOAD, at=NOW - age))
+    message = rejected(signed(PAYLOAD, at=NOW - age))
     assert said in message
     assert "the tolerance is 300 s" in message
     assert "clock" in message
@@ -297,7 +297,7 @@ def test_the_time_is_signed_as_it_is_written() -> None:
 
 def test_of_two_times_the_first_counts() -> None:
     assert construct_event(PAYLOAD, f"{signed(PAYLOAD)},t=1", SECRET).id == "evt_1"
-    assert "does not match" in refused(f"t=1,{signed(PAYLOAD)}")
+    assert "does not match" in rejected(f"t=1,{signed(PAYLOAD)}")
 
 
 def test_the_tolerance_can_be_chosen() -> None:
@@ -305,12 +305,12 @@ def test_the_tolerance_can_be_chosen() -> None:
     assert construct_event(PAYLOAD, an_hour_old, SECRET, tolerance=3600).id == "evt_1"
     assert construct_event(PAYLOAD, an_hour_old, SECRET, tolerance=math.inf).id == "evt_1"
     assert construct_event(PAYLOAD, signed(PAYLOAD), SECRET, tolerance=0).id == "evt_1"
-    assert "the tolerance is 0.5 s" in refused(signed(PAYLOAD, at=NOW - 1), tolerance=0.5)
-    assert "the tolerance is 1000000 s" in refused(signed(PAYLOAD, at=0), tolerance=1_000_000)
+    assert "the tolerance is 0.5 s" in rejected(signed(PAYLOAD, at=NOW - 1), tolerance=0.5)
+    assert "the tolerance is 1000000 s" in rejected(signed(PAYLOAD, at=0), tolerance=1_000_000)
 
 
 def test_a_wrong_signature_says_nothing_of_the_clock() -> None:
-    assert "clock" not in refused(signed(PAYLOAD, secret=OTHER, at=NOW - 1000))
+    assert "clock" not in rejected(signed(PAYLOAD, secret=OTHER, at=NOW - 1000))
 
 
 def test_any_of_several_signatures_will_do_while_a_secret_is_replaced() -> None:
@@ -330,31 +330,31 @@ def test_a_secret_may_be_of_a_subclass_of_str() -> None:
         __slots__ = ()
 
     assert construct_event(PAYLOAD, signed(PAYLOAD), Secret(SECRET)).id == "evt_1"
-    assert "does not match" in refused(signed(PAYLOAD, secret=SECRET[0]), secret=Secret(SECRET))
+    assert "does not match" in rejected(signed(PAYLOAD, secret=SECRET[0]), secret=Secret(SECRET))
 
 
 def test_any_of_several_secrets_will_do() -> None:
     for secrets in ([OTHER, SECRET], (SECRET, OTHER), [SECRET]):
         assert construct_event(PAYLOAD, signed(PAYLOAD), secrets).id == "evt_1"
-    refused(signed(PAYLOAD), secret=[OTHER, OTHER + "2"])
+    rejected(signed(PAYLOAD), secret=[OTHER, OTHER + "2"])
 
 
 def test_the_older_form_of_signature_is_taken_at_any_age() -> None:
     assert construct_event(PAYLOAD, legacy(PAYLOAD), SECRET, tolerance=0).id == "evt_1"
     assert construct_event(PAYLOAD, legacy(PAYLOAD), [OTHER, SECRET]).id == "evt_1"
-    assert "does not match" in refused(legacy(PAYLOAD, OTHER))
+    assert "does not match" in rejected(legacy(PAYLOAD, OTHER))
 
 
 def test_the_older_form_counts_for_nothing_beside_the_newer() -> None:
-    refused(f"{signed(PAYLOAD, secret=OTHER)},{legacy(PAYLOAD)}")
-    refused(f"{signed(PAYLOAD, at=NOW - 1000)},{legacy(PAYLOAD)}")
-    refused(f"t=now,v1={DIGITS},{legacy(PAYLOAD)}")
+    rejected(f"{signed(PAYLOAD, secret=OTHER)},{legacy(PAYLOAD)}")
+    rejected(f"{signed(PAYLOAD, at=NOW - 1000)},{legacy(PAYLOAD)}")
+    rejected(f"t=now,v1={DIGITS},{legacy(PAYLOAD)}")
 
 
 def test_the_forms_are_not_taken_for_each_other() -> None:
-    refused(legacy(PAYLOAD).replace("sha256", f"t={NOW},v1"))
-    refused(signed(PAYLOAD).replace(f"t={NOW},v1", "sha256"))
-    refused(signed(PAYLOAD).replace("v1", "v0"))
+    rejected(legacy(PAYLOAD).replace("sha256", f"t={NOW},v1"))
+    rejected(signed(PAYLOAD).replace(f"t={NOW},v1", "sha256"))
+    rejected(signed(PAYLOAD).replace("v1", "v0"))
 
 
 def test_hexadecimal_digits_may_be_of_either_case() -> None:
@@ -364,7 +364,7 @@ def test_hexadecimal_digits_may_be_of_either_case() -> None:
 
 @pytest.mark.parametrize("nothing", [None, "", b""])
 def test_a_delivery_without_signature_is_refused(nothing: object) -> None:
-    assert "has no signature" in refused(nothing)
+    assert "has no signature" in rejected(nothing)
 
 
 DIGITS = "0" * 64
@@ -395,7 +395,7 @@ RUBBISH: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("header", RUBBISH.values(), ids=RUBBISH)
 def test_whatever_else_arrives_as_a_signature_is_refused(header: str | bytes) -> None:
-    assert "not of the form t=" in refused(header)
+    assert "not of the form t=" in rejected(header)
 
 
 def test_a_body_of_50_mb_is_refused_like_any_other() -> None:
@@ -441,9 +441,9 @@ def test_nothing_is_parsed_before_the_signature_is_found_right(monkeypatch: pyte
             raise AssertionError("parsed")
 
     monkeypatch.setattr("cstar.webhooks._EVENTS", Untouchable())
-    refused(signed(PAYLOAD, secret=OTHER))
-    refused(signed(PAYLOAD, at=NOW - 301))
-    refused("rubbish")
+    rejected(signed(PAYLOAD, secret=OTHER))
+    rejected(signed(PAYLOAD, at=NOW - 301))
+    rejected("rubbish")
     with pytest.raises(AssertionError, match="parsed"):
         construct_event(PAYLOAD, signed(PAYLOAD), SECRET)
 
@@ -456,7 +456,7 @@ def test_signatures_are_compared_in_constant_time_and_whole(monkeypatch: pytest.
         return False
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    refused(signed(PAYLOAD))
+    rejected(signed(PAYLOAD))
     assert compared == [(bytes.fromhex(signed(PAYLOAD)[-64:]),) * 2]
 
 
@@ -488,7 +488,7 @@ def test_a_payload_may_be_any_bytes_like_object(buffer: Any) -> None:
 
 # Not of a memoryview: Python before 3.12.2 may crash when a memoryview is in a reference cycle, as in a traceback.
 def test_a_bytes_like_payload_with_a_wrong_signature_is_refused() -> None:
-    refused(signed(PAYLOAD, secret=OTHER), bytearray(PAYLOAD))
+    rejected(signed(PAYLOAD, secret=OTHER), bytearray(PAYLOAD))
 
 
 def test_a_buffer_of_the_caller_can_be_resized_afterwards() -> None:
@@ -552,18 +552,18 @@ REQUEST_HEADERS = {
 def test_the_signature_is_found_in_the_headers_of_a_request(made: Any) -> None:
     headers = made([("Content-Type", "application/json"), ("X-Signature", signed(PAYLOAD))])
     assert construct_event(PAYLOAD, headers, SECRET).id == "evt_1"
-    refused(headers, PAYLOAD + b" ")
+    rejected(headers, PAYLOAD + b" ")
 
 
 @pytest.mark.parametrize("made", REQUEST_HEADERS.values(), ids=REQUEST_HEADERS)
 def test_headers_without_a_signature_are_refused_as_none_is(made: Any) -> None:
     headers = made([("Content-Type", "application/json"), ("X-Event-ID", "evt_1")])
-    assert refused(headers) == refused(None)
+    assert rejected(headers) == rejected(None)
 
 
 @pytest.mark.parametrize("empty", [{}, {"X-Signature": ""}, {"X-Signature": None}, {"X-Signature": []}])
 def test_an_empty_header_is_refused_as_none_is(empty: Any) -> None:
-    assert refused(empty) == refused(None)
+    assert rejected(empty) == rejected(None)
 
 
 @pytest.mark.parametrize(
@@ -590,8 +590,8 @@ def test_a_signed_time_may_be_in_milliseconds() -> None:
 
 
 def test_the_age_of_a_time_in_milliseconds_is_in_seconds() -> None:
-    assert "made 301 s ago" in refused(signed(PAYLOAD, at=(NOW - 301) * 1000 + 999))
-    assert "made 301 s ahead of" in refused(signed(PAYLOAD, at=(NOW + 301) * 1000))
+    assert "made 301 s ago" in rejected(signed(PAYLOAD, at=(NOW - 301) * 1000 + 999))
+    assert "made 301 s ahead of" in rejected(signed(PAYLOAD, at=(NOW + 301) * 1000))
 
 
 # ── The secret, and what an error reporter sends ─────────────────────────────────────────────────────────────────────

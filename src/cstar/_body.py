@@ -20,7 +20,7 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-class BodyRefusedError(Exception):
+class BodyRejectedError(Exception):
     """A body is too large, or in an encoding that was not asked for."""
 
 
@@ -43,7 +43,7 @@ class Body:
         self.is_faulty: bool = False
         self._content = bytearray()
         self._received = 0
-        self._is_refused = False
+        self._is_rejected = False
         self._encoding = ""
         self._start = b""
         self._decompressor: _Decompressor | None = None
@@ -54,11 +54,11 @@ class Body:
             if name.lower() == b"content-encoding":
                 self._encoding += (", " if self._encoding else "") + value.decode("ascii", "replace").strip().lower()
             elif name.lower() == b"content-length" and value.isdigit() and int(value) > MAX_BODY_SIZE:
-                raise BodyRefusedError(f"it has {int(value)} bytes, and at most {MAX_BODY_SIZE} are accepted")
+                raise BodyRejectedError(f"it has {int(value)} bytes, and at most {MAX_BODY_SIZE} are accepted")
         if self._encoding == "identity":
             self._encoding = ""
         if self._encoding not in {"", "gzip", "x-gzip", "deflate"}:
-            raise BodyRefusedError(f"its encoding is {self._encoding!r}, and only {ACCEPT_ENCODING!r} was asked for")
+            raise BodyRejectedError(f"its encoding is {self._encoding!r}, and only {ACCEPT_ENCODING!r} was asked for")
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes received; none after a refusal.
@@ -67,8 +67,8 @@ class Body:
             BodyRefusedError: The body is too large.
         """
         self._received += len(chunk)
-        if self._is_refused or self._received > MAX_BODY_SIZE:
-            self._refuse()
+        if self._is_rejected or self._received > MAX_BODY_SIZE:
+            self._reject()
         elif not self._encoding:
             self._add(chunk)
         elif not self.is_faulty:
@@ -92,13 +92,13 @@ class Body:
     def _add(self, data: bytes) -> None:
         self._content += data
         if len(self._content) > MAX_BODY_SIZE:
-            self._refuse()
+            self._reject()
 
-    def _refuse(self) -> None:
+    def _reject(self) -> None:
         self._content.clear()
-        if not self._is_refused:
-            self._is_refused = True
-            raise BodyRefusedError(f"it has more than the {MAX_BODY_SIZE} bytes that are accepted")
+        if not self._is_rejected:
+            self._is_rejected = True
+            raise BodyRejectedError(f"it has more than the {MAX_BODY_SIZE} bytes that are accepted")
 
     def _window_bits(self, start: bytes) -> int:
         if self._encoding != "deflate":

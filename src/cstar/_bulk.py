@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from cstar._call import Call, new_key
-from cstar._check import refuse
+from cstar._check import reject
 from cstar._decode import object_of
 from cstar.errors import APIError, InvalidParameterError
 
@@ -193,10 +193,10 @@ def iterate(param: str, items: object) -> Iterator[object]:
     """
     given = items
     if isinstance(items, (str, bytes, Mapping)):
-        refuse(param, "a list or another iterable (a single one goes in a list)", given)
+        reject(param, "a list or another iterable (a single one goes in a list)", given)
     if not isinstance(items, Iterable):
         hint = " (AsyncCstar takes an async one, too)" if isinstance(items, AsyncIterable) else ""
-        refuse(param, f"a list or another iterable{hint}", given)
+        reject(param, f"a list or another iterable{hint}", given)
     yield from items
 
 

@@ -116,7 +116,7 @@ def new_key(given: str | None, *, max_length: int = MAX_KEY_LENGTH) -> str:
 def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:
     """The named fields with those of `extra_body`, in the API's spelling."""
     added = {} if extra is None else check_json_object("extra_body", extra)
-    _refuse_repeated("extra_body", added, fields)
+    _reject_repeated("extra_body", added, fields)
     return {**fields, **added}
 
 
@@ -126,11 +126,11 @@ def merge_query(named: Mapping[str, str | None], extra: Mapping[str, object] | N
     if extra is None:
         return given
     added = check_query("extra_query", extra)
-    _refuse_repeated("extra_query", dict(added), dict(given))
+    _reject_repeated("extra_query", dict(added), dict(given))
     return (*given, *added)
 
 
-def _refuse_repeated(param: str, added: Mapping[str, object], named: Mapping[str, object]) -> None:
+def _reject_repeated(param: str, added: Mapping[str, object], named: Mapping[str, object]) -> None:
     if repeated := sorted(added.keys() & named.keys()):
         raise InvalidParameterError(
             f"{param} may not repeat {', '.join(map(repr, repeated))}: the parameter of that name is sent already",

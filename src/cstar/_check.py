@@ -37,7 +37,7 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)+/?")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\;])")
 
 
-def refuse(param: str, allowed: str, value: object) -> NoReturn:
+def reject(param: str, allowed: str, value: object) -> NoReturn:
     """Raise the one error for a refused value: "`param` must be `allowed`, not `value`"."""
     shown = f"a value of type {type(value).__name__}"
     if value is None or isinstance(value, (bool, float)):
@@ -57,18 +57,18 @@ def _plain(value: object) -> str | None:
 def check_text(param: str, value: object) -> str:
     text = _plain(value)
     if text is None:
-        refuse(param, "a string", value)
+        reject(param, "a string", value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        refuse(param, "text that UTF-8 can carry (no lone surrogates)", text)
+        reject(param, "text that UTF-8 can carry (no lone surrogates)", text)
     return text
 
 
-def check_filled_text(param: str, value: object) -> str:
+def check_non_blank(param: str, value: object) -> str:
     text = check_text(param, value)
     if not text.strip():
-        refuse(param, "a string that is not blank", text)
+        reject(param, "a string that is not blank", text)
     return text
 
 
@@ -82,7 +82,7 @@ def check_id(param: str, value: object) -> str:
             raise InvalidParameterError(
                 f"{param} must be {allowed}, not a {type(value).__name__}: pass its .id", param=param
             )
-        refuse(param, allowed, value)
+        reject(param, allowed, value)
     text = _matching(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
     if _API_KEY.match(text):
         # The wrong argument, which would end up in URLs and logs.
@@ -93,7 +93,7 @@ def check_id(param: str, value: object) -> str:
 def check_idempotency_key(param: str, value: object, *, max_length: int = MAX_KEY_LENGTH) -> str:
     allowed = f"1 to {max_length} printable ASCII characters without a space at either end"
     key = _matching(_IDEMPOTENCY_KEY, param, allowed, value)
-    return key if len(key) <= max_length else refuse(param, allowed, key)
+    return key if len(key) <= max_length else reject(param, allowed, key)
 
 
 def check_path(param: str, value: object) -> str:
@@ -101,39 +101,39 @@ def check_path(param: str, value: object) -> str:
     path = _matching(_PATH, param, "a path such as '/teams/{team_id}/tickets' (a query goes into params)", value)
     # Twice, and with path parameters (";…"), because some proxies decode and normalise before they pass it on.
     if any(_DOT_SEGMENT.search(form) for form in (path, unquote(path), unquote(unquote(path)))):
-        refuse(param, "a path without '.' and '..'", path)
+        reject(param, "a path without '.' and '..'", path)
     return path
 
 
 def _matching(pattern: re.Pattern[str], param: str, allowed: str, value: object) -> str:
     text = _plain(value)
     if text is None or not pattern.fullmatch(text):
-        refuse(param, allowed, value)
+        reject(param, allowed, value)
     return text
 
 
 def check_choice(param: str, value: object, choices: Collection[str]) -> str:
     text = _plain(value)
     if text is None or text not in choices:
-        refuse(param, "one of " + ", ".join(map(repr, choices)), value)
+        reject(param, "one of " + ", ".join(map(repr, choices)), value)
     return text
 
 
-def check_whole_number(param: str, value: object, *, low: int, high: int) -> int:
+def check_int(param: str, value: object, *, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        refuse(param, f"a whole number from {low} to {high}", value)
+        reject(param, f"a whole number from {low} to {high}", value)
     return int(value)
 
 
-def check_flag(param: str, value: object) -> bool:
+def check_bool(param: str, value: object) -> bool:
     if not isinstance(value, bool):
-        refuse(param, "True or False", value)
+        reject(param, "True or False", value)
     return value
 
 
 def check_tags(param: str, value: object) -> list[JsonValue]:
     if not _is_list(value):
-        refuse(param, "a list or tuple of strings", value)
+        reject(param, "a list or tuple of strings", value)
     return [check_text(f"{param}[{place}]", tag) for place, tag in enumerate(value)]
 
 
@@ -148,15 +148,15 @@ def check_metadata(param: str, value: object, *, removable: bool = False) -> dic
     metadata: dict[str, JsonValue] = {}
     for name, text in _named(param, value):
         if len(name) > MAX_METADATA_KEY_LENGTH:
-            refuse(f"a key of {param}", f"at most {MAX_METADATA_KEY_LENGTH} characters", name)
+            reject(f"a key of {param}", f"at most {MAX_METADATA_KEY_LENGTH} characters", name)
         place = f"{param}[{name!r}]"
         if text is None and removable:
             metadata[name] = None
             continue
         if not isinstance(text, str):
-            refuse(place, "a string, or None to remove the key" if removable else "a string", text)
+            reject(place, "a string, or None to remove the key" if removable else "a string", text)
         if len(text) > MAX_METADATA_VALUE_LENGTH:
-            refuse(place, f"at most {MAX_METADATA_VALUE_LENGTH} characters", text)
+            reject(place, f"at most {MAX_METADATA_VALUE_LENGTH} characters", text)
         metadata[name] = check_text(place, text)
     kept = sum(text is not None for text in metadata.values())
     if kept > MAX_METADATA_KEYS:
@@ -185,7 +185,7 @@ def check_json(param: str, value: object, *, depth: int = 0) -> JsonValue:
         return {name: check_json(f"{param}.{name}", item, depth=depth + 1) for name, item in _named(param, value)}
     if _is_list(value):
         return [check_json(f"{param}[{place}]", item, depth=depth + 1) for place, item in enumerate(value)]
-    refuse(param, "JSON (a string, number, boolean, None, list or mapping)", value)
+    reject(param, "JSON (a string, number, boolean, None, list or mapping)", value)
 
 
 def check_query(param: str, value: object) -> list[tuple[str, str]]:
@@ -204,19 +204,19 @@ def _query_text(param: str, value: object) -> str:
     if isinstance(value, (int, float)):
         return str(_number(param, value, allowed))
     if not isinstance(value, str):
-        refuse(param, allowed, value)
+        reject(param, allowed, value)
     return check_text(param, value)
 
 
 def _number(param: str, value: int | float, allowed: str) -> int | float:  # noqa: PYI041 - told apart here
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else refuse(param, allowed, value)
-    return int(value) if abs(value) < 10**1000 else refuse(param, allowed, value)
+        return float(value) if math.isfinite(value) else reject(param, allowed, value)
+    return int(value) if abs(value) < 10**1000 else reject(param, allowed, value)
 
 
 def _named(param: str, value: object) -> Iterator[tuple[str, object]]:
     if not _is_mapping(value):
-        refuse(param, "a mapping of names to values", value)
+        reject(param, "a mapping of names to values", value)
     # A JSON encoder would turn the keys 1 and True into "1" and "true", and so let two keys fall together.
     for key, item in value.items():
         yield check_text(f"a key of {param}", key), item

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
 from uuid import UUID
 
-from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, refuse
+from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, reject
 from cstar.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def decode(token: object, scope: str) -> Checkpoint:
         InvalidParameterError: It is not a token, or belongs to another list.
     """
     if not isinstance(token, str):
-        refuse("resume", _ALLOWED, token)
+        reject("resume", _ALLOWED, token)
     try:
         content = _content(str.__str__(token).strip())  # a file ends with a line break
         checkpoint = _checkpoint(content)

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined, from_json, to_json
 
 from cstar._envelopes import Paging
-from cstar.models._base import Model, why_invalid
+from cstar.models._base import Model, format_validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,7 +244,7 @@ class Reader:
         try:
             return _adapter(type_).validate_json(to_json(value))
         except ValidationError as invalid:
-            raise ValueError(f"{place}.{why_invalid(invalid)}") from None
+            raise ValueError(f"{place}.{format_validation_error(invalid)}") from None
 
     def read_rows(self, model: Any, value: Any) -> list[Any]:
         """The rows of a list; null is an empty list.

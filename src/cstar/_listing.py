@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Generic
 
 from cstar._call import Call, merge_query
-from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_flag, check_whole_number
+from cstar._check import MAX_PAGE, MAX_PAGE_SIZE, MAX_PREFETCH, check_bool, check_int
 from cstar._checkpoint import Checkpoint, PageRequest, decode, encode
 from cstar._memory import T
 from cstar._walk import Walk
@@ -87,11 +87,11 @@ def listing(
     `filters` are the resource's own query parameters, checked; those that are `None` are left out.
     """
     begin = PageRequest(
-        check_whole_number("page", page, low=1, high=MAX_PAGE),
-        check_whole_number("page_size", page_size, low=1, high=MAX_PAGE_SIZE),
+        check_int("page", page, low=1, high=MAX_PAGE),
+        check_int("page_size", page_size, low=1, high=MAX_PAGE_SIZE),
     )
-    prefetch = check_whole_number("prefetch", prefetch, low=0, high=MAX_PREFETCH)
-    gapless = check_flag("gapless", gapless)
+    prefetch = check_int("prefetch", prefetch, low=0, high=MAX_PREFETCH)
+    gapless = check_bool("gapless", gapless)
     query = merge_query({"page": str(begin.page), "pageSize": str(begin.size), **filters}, extra_query)
     call = Call("GET", path, parse, query)
     if resume is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, Protocol
 
 from typing_extensions import Self
 
-from cstar._check import check_whole_number
+from cstar._check import check_int
 from cstar._checkpoint import PageRequest, Progress
 from cstar._decode import PageData
 from cstar._listing import Listing
@@ -693,5 +693,5 @@ def _limited(listing: Listing[T], limit: int | None) -> Listing[T]:
     """The list with no more pages fetched ahead than some rows take."""
     if limit is None:
         return listing
-    pages = -(-check_whole_number("limit", limit, low=0, high=_MAX_LIMIT) // listing.begin.size)
+    pages = -(-check_int("limit", limit, low=0, high=_MAX_LIMIT) // listing.begin.size)
     return replace(listing, prefetch=min(listing.prefetch, max(0, pages - 1)))

@@ -15,7 +15,7 @@ from weakref import ref
 import httpx
 
 from cstar import _aiohttp
-from cstar._body import Body, BodyRefusedError
+from cstar._body import Body, BodyRejectedError
 from cstar._budget import Budget
 from cstar._call_state import CallState
 from cstar._connections import KeptConnectionError, end_lease
@@ -132,11 +132,11 @@ class _BaseTransport(Generic[ClientsT]):
             _log_attempt(state, text, status_code=received.status_code, request_id=request_id)
         return received
 
-    def _on_refused(
-        self, state: CallState, response: httpx.Response | None, refused: BodyRefusedError | MemoryError
+    def _on_rejected(
+        self, state: CallState, response: httpx.Response | None, rejected: BodyRejectedError | MemoryError
     ) -> APIResponseValidationError:
         """An attempt got a response whose body is not accepted."""
-        reason = str(refused) or "it needs more memory than there is"
+        reason = str(rejected) or "it needs more memory than there is"
         status_code = 0 if response is None else response.status_code
         headers = httpx.Headers() if response is None else response.headers
         received = ReceivedResponse(status_code, headers, b"", self.options.api_key, state.attempts)
@@ -304,8 +304,8 @@ class Transport(_BaseTransport[HttpClients]):
             content = _read(response, state)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._on_error(state, error, request, response)
-        except (BodyRefusedError, MemoryError) as refused:
-            raise self._on_refused(state, response, refused) from None
+        except (BodyRejectedError, MemoryError) as rejected:
+            raise self._on_rejected(state, response, rejected) from None
         finally:
             end_lease(request)
         return self._on_response(state, response, content)
@@ -416,8 +416,8 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
             content = await self._exchange(state, http, request, responses)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._on_error(state, error, request, responses[0] if responses else None)
-        except (BodyRefusedError, MemoryError) as refused:
-            raise self._on_refused(state, responses[0] if responses else None, refused) from None
+        except (BodyRejectedError, MemoryError) as rejected:
+            raise self._on_rejected(state, responses[0] if responses else None, rejected) from None
         except Exception as error:
             if (mapped := _aiohttp.as_httpx_error(error)) is None:
                 raise
@@ -460,7 +460,7 @@ async def _send_and_read(http: httpx.AsyncClient, request: httpx.Request, respon
     """Send a request, note the response as soon as it has begun, and read its body."""
     response = await http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
     responses.append(response)
-    refused: BodyRefusedError | None = None
+    rejected: BodyRejectedError | None = None
     try:
         body = Body(response)
         if not body.is_read:
@@ -468,8 +468,8 @@ async def _send_and_read(http: httpx.AsyncClient, request: httpx.Request, respon
             async for chunk in response.stream:
                 try:
                     body.feed(chunk)
-                except BodyRefusedError as error:
-                    refused = error
+                except BodyRejectedError as error:
+                    rejected = error
                     if (stream := response.extensions.get("network_stream")) is None:
                         break
                     # The iteration goes on to its error: an async generator must not be left before its end.
@@ -477,9 +477,9 @@ async def _send_and_read(http: httpx.AsyncClient, request: httpx.Request, respon
             await response.aclose()
     except BaseException as error:
         await response.aclose()
-        if refused is None or not isinstance(error, httpx.HTTPError):
+        if rejected is None or not isinstance(error, httpx.HTTPError):
             raise
-        raise refused from None
-    if refused is not None:
-        raise refused
+        raise rejected from None
+    if rejected is not None:
+        raise rejected
     return body.content

@@ -38,11 +38,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, from_json, to_json
 from typing_extensions import Buffer  # noqa: TC002 - for typing.get_type_hints; pydantic depends on it
 
-from cstar._check import refuse
+from cstar._check import reject
 from cstar._logging import logger
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.models import CustomerSentiment, CustomerStatus
-from cstar.models._base import AnyString, Model, why_invalid
+from cstar.models._base import Model, OpenEnum, format_validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,7 +84,7 @@ class _Payload(Model):
         return self
 
 
-def _refuse_at_the_first(value: JsonValue) -> JsonValue:
+def _reject_at_the_first(value: JsonValue) -> JsonValue:
     held = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
     if not all(isinstance(each, str) for each in held):
         raise PydanticCustomError("not_strings", "Input should hold strings only")
@@ -92,7 +92,7 @@ def _refuse_at_the_first(value: JsonValue) -> JsonValue:
 
 
 # pydantic collects an error for each value, which of 10 MB of wrong ones takes half a minute and some gigabytes.
-_ONE_ERROR = BeforeValidator(_refuse_at_the_first)
+_ONE_ERROR = BeforeValidator(_reject_at_the_first)
 
 
 class WebhookCustomer(_Payload):
@@ -118,8 +118,8 @@ class WebhookCustomer(_Payload):
     object: str = "customer"
     name: str | None = None
     email: str | None = None
-    sentiment: Annotated[CustomerSentiment | str, AnyString] | None = None
-    status: Annotated[CustomerStatus | str, AnyString] | None = None
+    sentiment: Annotated[CustomerSentiment | str, OpenEnum] | None = None
+    status: Annotated[CustomerStatus | str, OpenEnum] | None = None
     tags: Annotated[list[str] | None, _ONE_ERROR] = None
     notes: str | None = None
     custom_fields: dict[str, JsonValue] | None = None
@@ -276,7 +276,7 @@ def _parse_event(body: bytes, signature: object) -> WebhookEvent | str:
     try:
         return _EVENTS.validate_json(body)
     except ValidationError as invalid:
-        reason = why_invalid(invalid)
+        reason = format_validation_error(invalid)
     from cstar._lenient import parse_json
 
     try:
@@ -488,7 +488,7 @@ def _parse_signature(signature: object) -> _Signature:
     elif signature is None or isinstance(signature, (str, bytes)):
         header = _text(signature)
     else:
-        refuse("signature", "the X-Signature header or the request's headers", signature)
+        reject("signature", "the X-Signature header or the request's headers", signature)
     if not header:
         raise WebhookSignatureError(
             "The delivery has no signature. Check that the X-Signature header reaches this program: a proxy may drop "
@@ -545,7 +545,7 @@ def _check_age(age: int, tolerance: float) -> None:
 def _check_seconds(param: str, value: object, maximum: float = math.inf) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= maximum:
         up_to = "up" if maximum == math.inf else f"up to {maximum:.0f}"
-        refuse(param, f"a number of seconds from 0 {up_to}", value)
+        reject(param, f"a number of seconds from 0 {up_to}", value)
 
 
 def _body(payload: object) -> bytes:
@@ -560,7 +560,7 @@ def _body(payload: object) -> bytes:
         return body
     body = _copied(payload)
     if body is None:
-        refuse("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
+        reject("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
     return body
 
 

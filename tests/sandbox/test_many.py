@@ -144,14 +144,14 @@ def test_a_customer_named_twice_in_a_bulk_delete_is_missing_the_second_time(team
 def test_a_bulk_request_that_is_invalid_changes_nobody(team, changes, param, message):
     ids = created(team, 2)
     body = {"action": "update", "resource": "customers", "ids": ids, "data": {"status": "inactive"}, **changes}
-    refused = error(team.post("/bulk", json=body))
-    assert (refused["param"], refused["message"].startswith(message)) == (param, True), refused
+    rejected = error(team.post("/bulk", json=body))
+    assert (rejected["param"], rejected["message"].startswith(message)) == (param, True), rejected
     assert {customer["status"] for customer in everyone(team).values()} == {"active"}
 
 
 def test_a_bulk_request_without_an_action_misses_it(team):
-    refused = error(team.post("/bulk", json={}))
-    assert (refused["code"], refused["message"]) == ("parameter_missing", "The 'action' field is required.")
+    rejected = error(team.post("/bulk", json={}))
+    assert (rejected["code"], rejected["message"]) == ("parameter_missing", "The 'action' field is required.")
 
 
 def test_100_ids_are_not_too_many(team):
@@ -235,8 +235,8 @@ def test_a_record_that_is_invalid_is_an_error_of_its_own(team):
     ],
 )
 def test_an_import_request_that_is_invalid_creates_nobody(team, changes, param, message):
-    refused = error(team.post("/import", json={"resource": "customers", "records": [record(1)], **changes}))
-    assert (refused["param"], refused["message"].startswith(message)) == (param, True), refused
+    rejected = error(team.post("/import", json={"resource": "customers", "records": [record(1)], **changes}))
+    assert (rejected["param"], rejected["message"].startswith(message)) == (param, True), rejected
     assert not everyone(team)
 
 
@@ -303,8 +303,8 @@ def test_an_empty_csv_export_has_only_the_header(team):
     ],
 )
 def test_an_export_request_that_is_invalid_says_why(team, body, param, message):
-    refused = error(team.post("/export", json=body))
-    assert (refused["param"], refused["message"].startswith(message)) == (param, True), refused
+    rejected = error(team.post("/export", json=body))
+    assert (rejected["param"], rejected["message"].startswith(message)) == (param, True), rejected
 
 
 # ── All three ──
@@ -335,8 +335,8 @@ def test_an_import_repeated_with_its_key_acts_once(team):
     key = {"Idempotency-Key": "import-7"}
     first, second = (import_(team, [record(1), {}], key) for _ in range(2))
     assert (first.json()["data"]["created"], second.content) == (1, first.content)
-    refused = import_(team, [record(2)], key)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    rejected = import_(team, [record(2)], key)
+    assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "idempotency_key_reused")
 
 
 def test_a_csv_export_repeated_with_its_key_is_the_same_file(team):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Marks `Literal[…] | str`: the known values are for readers and type checkers, while any string will do. To try each of
 # them first would take a tenth of the time that a page of customers does.
-AnyString = GetPydanticSchema(lambda _source, handler: handler(str))
+OpenEnum = GetPydanticSchema(lambda _source, handler: handler(str))
 
 
 class Model(BaseModel):
@@ -56,7 +56,7 @@ def _unchanged(value: object) -> object:
     return value
 
 
-def why_invalid(invalid: ValidationError) -> str:
+def format_validation_error(invalid: ValidationError) -> str:
     """Where and why something is not what it should be: places and reasons only, since what stands there is private."""
     found = invalid.errors(include_url=False, include_input=False, include_context=False)
     reasons = [": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]])) for each in found[:3]]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import AliasChoices, AwareDatetime, Field, JsonValue
 
-from cstar.models._base import AnyString, Model
+from cstar.models._base import Model, OpenEnum
 
 CustomerSentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
 """The sentiments that a request may name (API page "Customers")."""
@@ -39,8 +39,8 @@ class Customer(Model):
     object: str = "customer"
     name: str
     email: str
-    sentiment: Annotated[CustomerSentiment | str, AnyString]
-    status: Annotated[CustomerStatus | str, AnyString]
+    sentiment: Annotated[CustomerSentiment | str, OpenEnum]
+    status: Annotated[CustomerStatus | str, OpenEnum]
     tags: list[str] = Field(default_factory=list)
     notes: str | None = None
     custom_fields: dict[str, JsonValue] = Field(default_factory=dict)

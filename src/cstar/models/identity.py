@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from cstar.models._base import AnyString, Model
+from cstar.models._base import Model, OpenEnum
 
 
 class Identity(Model):
@@ -21,5 +21,5 @@ class Identity(Model):
     team_id: str
     team_name: str
     team_slug: str
-    key_type: Annotated[Literal["secret", "publishable"] | str, AnyString]
-    environment: Annotated[Literal["live", "test"] | str, AnyString]
+    key_type: Annotated[Literal["secret", "publishable"] | str, OpenEnum]
+    environment: Annotated[Literal["live", "test"] | str, OpenEnum]

@@ -15,13 +15,13 @@ from cstar._bulk import BulkJob, Item
 from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
 from cstar._check import (
     check_choice,
-    check_filled_text,
     check_id,
     check_json_object,
     check_metadata,
+    check_non_blank,
     check_tags,
     check_text,
-    refuse,
+    reject,
 )
 from cstar._decode import converted, list_of, object_of
 from cstar._listing import listing
@@ -62,8 +62,8 @@ def _check_status(param: str, value: object) -> str:
 
 # How each parameter of a write is checked.
 _CHECKS: Mapping[str, _Check] = {
-    "name": check_filled_text,
-    "email": check_filled_text,
+    "name": check_non_blank,
+    "email": check_non_blank,
     "sentiment": _check_sentiment,
     "status": _check_status,
     "tags": check_tags,
@@ -98,9 +98,9 @@ def _customer(team_id: Id, customer_id: str) -> str:
 
 
 def check_email(email: object) -> str:
-    text = check_filled_text("email", email).strip()
+    text = check_non_blank("email", email).strip()
     if "@" not in text:
-        refuse("email", "a whole email address", text)
+        reject("email", "a whole email address", text)
     return text
 
 
@@ -272,7 +272,7 @@ def _bulk_job(team_id: Id, action: str, after: bytes, idempotency_key: str | Non
 
 
 def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | None) -> BulkJob[models.ImportResult]:
-    strategy = encode(check_filled_text("merge_strategy", merge_strategy))
+    strategy = encode(check_non_blank("merge_strategy", merge_strategy))
     return BulkJob(
         param="records",
         path=f"{_team(team_id)}/import",
@@ -293,10 +293,10 @@ def _check_id_item(param: str, value: object) -> Item:
 
 def _check_record(param: str, value: object) -> Item:
     if not isinstance(value, Mapping):
-        refuse(param, "a mapping of the fields of create, such as {'name': …, 'email': …}", value)
+        reject(param, "a mapping of the fields of create, such as {'name': …, 'email': …}", value)
     record = cast("Mapping[str, object]", value)
     if unknown := [name for name in record if name not in _CHECKS]:
-        _refuse_field(param, unknown[0], record[unknown[0]])
+        _reject_field(param, unknown[0], record[unknown[0]])
     given = {name: field for name, field in record.items() if field is not None}
     if missing := [name for name in ("name", "email") if name not in given]:
         raise InvalidParameterError(f"{param} must have a name and an email, but has no {missing[0]}", param=param)
@@ -304,7 +304,7 @@ def _check_record(param: str, value: object) -> Item:
     return Item(encode(body), email=str(body["email"]))
 
 
-def _refuse_field(param: str, field: object, value: object) -> NoReturn:
+def _reject_field(param: str, field: object, value: object) -> NoReturn:
     if field is None:  # where a `csv.DictReader` keeps surplus values
         raise InvalidParameterError(f"{param} has more values than the header has names: {value!r}", param=param)
     import difflib
