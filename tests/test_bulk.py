@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import pickle
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import pytest
 from hypothesis import given
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 
 from cstar import (
     APIConnectionError,
+    APIResponseValidationError,
     APIStatusError,
+    APITimeoutError,
     BulkResult,
     ConflictError,
     Cstar,
@@ -26,7 +30,7 @@ from cstar import (
 )
 from cstar._bulk import MAX_BODY_SIZE
 from cstar.resources._customer_calls import bulk_delete_job, bulk_import_job
-from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Runner, customer, error, ok
+from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Runner, customer, error, ok, page_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -188,6 +192,15 @@ def test_an_async_iterable_need_not_be_a_generator(api_mock: respx.Router, run: 
     assert run(lambda client: client.customers.bulk_delete(TEAM, Drawn())).succeeded == 3
 
 
+def test_an_iterable_may_have_getitem_only(api_mock: respx.Router, run: Runner) -> None:
+    class Items:
+        def __getitem__(self, place: int) -> str:
+            return ids(3)[place]
+
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    assert run(lambda client: client.customers.bulk_delete(TEAM, Items())).succeeded == 3
+
+
 def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     customer_id = uuid.uuid4()
@@ -207,6 +220,7 @@ def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
         (None, "ids must be a list or another iterable, not None"),
         (7, "ids must be a list or another iterable, not 7"),
         (["cus_1", 7], r"ids\[1\] must be a string \(.*\) or a uuid.UUID, not 7"),
+        ([f"{KEY}\n"], r"ids\[0\] must be an id, not an API key$"),
         (["a/b"], r"ids\[0\] must be an id made of A-Z a-z 0-9 _ -, not 'a/b'"),
         ([Customer.model_validate(CUSTOMER)], r"ids\[0\] must be .*, not a Customer: pass its .id"),
     ],
@@ -320,6 +334,7 @@ def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: r
         ({"message": "Something failed."}, None),
         ("Something failed.", None),
         ({"id": "cus_unknown"}, None),
+        ({"index": 3, "id": "0b9ad6f4-6a5e-4b57-a2a0-1f3f7a1c9d10"}, 103),  # a customer's other id
     ],
 )
 def test_an_error_has_an_index_where_it_can_be_known(
@@ -370,6 +385,124 @@ def test_counts_that_make_no_sense_are_derived_from_what_was_sent(api_mock: resp
     api_mock.post(BULK).respond(json=ok({"total": "many", "failed": {}, "errors": None}))
     result = run(lambda client: client.customers.bulk_delete(TEAM, ids(5)))
     assert (result.total, result.succeeded, result.failed, result.errors) == (5, 5, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        ({"total": None, "succeeded": None, "failed": None, "errors": []}, (5, 5, 0)),
+        ({"total": 5, "succeeded": 3}, (5, 3, 2)),
+        ({"total": 5, "failed": 9}, (5, 0, 9)),
+        ({"total": -5, "failed": True, "errors": ["It failed."]}, (5, 4, 1)),
+    ],
+)
+def test_counts_that_are_missing_are_derived_from_the_others(
+    api_mock: respx.Router, run: Runner, data: object, counts: tuple[int, int, int]
+) -> None:
+    api_mock.post(BULK).respond(json=ok(data))
+    result = run(lambda client: client.customers.bulk_delete(TEAM, ids(5)))
+    assert (result.total, result.succeeded, result.failed) == counts
+
+
+def test_created_customers_are_never_counted_below_zero(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(IMPORT).respond(json=ok({"total": 2, "skipped": 2, "errors": ["It exists."] * 2}))
+    assert run(lambda client: client.customers.bulk_import(TEAM, records(2))).created == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"object": "customer", "id": "cus_1"},
+        {"object": "import_result", "total": 500, "created": 500},
+        {"object": "bulk_result", "action": "update", "total": 3, "succeeded": 3},
+        {"object": "bulk_result", "resource": "tickets", "total": 3, "succeeded": 3},
+    ],
+)
+def test_a_response_about_something_else_is_no_bulk_result(api_mock: respx.Router, run: Runner, data: object) -> None:
+    api_mock.post(BULK).respond(json=ok(data))
+    with pytest.raises(APIResponseValidationError, match="not as the API documents: data") as raised:
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(3)))
+    assert raised.value.partial == BulkResult()
+
+
+def test_an_error_about_a_chunk_of_500_is_located_quickly(api_mock: respx.Router, run: Runner) -> None:
+    errors = [{"email": record(number)["email"]} for number in reversed(range(500))]
+    api_mock.post(IMPORT).respond(json=ok({"errors": errors}))
+    result = run(lambda client: client.customers.bulk_import(TEAM, records(500)))
+    assert [each.index for each in result.errors] == [*reversed(range(500))]
+
+
+def test_the_api_key_in_an_error_of_a_row_is_not_in_partial(api_mock: respx.Router, run: Runner) -> None:
+    errors = [{"index": 0, "message": f"{KEY} may not.", "hint": KEY}]
+    api_mock.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"errors": errors})), httpx.Response(403)])
+    with pytest.raises(APIStatusError) as raised:
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    assert raised.value.partial.errors[0].message == "[hidden] may not."
+    assert KEY.encode() not in pickle.dumps(raised.value)
+
+
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_the_error_of_a_request_outlives_that_of_closing_the_source(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).respond(403, json=error())
+
+    async def draw_in_a_task_group() -> AsyncIterator[str]:
+        async with anyio.create_task_group():
+            for each in ids(500):
+                yield each
+
+    async def draw_and_fail() -> AsyncIterator[str]:
+        try:
+            for each in ids(500):
+                yield each
+        finally:
+            raise ZeroDivisionError
+
+    for draw in (draw_in_a_task_group, draw_and_fail):
+        with pytest.raises(APIStatusError) as raised:
+            run(lambda client, draw=draw: client.customers.bulk_delete(TEAM, draw()))
+        assert raised.value.partial == BulkResult()
+
+
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_a_cancellation_outlives_the_closing_of_the_source(api_mock: respx.Router, run: Runner) -> None:
+    async def respond(request: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def draw() -> AsyncIterator[str]:
+        async with anyio.create_task_group():
+            for each in ids(500):
+                yield each
+
+    async def act(client: Any) -> bool:
+        with anyio.move_on_after(0.05) as scope:
+            await client.customers.bulk_delete(TEAM, draw())
+        return scope.cancelled_caught
+
+    api_mock.post(BULK).mock(side_effect=respond)
+    assert run(act)
+
+
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_an_async_iterator_with_aclose_is_closed_when_the_call_ends_early(api_mock: respx.Router, run: Runner) -> None:
+    class Source:
+        is_closed = False
+
+        def __aiter__(self) -> Source:
+            return self
+
+        async def __anext__(self) -> str:
+            return "cus_1"
+
+        async def aclose(self) -> None:
+            self.is_closed = True
+
+    api_mock.post(BULK).respond(403, json=error())
+    source = Source()
+    with pytest.raises(APIStatusError):
+        run(lambda client: client.customers.bulk_delete(TEAM, source))
+    assert source.is_closed
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
@@ -484,6 +617,32 @@ def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(api_mock:
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
 
 
+def test_an_error_of_the_callers_iterable_keeps_its_own_key(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+
+    def draw() -> Iterator[str]:
+        yield from ids(100)
+        raise ConflictError("taken", idempotency_key="create-7")
+
+    with pytest.raises(ConflictError) as raised:
+        run(lambda client: client.customers.bulk_delete(TEAM, draw(), idempotency_key="k"))
+    assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "create-7")
+
+
+def test_an_exception_that_takes_no_note_passes_as_it_is(api_mock: respx.Router, run: Runner) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class FrozenError(Exception):
+        number: int
+
+    def draw() -> Iterator[str]:
+        yield from ids(100)
+        raise FrozenError(7)
+
+    api_mock.post(BULK).mock(side_effect=bulk_success)
+    with pytest.raises(FrozenError):
+        run(lambda client: client.customers.bulk_delete(TEAM, draw()))
+
+
 def test_a_chunk_is_retried_with_its_key(api_mock: respx.Router, run: Runner) -> None:
     responses = iter([httpx.Response(503), httpx.ReadError("lost"), None])
 
@@ -560,6 +719,20 @@ def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: 
     assert import_rows() == result
 
 
+def test_a_deadline_bounds_all_requests_of_a_bulk_call(box: Sandbox, run: Runner) -> None:
+    box.faults.add("latency", seconds=0.2, times=100)
+    with pytest.raises(APITimeoutError, match="deadline") as raised:
+        run(lambda client: client.customers.bulk_import(box.team_id, records(5000)), **on(box, deadline=0.5))
+    assert 0 < raised.value.partial.created < 2000
+
+
+def test_a_deadline_bounds_all_requests_of_an_upsert(box: Sandbox, run: Runner) -> None:
+    upsert(run, box)
+    box.faults.add("latency", seconds=0.2, times=100)
+    with pytest.raises(APITimeoutError, match="deadline"):
+        upsert(lambda action, **options: run(action, **options, deadline=0.5), box)
+
+
 def test_an_export_has_the_customers_that_match(box: Sandbox, run: Runner) -> None:
     rows = [record(1, tags=["vip"]), record(2, status="inactive"), record(3)]
     run(lambda client: client.customers.bulk_import(box.team_id, rows), **on(box))
@@ -586,6 +759,7 @@ def test_an_export_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
         ({"total_rows": 12_000, "resources": {"customers": [CUSTOMER]}}, 12_000),
         ({"totalRows": 0, "resources": {"customers": None}}, 0),
         ({"totalRows": 0, "resources": None}, 0),
+        ({"totalRows": "many", "resources": {"customers": [CUSTOMER]}}, 1),
     ],
 )
 def test_an_export_that_deviates_is_read(api_mock: respx.Router, run: Runner, data: object, total: int) -> None:
@@ -593,6 +767,26 @@ def test_an_export_that_deviates_is_read(api_mock: respx.Router, run: Runner, da
     export = run(lambda client: client.customers.export(TEAM))
     assert export.total_rows == total
     assert [each.id for each in export.customers] == [ID] * (total > 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"totalRows": 3},
+        {"totalRows": 3, "resources": None},
+        {"totalRows": 3, "resources": {"customers": []}},
+        {"totalRows": 1, "resources": [CUSTOMER]},
+        {"object": "import_result", "total": 500},
+        {"totalRows": 1, "resources": {"customers": [{"name": "Jane Doe"}]}},
+    ],
+)
+def test_an_export_without_its_customers_is_rejected(api_mock: respx.Router, run: Runner, data: object) -> None:
+    api_mock.post(EXPORT).respond(json=ok(data))
+    with pytest.raises(APIResponseValidationError, match="not as the API documents: data") as raised:
+        run(lambda client: client.customers.export(TEAM))
+    assert "Jane" not in str(raised.value)
+    assert "pydantic" not in str(raised.value)
 
 
 def test_an_export_that_is_cut_off_is_a_warning(
@@ -681,6 +875,7 @@ def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(api_mock: res
     assert result.created
     keys = [request.headers["Idempotency-Key"] for request in requests(api_mock) if request.method != "GET"]
     assert keys == ["k-create-1", "k-create-2", f"k-update-{ID}", "k-create-3"]
+    assert [0.5 <= seconds <= 1.25 for seconds in run.sleeps] == [True, True]
 
 
 def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Runner) -> None:
@@ -689,7 +884,37 @@ def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Ru
     with pytest.raises(ConflictError) as raised:
         run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J", idempotency_key="k"))
     assert raised.value.idempotency_key == "k"
+    assert str(raised.value).endswith("The email address is taken, but no customer is found by it.")
     assert len([request for request in requests(api_mock) if request.method == "POST"]) == 5
+
+
+@pytest.mark.parametrize(
+    "conflict", [error("conflict"), {"error": "Idempotency-Key was used with another body"}, {"error": "Conflict"}]
+)
+def test_a_conflict_that_is_not_about_the_address_is_raised(
+    api_mock: respx.Router, run: Runner, conflict: object
+) -> None:
+    api_mock.post(CUSTOMERS).respond(409, json=conflict)
+    api_mock.get(CUSTOMERS).respond(json=ok([], pagination={"total": 0, "page": 1, "hasMore": False}))
+    with pytest.raises(ConflictError):
+        run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
+    assert len([request for request in requests(api_mock) if request.method == "POST"]) == 1
+
+
+def test_an_update_of_an_upsert_has_a_key_of_at_most_255_characters(api_mock: respx.Router, run: Runner) -> None:
+    holder = {**CUSTOMER, "id": "cus_" + "x" * 100}
+    api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
+    api_mock.get(CUSTOMERS).respond(json=page_of([holder], has_more=False))
+    api_mock.patch().respond(json=ok(holder))
+    email = CUSTOMER["email"]
+    run(lambda client: client.customers.upsert(TEAM, email=email, name="J", idempotency_key="k" * 200))
+    assert len(requests(api_mock)[-1].headers["Idempotency-Key"]) <= 255
+
+
+def test_an_address_is_found_in_any_form_of_its_letters(api_mock: respx.Router, run: Runner) -> None:
+    stored = customer(1, email="rene\u0301@example.com")
+    api_mock.get(CUSTOMERS).respond(json=page_of([stored], has_more=False))
+    assert run(lambda client: client.customers.find(TEAM, "Ren\u00e9@example.com")).id == "cus_1"
 
 
 def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router, run: Runner) -> None:

@@ -199,7 +199,7 @@ def test_both_clients_have_the_same_resources() -> None:
 # Ground floor first: a room imports only from rooms before it.
 HOUSE = [
     "_version", "_types", "errors", "models", "_logging", "_options", "_check", "_envelopes", "_lenient",
-    "webhooks", "_decode", "_call", "_bulk", "_body", "_budget", "_response", "_call_state", "_retry", "_aiohttp",
+    "webhooks", "_decode", "_call", "_body", "_budget", "_response", "_bulk", "_call_state", "_retry", "_aiohttp",
     "_failures", "_route",
     "_exchange", "_event_loop", "_tls", "_network", "_connections", "_http_clients", "_request", "_transport",
     "_checkpoint", "_memory", "_ending", "_movement", "_walk", "_listing", "_prefetch",

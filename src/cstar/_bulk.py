@@ -7,19 +7,23 @@ first responses of the chunks that were sent, and goes on with the others.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+from collections.abc import AsyncIterable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from cstar._call import Call, new_key
 from cstar._check import reject
-from cstar._decode import object_of
+from cstar._decode import converted, object_of
+from cstar._logging import logger
+from cstar._response import REDACTED
 from cstar.errors import APIError, InvalidParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
+    from cstar._envelopes import BulkData
     from cstar.models.bulk import BulkError, BulkResult, ImportResult
 
 MAX_BODY_SIZE = 1024 * 1024
@@ -47,8 +51,9 @@ class BulkJob(Generic[ResultT]):
         after: The body after the items.
         max_items: The number of items in a chunk.
         check: Checks and encodes an item. Its first argument is the name of the item, such as `ids[7]`.
-        model: The model of the result, of a chunk as of the job.
-        count: Returns the counts in the result of a chunk of a number of items.
+        model: The model of the result.
+        names: What a response must say about itself if it says anything, such as `{"action": "delete"}`.
+        count: Returns the counts of a response to a number of items.
         key: The idempotency key; by default a new UUID.
 
     Raises:
@@ -65,7 +70,8 @@ class BulkJob(Generic[ResultT]):
         max_items: int,
         check: Callable[[str, object], Item],
         model: type[ResultT],
-        count: Callable[[ResultT, int], dict[str, int]],
+        names: Mapping[str, str],
+        count: Callable[[BulkData, int], dict[str, int]],
         key: str | None,
     ) -> None:
         self.param = param
@@ -76,6 +82,7 @@ class BulkJob(Generic[ResultT]):
         self._max_items = max_items
         self._check = check
         self._model = model
+        self._names = names
         self._count = count
         self._room = MAX_BODY_SIZE - len(before) - len(after)
         if self._room < MAX_BODY_SIZE // 2:
@@ -99,7 +106,7 @@ class BulkJob(Generic[ResultT]):
         """The sum of the results so far."""
         return self._model(**self._counts, errors=[*self._errors])
 
-    def feed(self, value: object) -> Call[ResultT] | None:
+    def feed(self, value: object) -> Call[BulkData] | None:
         """Add an item, and return the call to send now, if a chunk is complete.
 
         Raises:
@@ -116,73 +123,93 @@ class BulkJob(Generic[ResultT]):
         self._size += len(item.content) + 1
         return self.rest() if len(self._items) == self._max_items else call
 
-    def rest(self) -> Call[ResultT] | None:
+    def rest(self) -> Call[BulkData] | None:
         """The call of the last chunk, if there is one to send."""
+        from cstar._envelopes import BulkData
+
         if not self._items:
             return None
         self._sent, self._sent_first = self._items, self._first
         self._items, self._size, self._first = [], 0, self._first + len(self._items)
         self._chunk_count += 1
         body = self._before + b",".join(item.content for item in self._sent) + self._after
-        key = f"{self.key}-{self._chunk_count}"
-        return Call("POST", self._path, object_of(self._model), body=body, idempotency_key=key)
+        parse = converted(object_of(BulkData), partial(_check_names, self._names))
+        return Call("POST", self._path, parse, body=body, idempotency_key=self._chunk_key)
 
-    def receive(self, result: ResultT) -> None:
-        """Add the result of the call that was returned last."""
-        self._counts.update(self._count(result, len(self._sent)))
-        self._errors += [self._locate(error) for error in _errors_of(result)]
+    @property
+    def _chunk_key(self) -> str:
+        """The idempotency key of the last chunk."""
+        return f"{self.key}-{self._chunk_count}"
 
-    def annotate(self, error: BaseException) -> None:
-        """Tell an exception that ends the job the result so far, and the key to go on with."""
+    def receive(self, data: BulkData) -> None:
+        """Add the response to the call that was returned last."""
+        self._counts.update(self._count(data, len(self._sent)))
+        if errors := errors_of(data):
+            self._errors += _locate(errors, self._sent, self._sent_first)
+
+    def annotate(self, error: BaseException, api_key: str) -> None:
+        """Add the result so far, and the key to go on with, to an exception that ends the job."""
         if isinstance(error, APIError) or (isinstance(error, InvalidParameterError) and self._chunk_count):
-            error.partial = self.result
-            error.idempotency_key = self.key
-        elif self._chunk_count:
+            error.partial = self._redacted_result(api_key)
+            if error.idempotency_key in {None, self._chunk_key}:  # another one is of a call of the caller's iterable
+                error.idempotency_key = self.key
+        elif self._chunk_count and hasattr(error, "add_note"):  # from Python 3.11 on
             # Without the errors, which may be many.
-            counts = ", ".join(f"{name}={count}" for name, count in self._counts.items())
-            if sys.version_info >= (3, 11):
-                error.add_note(
-                    f"A bulk call had sent {self._chunk_count} requests: {counts}. The same call with "
-                    f"idempotency_key={self.key!r} goes on."
-                )
+            counts = ", ".join(f"{name}={count}" for name, count in self._counts.items()) or "none"
+            note = f"Requests that this bulk call had sent: {self._chunk_count}. Results: {counts}. "
+            with suppress(Exception):
+                error.add_note(f"{note}The same call with idempotency_key={self.key!r} goes on.")
 
-    def _locate(self, error: BulkError) -> BulkError:
-        """An error of a chunk with its index in the input of the job, where it can be known."""
-        place = error.index if isinstance(error.index, int) and 0 <= error.index < len(self._sent) else None
-        if place is None or not _may_be_about(error, self._sent[place]):
-            named = [place for place, item in enumerate(self._sent) if _names(error, item)]
-            place = named[0] if len(named) == 1 else None
-        if place is None:
-            return error.model_copy(update={"index": None})
-        item, index = self._sent[place], self._sent_first + place
-        return error.model_copy(update={"index": index, "id": error.id or item.id, "email": error.email or item.email})
+    def _redacted_result(self, api_key: str) -> ResultT:
+        text = self.result.model_dump_json().replace(api_key, REDACTED)
+        return cast("ResultT", self._model.model_validate_json(text))
 
 
-def _errors_of(result: BulkResult | ImportResult) -> list[BulkError]:
-    """The errors of a chunk; one that makes no sense was kept as received, and becomes a message."""
+def _check_names(names: Mapping[str, str], data: BulkData) -> BulkData:
+    """Return the data of a response that is about the call.
+
+    Raises:
+        ValueError: It is about something else.
+    """
+    said = data.model_extra or {}
+    for name, expected in names.items():
+        if said.get(name, expected) != expected:
+            raise ValueError(f"data.{name}: Input should be {expected!r}")
+    if not data.model_fields_set and "object" not in said:
+        raise ValueError("data: neither counts nor errors")
+    return data
+
+
+def errors_of(data: BulkData) -> list[BulkError]:
+    """The errors of a response. One that makes no sense was kept as received, and becomes a message."""
     from cstar.models.bulk import BulkError
 
-    errors = _as_list(result.errors)
-    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in errors]
+    errors = cast("object", data.errors)
+    if errors is None:
+        return []
+    entries = cast("list[object]", errors) if isinstance(errors, list) else [errors]
+    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in entries]
 
 
-def _as_list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else [value]
+def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> Iterator[BulkError]:
+    """The errors of a chunk, each with its index in the input of the job where it can be known."""
+    places: dict[str, int | None] = {}  # by id and email address; None if several items have it
+    for number, item in enumerate(items):
+        for name in filter(None, (item.id, item.email)):
+            places[_normalized(name)] = None if _normalized(name) in places else number
+    for error in errors:
+        named = {places.get(_normalized(name)) for name in (error.id, error.email) if name} - {None}
+        place = named.pop() if len(named) == 1 else error.index
+        if isinstance(place, int) and 0 <= place < len(items):
+            item = items[place]
+            about = {"index": first + place, "id": error.id or item.id, "email": error.email or item.email}
+            yield error.model_copy(update=about)
+        else:
+            yield error.model_copy(update={"index": None})
 
 
-def _names(error: BulkError, item: Item) -> bool:
-    """Return whether an error names an item."""
-    return any(named and _same(named, sent) for named, sent in ((error.id, item.id), (error.email, item.email)))
-
-
-def _may_be_about(error: BulkError, item: Item) -> bool:
-    """Return whether an error names no other item."""
-    pairs = ((error.id, item.id), (error.email, item.email))
-    return all(not named or not sent or _same(named, sent) for named, sent in pairs)
-
-
-def _same(named: object, sent: str | None) -> bool:
-    return sent is not None and str(named).strip().casefold() == sent.strip().casefold()
+def _normalized(name: object) -> str:
+    return str(name).strip().casefold()
 
 
 def iterate(param: str, items: object) -> Iterator[object]:
@@ -194,10 +221,10 @@ def iterate(param: str, items: object) -> Iterator[object]:
     given = items
     if isinstance(items, (str, bytes, Mapping)):
         reject(param, "a list or another iterable (a single one goes in a list)", given)
-    if not isinstance(items, Iterable):
+    if not isinstance(items, Iterable) and not hasattr(type(items), "__getitem__"):
         hint = " (AsyncCstar takes an async one, too)" if isinstance(items, AsyncIterable) else ""
         reject(param, f"a list or another iterable{hint}", given)
-    yield from items
+    yield from cast("Iterable[object]", items)
 
 
 async def iterate_async(param: str, items: object) -> AsyncGenerator[object, None]:
@@ -211,9 +238,29 @@ async def iterate_async(param: str, items: object) -> AsyncGenerator[object, Non
         try:
             async for item in iterator:
                 yield item
-        finally:  # a generator that is not drawn to its end would wait for the garbage collector
-            if isinstance(iterator, AsyncGenerator):
-                await iterator.aclose()
+        finally:  # one that is not drawn to its end would wait for the garbage collector
+            if hasattr(iterator, "aclose"):
+                await cast("Any", iterator).aclose()
         return
     for item in iterate(param, items):
         yield item
+
+
+async def close_source(source: AsyncGenerator[object], error: BaseException) -> None:
+    """Close the source of a bulk call that ended with an error, which must not be lost if closing fails, too."""
+    try:
+        await source.aclose()
+    except BaseException as failure:
+        if not all(isinstance(each, (Exception, GeneratorExit, type(error))) for each in _leaves(failure)):
+            raise
+        logger.warning("the iterable of a bulk call could not be closed: %r", failure)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of an exception group, or the exception itself."""
+    # Python 3.10 has no class of groups.
+    members: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    if not members:
+        yield error
+    for member in members:
+        yield from _leaves(member)

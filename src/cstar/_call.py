@@ -41,19 +41,19 @@ class Subject:
     def mismatch(self, value: object) -> str | None:
         """Describe how a value is about another resource; `None` if it is not."""
         received_id, received_email = getattr(value, "id", None), getattr(value, "email", None)
-        if self.id and isinstance(received_id, str) and _are_different_ids(self.id, received_id):
+        if self.id and isinstance(received_id, str) and are_different_ids(self.id, received_id):
             return f"it is about {received_id!r}, not {self.id!r}"
-        if self.email and isinstance(received_email, str) and _are_different_emails(self.email, received_email):
+        if self.email and isinstance(received_email, str) and are_different_emails(self.email, received_email):
             return "it has another email address than the one that was sent"
         return None
 
 
-def _are_different_ids(sent: str, received: str) -> bool:
+def are_different_ids(sent: str, received: str) -> bool:
     # The API accepts a UUID and a prefixed id for one customer: only ids of one form can be compared.
     return sent.casefold() != received.casefold() and _id_form(sent) == _id_form(received)
 
 
-def _are_different_emails(sent: str, received: str) -> bool:
+def are_different_emails(sent: str, received: str) -> bool:
     # A server may store an address in lower case, and an international one in another form.
     return (sent + received).isascii() and sent.strip().casefold() != received.strip().casefold()
 

@@ -76,18 +76,18 @@ def check_id(param: str, value: object) -> str:
     """An id becomes a part of the path, so nothing that could lead to another path may pass."""
     if isinstance(value, UUID):
         return str(value)
-    if _plain(value) is None:
+    text = _plain(value)
+    if text is not None and _API_KEY.match(text.strip()):
+        # The wrong argument, which would end up in URLs and logs.
+        raise InvalidParameterError(f"{param} must be an id, not an API key", param=param)
+    if text is None:
         allowed = "a string (an id made of A-Z a-z 0-9 _ -) or a uuid.UUID"
         if hasattr(value, "id"):
             raise InvalidParameterError(
                 f"{param} must be {allowed}, not a {type(value).__name__}: pass its .id", param=param
             )
         reject(param, allowed, value)
-    text = _matching(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
-    if _API_KEY.match(text):
-        # The wrong argument, which would end up in URLs and logs.
-        raise InvalidParameterError(f"{param} must be an id, not an API key", param=param)
-    return text
+    return _matching(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
 
 
 def check_idempotency_key(param: str, value: object, *, max_length: int = MAX_KEY_LENGTH) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cstar.models._base import Model
+from cstar.models.bulk import BulkError
 from cstar.models.customer import Customer
 
 T = TypeVar("T")
@@ -75,15 +76,27 @@ class ListEnvelope(_Envelope, Generic[T]):
         return paging
 
 
+class BulkData(Model):
+    """The data of a response to a bulk update, delete or import. Counts may be missing."""
+
+    total: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    created: int | None = None
+    updated: int | None = None
+    skipped: int | None = None
+    errors: list[BulkError] | None = None
+
+
 class _ExportedResources(Model):
-    customers: list[Customer] = Field(default_factory=list[Customer])
+    customers: list[Customer] | None = None
 
 
 class ExportData(Model):
-    """`{"totalRows": …, "resources": {"customers": […]}}`."""
+    """The data of a response to an export: `{"totalRows": …, "resources": {"customers": […]}}`."""
 
     total_rows: int | None = None
-    resources: _ExportedResources
+    resources: _ExportedResources | None = None
 
 
 def object_adapter(model: type[T]) -> TypeAdapter[ObjectEnvelope[T]]:

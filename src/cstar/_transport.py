@@ -24,7 +24,7 @@ from cstar._http_clients import AsyncHttpClients, HttpClients
 from cstar._logging import logger
 from cstar._request import RequestBuilder
 from cstar._response import ReceivedResponse, interpret
-from cstar._retry import is_lost_response, is_retryable, log_retry, policy, with_jitter
+from cstar._retry import backoff, is_lost_response, is_retryable, log_retry, policy, with_jitter
 from cstar.errors import APIConnectionError, APIResponseValidationError
 from cstar.models.attempt import Attempt
 
@@ -63,6 +63,7 @@ class _BaseTransport(Generic[ClientsT]):
         self._requests = RequestBuilder(options, clients.user_agent)
         self._timeout = None if isinstance(options.timeout, httpx.Timeout) else float(options.timeout)
         self._timeout_parts = httpx.Timeout(options.timeout).as_dict()
+        self._shared_deadline: float | None = None  # by time.monotonic()
         self._policy = policy(
             max_retries=options.max_retries, max_retry_wait=options.max_retry_wait, before_sleep=self._on_retry
         )
@@ -81,13 +82,23 @@ class _BaseTransport(Generic[ClientsT]):
         """A transport with other options over the same connections, which stay this one's to close."""
         return type(self)(options, self.clients, self.budget, owns_clients=False)
 
+    def with_shared_deadline(self) -> Self:
+        """A transport over the same connections whose calls end by one deadline, which begins now."""
+        if self.options.deadline is None:
+            return self
+        transport = self.with_options(self.options)
+        transport._shared_deadline = time.monotonic() + self.options.deadline
+        return transport
+
     def _longest_wait(self) -> float:
         deadline = self.options.deadline
         return self.options.max_retry_wait if deadline is None else min(deadline, self.options.max_retry_wait)
 
     def _new_state(self, call: Call[Any]) -> CallState:
-        deadline = self.options.deadline
-        return CallState(call, None if deadline is None else time.monotonic() + deadline)
+        deadline = self._shared_deadline
+        if deadline is None and self.options.deadline is not None:
+            deadline = time.monotonic() + self.options.deadline
+        return CallState(call, deadline)
 
     def _begin_attempt(self, state: CallState, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The request of the next attempt."""
@@ -315,6 +326,10 @@ class Transport(_BaseTransport[HttpClients]):
         if wait := self.budget.seconds_until_reset(self._longest_wait()):
             self._retrying.sleep(with_jitter(wait))
 
+    def back_off(self, attempt_number: int) -> None:
+        """Wait as before a retry."""
+        self._retrying.sleep(min(backoff(attempt_number), self._longest_wait()))
+
     def until(self, left: threading.Event) -> Transport:
         """A transport over the same connections that stops retrying and waiting once an event is set."""
         from tenacity import sleep_using_event
@@ -447,8 +462,15 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
     async def wait_for_budget(self) -> None:
         """Wait for the rate limit to reset, if it is used up and that does not take too long."""
         if wait := self.budget.seconds_until_reset(self._longest_wait()):
-            # tenacity declares the sleep of its sync and its async side as one.
-            await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(with_jitter(wait))
+            await self._sleep(with_jitter(wait))
+
+    async def back_off(self, attempt_number: int) -> None:
+        """Wait as before a retry."""
+        await self._sleep(min(backoff(attempt_number), self._longest_wait()))
+
+    async def _sleep(self, seconds: float) -> None:
+        # tenacity declares the sleep of its sync and its async side as one.
+        await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(seconds)
 
     async def close(self) -> None:
         """Close the connections, unless they are another transport's, or those of a custom httpx client."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypedDict, cast, get_args
 from pydantic.alias_generators import to_camel
 
 from cstar import models
-from cstar._bulk import BulkJob, Item
+from cstar._bulk import BulkJob, Item, errors_of
 from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
 from cstar._check import (
+    MAX_KEY_LENGTH,
     check_choice,
     check_id,
     check_json_object,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from typing_extensions import Unpack
 
-    from cstar._envelopes import ExportData
+    from cstar._envelopes import BulkData, ExportData
     from cstar._listing import Listing
     from cstar._types import ListOptions
     from cstar.errors import ConflictError
@@ -48,6 +50,9 @@ MAX_UPSERT_KEY_LENGTH = 200  # of at most 255 characters, which leaves room for 
 
 # Not a Sequence: a str is one, and tags="vip" would pass.
 TagsParam: TypeAlias = list[str] | tuple[str, ...]
+
+# The code of a conflict about a customer that exists, or its message in the older shape without a code.
+_EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
 
 _api_name = cache(to_camel)
 
@@ -106,7 +111,12 @@ def check_email(email: object) -> str:
 
 def has_email(customer: models.Customer, email: str) -> bool:
     """Whether a customer has an email address, in any case."""
-    return str(customer.email or "").casefold() == email.casefold()
+    return _normalized_email(str(customer.email or "")) == _normalized_email(email)
+
+
+def _normalized_email(email: str) -> str:
+    # A server may store an accent as a character of its own, or as part of its letter.
+    return unicodedata.normalize("NFC", email.casefold())
 
 
 def _filters(
@@ -226,21 +236,33 @@ class UpsertSteps:
         self._changes = cast("_Fields", {**changes, "email": NOT_GIVEN})
         self._attempts = 0
 
+    @property
+    def attempts(self) -> int:
+        """The number of attempts to create the customer."""
+        return self._attempts
+
     def create(self) -> Call[models.Customer]:
         """The call that creates the customer, for another time if it was gone meanwhile."""
         self._attempts += 1
         return replace(self._create, idempotency_key=f"{self.key}-create-{self._attempts}")
 
     def check_conflict(self, error: ConflictError) -> None:
-        """Raise a conflict that is not about the email address, or is one too many."""
-        is_about_key = "idempotency" in str(error.code).lower() or "idempotency" in str(error.param).lower()
-        if is_about_key or self._attempts >= MAX_UPSERT_ATTEMPTS:
+        """Raise a conflict that is about the idempotency key."""
+        if "idempotency" in f"{error.code} {error.param} {error.message}".lower():
+            raise error
+
+    def check_missing(self, error: ConflictError) -> None:
+        """Raise a conflict that no customer explains, unless it is about the email address and not one too many."""
+        if not (error.param == "email" or _EXISTS.search(error.code or error.message)):
+            raise error
+        if self._attempts >= MAX_UPSERT_ATTEMPTS:
+            error.args = (f"{error} The email address is taken, but no customer is found by it.",)
             raise error
 
     def update(self, customer_id: str) -> Call[models.Customer]:
         """The call that updates the customer which has the email address."""
         call = update_call(self._team_id, customer_id, self._extra_body, None, **self._changes)
-        return replace(call, idempotency_key=f"{self.key}-update-{customer_id}")
+        return replace(call, idempotency_key=f"{self.key}-update-{customer_id}"[:MAX_KEY_LENGTH])
 
 
 # ── Many at a time ──
@@ -266,6 +288,7 @@ def _bulk_job(team_id: Id, action: str, after: bytes, idempotency_key: str | Non
         max_items=100,
         check=_check_id_item,
         model=models.BulkResult,
+        names={"object": "bulk_result", "action": action, "resource": "customers"},
         count=_bulk_counts,
         key=idempotency_key,
     )
@@ -281,6 +304,7 @@ def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | Non
         max_items=500,
         check=_check_record,
         model=models.ImportResult,
+        names={"object": "import_result", "resource": "customers"},
         count=_import_counts,
         key=idempotency_key,
     )
@@ -319,22 +343,30 @@ def _reject_field(param: str, field: object, value: object) -> NoReturn:
     )
 
 
-def _bulk_counts(result: models.BulkResult, size: int) -> dict[str, int]:
-    total, failed = _count(result, "total", size), _count(result, "failed", len(result.errors))
-    return {"total": total, "failed": failed, "succeeded": _count(result, "succeeded", total - failed)}
+def _bulk_counts(data: BulkData, size: int) -> dict[str, int]:
+    total, succeeded, failed = (_count(each) for each in (data.total, data.succeeded, data.failed))
+    if total is None:
+        total = size
+    if failed is None:
+        failed = len(errors_of(data)) if succeeded is None else max(0, total - succeeded)
+    if succeeded is None:
+        succeeded = max(0, total - failed)
+    return {"total": total, "succeeded": succeeded, "failed": failed}
 
 
-def _import_counts(result: models.ImportResult, size: int) -> dict[str, int]:
-    counts = {"total": _count(result, "total", size)}
-    counts |= {name: _count(result, name, 0) for name in ("updated", "skipped")}
-    others = counts["updated"] + counts["skipped"] + len(result.errors)
-    return {**counts, "created": _count(result, "created", counts["total"] - others)}
+def _import_counts(data: BulkData, size: int) -> dict[str, int]:
+    total, created = _count(data.total), _count(data.created)
+    updated, skipped = _count(data.updated) or 0, _count(data.skipped) or 0
+    if total is None:
+        total = size
+    if created is None:
+        created = max(0, total - updated - skipped - len(errors_of(data)))
+    return {"total": total, "created": created, "updated": updated, "skipped": skipped}
 
 
-def _count(result: models.BulkResult | models.ImportResult, name: str, default: int) -> int:
-    """A count of a response, which may leave it out."""
-    count: object = getattr(result, name)
-    return count if name in result.model_fields_set and isinstance(count, int) else default
+def _count(value: object) -> int | None:
+    """A count of a response; `None` where it is missing or makes no sense."""
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def export_call(
@@ -359,13 +391,24 @@ def export_call(
     )
 
 
-def _as_export(response: ExportData) -> models.CustomerExport:
-    customers: list[models.Customer] = getattr(response.resources, "customers", [])
-    total = len(customers) if response.total_rows is None else response.total_rows
+def _as_export(data: ExportData) -> models.CustomerExport:
+    """The export in a response.
+
+    Raises:
+        ValueError: Customers are missing.
+    """
+    found: object = getattr(data.resources, "customers", None)
+    total = _count(data.total_rows)
+    if (not isinstance(found, list) or not found) and (total or "total_rows" not in data.model_fields_set):
+        raise ValueError("data.resources.customers: Field required")
+    rows = cast("list[object]", found or [])
+    customers = [row for row in rows if isinstance(row, models.Customer)]
+    if len(customers) < len(rows):
+        raise ValueError("data.resources.customers: Each customer should be an object with an id")
     if len(customers) >= MAX_EXPORT_ROWS:
         logger.warning(
             "an export has at most %d customers, and this one has %d: customers.list reads all",
             MAX_EXPORT_ROWS,
             len(customers),
         )
-    return models.CustomerExport(total_rows=total, customers=customers)
+    return models.CustomerExport(total_rows=len(customers) if total is None else total, customers=customers)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from cstar._bulk import iterate, iterate_async
+from cstar._bulk import close_source, iterate, iterate_async
 from cstar._memory import HasId
 from cstar._pagination import AsyncPage, AsyncPaginator, Page
 from cstar._response import RawResponse, interpret, raise_for_status
@@ -43,14 +42,15 @@ class Resource:
         return _finish(call, self._transport.send(call), partial(interpret, call), raw=self._raw)
 
     def _run(self, job: BulkJob[ResultT], items: object) -> ResultT:
+        transport = self._transport.with_shared_deadline()
         try:
             for item in iterate(job.param, items):
                 if call := job.feed(item):
-                    job.receive(self._send(call))
+                    job.receive(transport.fetch(call))
             if call := job.rest():
-                job.receive(self._send(call))
+                job.receive(transport.fetch(call))
         except BaseException as error:
-            job.annotate(error)
+            job.annotate(error, transport.options.api_key)
             raise
         return job.result
 
@@ -70,15 +70,17 @@ class AsyncResource:
         return _finish(call, await self._transport.send(call), partial(interpret, call), raw=self._raw)
 
     async def _run(self, job: BulkJob[ResultT], items: object) -> ResultT:
+        transport = self._transport.with_shared_deadline()
+        source = iterate_async(job.param, items)
         try:
-            async with aclosing(iterate_async(job.param, items)) as drawn:
-                async for item in drawn:
-                    if call := job.feed(item):
-                        job.receive(await self._send(call))
+            async for item in source:
+                if call := job.feed(item):
+                    job.receive(await transport.fetch(call))
             if call := job.rest():
-                job.receive(await self._send(call))
+                job.receive(await transport.fetch(call))
         except BaseException as error:
-            job.annotate(error)
+            job.annotate(error, transport.options.api_key)
+            await close_source(source, error)
             raise
         return job.result
 

@@ -351,14 +351,15 @@ class AsyncCustomers(AsyncResource):
             metadata: Developer metadata, merged into that of a customer that exists.
             extra_body: Further fields, in the API's spelling.
             idempotency_key: Names this operation: 1 to 200 printable ASCII characters. Repeating the call with the
-                same key within 24 hours has no further effect. By default a fresh UUID for each call.
+                same key within 24 hours has no further effect, unless others have deleted the customer since. By
+                default a fresh UUID for each call.
 
         Returns:
             The customer, and whether it was created.
 
         Raises:
             InvalidParameterError: A parameter was refused; nothing was sent.
-            ConflictError: The address was taken each time, but the customer was gone when it was to be updated.
+            ConflictError: The address was taken each time, but no customer was found by it.
             PermissionDeniedError: The key is publishable, or of another team.
             APIStatusError: The server answered with another error.
             APIConnectionError: No answer came; repeat it with the same key.
@@ -382,18 +383,22 @@ class AsyncCustomers(AsyncResource):
             metadata=metadata,
         )
         try:
-            return await self._upsert(team_id, steps)
+            return await AsyncCustomers(self._transport.with_shared_deadline())._upsert(team_id, steps)
         except APIError as error:
             error.idempotency_key = steps.key
             raise
 
     async def _upsert(self, team_id: Id, steps: UpsertSteps) -> models.Upserted:
         while True:
+            if steps.attempts:
+                await self._transport.back_off(steps.attempts)
             try:
                 return models.Upserted(await self._send(steps.create()), created=True)
             except ConflictError as error:
                 steps.check_conflict(error)
+                conflict = error
             if (holder := await self.find(team_id, steps.email)) is None:
+                steps.check_missing(conflict)
                 continue  # it is gone meanwhile
             try:
                 return models.Upserted(await self._send(steps.update(holder.id)), created=False)
