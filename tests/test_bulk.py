@@ -884,7 +884,7 @@ def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Ru
     with pytest.raises(ConflictError) as raised:
         run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J", idempotency_key="k"))
     assert raised.value.idempotency_key == "k"
-    assert str(raised.value).endswith("The email address is taken, but no customer is found by it.")
+    assert str(raised.value).endswith("; the email address is taken, but no customer is found by it")
     assert len([request for request in requests(api_mock) if request.method == "POST"]) == 5
 
 

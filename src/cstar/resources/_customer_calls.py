@@ -256,7 +256,7 @@ class UpsertSteps:
         if not (error.param == "email" or _EXISTS.search(error.code or error.message)):
             raise error
         if self._attempts >= MAX_UPSERT_ATTEMPTS:
-            error.args = (f"{error} The email address is taken, but no customer is found by it.",)
+            error.args = (f"{error}; the email address is taken, but no customer is found by it",)
             raise error
 
     def update(self, customer_id: str) -> Call[models.Customer]:
