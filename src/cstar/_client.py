@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -122,9 +123,18 @@ def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - whatever the caller pa
     if not isinstance(cls, type):
         return False
     is_open = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
-    has_hint = any("id" in vars(each).get("__annotations__", {}) for each in cls.__mro__)
+    has_hint = any("id" in _annotations_of(each) for each in cls.__mro__)
     # A TypedDict has hints, but its instances are dicts.
     return hasattr(cast("object", cls), "id") or is_open or (has_hint and not issubclass(cls, dict))
+
+
+def _annotations_of(cls: type) -> Mapping[str, object]:
+    """The annotations of a class, without those of its bases."""
+    if sys.version_info >= (3, 14):  # evaluated when they are read (PEP 649), and perhaps not defined at run time
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return cast("Mapping[str, object]", vars(cls).get("__annotations__", {}))
 
 
 @dataclass(frozen=True)
