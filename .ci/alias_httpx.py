@@ -1,4 +1,4 @@
-"""A pytest plugin: runs the tests with httpx2 in the place of httpx, as in a program that has moved to it."""
+"""A pytest plugin that runs the tests with httpx2 in place of httpx."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Before anything imports httpx.
 httpx2.alias_httpx()
 
-# Tests that do not hold under httpx2, and why.
+# Tests that are not run under httpx2, and why.
 NOT_UNDER_HTTPX2 = {
     "test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt": "httpx2 does not reject such a response: "
     "the client raises the APIStatusError of any redirect",
@@ -22,7 +22,7 @@ NOT_UNDER_HTTPX2 = {
 
 
 def pytest_report_header() -> str:
-    return f"httpx2 {httpx2.__version__} in the place of httpx"
+    return f"httpx2 {httpx2.__version__} in place of httpx"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

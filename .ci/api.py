@@ -1,4 +1,4 @@
-"""Fails where the public surface breaks what the last tag promised, unless the changelog announces it.
+"""Fail if the public API breaks compatibility with the last tag, unless the changelog announces it.
 
 A break is announced by an entry in CHANGELOG.md, above the section of the last tag, that begins with `**Breaking:**`
 and names what breaks.
@@ -27,20 +27,20 @@ HOW_TO_ANNOUNCE = (
 def main() -> bool:
     """Return whether a break is unannounced: the exit status."""
     if git("rev-parse", "--is-shallow-repository") == "true":
-        sys.exit("This clone is shallow, so its tags cannot be known: fetch the whole history.")
+        sys.exit("This clone is shallow, so its tags are unknown: fetch the whole history.")
     tag = last_tag()
     if tag is None:
         print("There is no tag v* yet, so there is no promise to break.")
         return False
-    silent = unannounced_breaks(tag)
-    print(f"{len(silent)} unannounced breaks since {tag}.")
-    if silent:
+    unannounced = find_unannounced(tag)
+    print(f"{len(unannounced)} unannounced breaks since {tag}.")
+    if unannounced:
         print(HOW_TO_ANNOUNCE)
-    return bool(silent)
+    return bool(unannounced)
 
 
 def load(package: str, tag: str | None = None) -> Package:
-    """The names of a package as they are here, or were at a tag; read, not imported."""
+    """Load the names of a package, from the working tree or from a tag, without importing it."""
     if tag is None:
         return griffe.load(package, search_paths=[ROOT / "src"], resolve_aliases=True, allow_inspection=False)
     return griffe.load_git(
@@ -49,7 +49,7 @@ def load(package: str, tag: str | None = None) -> Package:
 
 
 def git(*arguments: str) -> str:
-    """What git answers."""
+    """Return the output of git."""
     command = ["git", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -60,28 +60,28 @@ def last_tag() -> str | None:
     return tags[0] if tags else None
 
 
-def unannounced_breaks(tag: str) -> list[griffe.Breakage]:
-    """What programs written for the tag may trip over without a warning; all breaks are printed."""
+def find_unannounced(tag: str) -> list[griffe.Breakage]:
+    """Print the breaking changes since a tag, and return those that the changelog does not announce."""
     announced = announcements((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag)
-    silent = list[griffe.Breakage]()
+    unannounced = list[griffe.Breakage]()
     for package in PACKAGES:
         for breakage in griffe.find_breaking_changes(load(package, tag), load(package)):
             is_announced = any(is_about(breakage, entry) for entry in announced)
             explained = breakage.explain(griffe.ExplanationStyle.ONE_LINE)
             print(f"{'announced' if is_announced else 'NOT announced'}: {explained}")
             if not is_announced:
-                silent.append(breakage)
-    return silent
+                unannounced.append(breakage)
+    return unannounced
 
 
 def announcements(changelog: str, tag: str) -> list[str]:
-    """The changelog's entries about breaks since a tag."""
+    """The entries of the changelog about breaking changes since a tag."""
     since, _, _ = changelog.partition(f"\n## [{tag.removeprefix('v')}]")
     return [entry for entry in re.split(r"^- ", since, flags=re.MULTILINE) if entry.startswith("**Breaking:**")]
 
 
 def is_about(breakage: griffe.Breakage, entry: str) -> bool:
-    """Whether an entry names what breaks, whatever stands before the name."""
+    """Return whether an entry names the object that breaks."""
     return re.search(rf"\b{re.escape(breakage.obj.name)}\b", entry) is not None
 
 

@@ -1,7 +1,7 @@
-"""Asks PyPI whether versions in constraints.txt are known to be vulnerable; fails if so, but not for want of an answer.
+"""Fail if a version in constraints.txt has a known vulnerability.
 
-Without PyPI, pip-audit fails as if it had found something; behind a mirror that knows of no vulnerabilities, it passes
-as if there were none. So whether PyPI can be asked at all is found out first, with a version that has some.
+This asks PyPI. It passes if PyPI cannot be reached, where pip-audit would fail, and says so. A mirror may have no data on
+vulnerabilities, so it first asks about a version that is known to be vulnerable.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ KNOWN_TO_BE_VULNERABLE = "https://pypi.org/pypi/urllib3/1.24/json"  # CVE-2019-1
 
 
 def main() -> int:
-    """The exit status."""
-    if reason := why_unanswered():
-        print(f"PyPI could not be asked about vulnerabilities, so nothing is known about these versions: {reason}")
+    """Return the exit status."""
+    if reason := unavailable_reason():
+        print(f"The versions were not audited, because PyPI has no data on vulnerabilities here: {reason}")
         return 0
-    # --strict: a version that PyPI does not know has not been audited either.
+    # --strict: fail on a version that PyPI does not know.
     options = ["--strict", "--no-deps", "--disable-pip", "--progress-spinner=off", "--requirement", str(CONSTRAINTS)]
     return subprocess.run([sys.executable, "-m", "pip_audit", *options], check=False).returncode
 
 
-def why_unanswered() -> str | None:
-    """Why PyPI does not tell of vulnerabilities from here; `None` if it does."""
+def unavailable_reason() -> str | None:
+    """Return why PyPI cannot be asked about vulnerabilities; `None` if it can."""
     try:
         with urlopen(KNOWN_TO_BE_VULNERABLE, timeout=30) as response:
             found = json.load(response)["vulnerabilities"]
-    except (OSError, ValueError, KeyError) as error:  # no network, an error status, a page of a proxy, another API
+    except (OSError, ValueError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
-    return None if found else f"{KNOWN_TO_BE_VULNERABLE} tells of none"
+    return None if found else f"{KNOWN_TO_BE_VULNERABLE} lists none"
 
 
 if __name__ == "__main__":

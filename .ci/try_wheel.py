@@ -1,4 +1,4 @@
-"""Run with the wheel alone in an otherwise empty environment: it imports, works, and says what an extra would bring."""
+"""Test the wheel in an environment that has nothing else."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ assert importlib.metadata.version("cstar") == cstar.__version__
 assert importlib.resources.files("cstar").joinpath("py.typed").is_file()
 
 
-def answer(request: httpx.Request) -> httpx.Response:
+def respond(request: httpx.Request) -> httpx.Response:
     data = {"teamId": "t", "teamName": "Acme", "teamSlug": "acme", "keyType": "secret", "environment": "test"}
     return httpx.Response(200, json={"success": True, "data": data})
 
 
-with httpx.Client(transport=httpx.MockTransport(answer)) as http_client:
+with httpx.Client(transport=httpx.MockTransport(respond)) as http_client:
     assert cstar.Cstar("sk_test_wheel", http_client=http_client).whoami().team_name == "Acme"
 
 event = b'{"id": "evt_1", "type": "ticket.created", "created_at": "2026-03-30T10:30:00Z", "team_id": "t", "data": {}}'
@@ -32,4 +32,4 @@ except ImportError as error:
 else:
     raise AssertionError("the sandbox was imported without its extra")
 
-print(f"cstar {cstar.__version__}: the wheel works by itself")
+print(f"cstar {cstar.__version__}: the wheel works")

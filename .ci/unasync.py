@@ -1,6 +1,6 @@
-"""Write the sync twin of each module `*_async.py` of the client; with `--check`, only say which are stale.
+"""Generate the sync version of each module `*_async.py`; with `--check`, only report those that are out of date.
 
-The async module is the one to edit. Its twin is committed, so that editors, debuggers and documentation see plain code.
+The generated modules are committed, so that editors, debuggers and documentation see plain code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def to_sync(text: str, unused: set[str]) -> str:
 
 
 def formatted(text: str, path: Path) -> str:
-    """The text as ruff formats it: without `async`, lines are shorter and imports in another order."""
+    """The text as ruff formats it."""
     for command in (["check", "--select=I", "--fix", "--quiet"], ["format", "--quiet"]):
         arguments = [sys.executable, "-m", "ruff", *command, f"--stdin-filename={path}", "-"]
         text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout
@@ -49,7 +49,7 @@ def main() -> int:
         if target.exists() and target.read_text() == wanted:
             continue
         stale = True
-        print(f"{target.name} is not what {source.name} says" if "--check" in sys.argv else f"wrote {target.name}")
+        print(f"{target.name} is out of date: run .ci/unasync.py" if "--check" in sys.argv else f"wrote {target.name}")
         if "--check" not in sys.argv:
             target.write_text(wanted)
     for path in generated:
