@@ -1,7 +1,7 @@
 """Fail if a version in constraints.txt has a known vulnerability.
 
-This asks PyPI. It passes if PyPI cannot be reached, where pip-audit would fail, and says so. A mirror may have no data on
-vulnerabilities, so it first asks about a version that is known to be vulnerable.
+This asks PyPI. It passes if PyPI cannot be reached, where pip-audit would fail, and says so. A mirror may have no data
+on vulnerabilities, so it first asks about a version that is known to be vulnerable.
 """
 
 from __future__ import annotations
