@@ -101,7 +101,7 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
         raise ConfigurationError(f"{setting} must be the URL of a proxy ({allowed}), not of a {scheme!r}")
     is_socks = scheme.startswith("socks")
     if is_socks and not _is_installed("socksio"):
-        raise ConfigurationError(f"{setting} is a SOCKS proxy, which requires a package: pip install 'httpx[socks]'")
+        raise ConfigurationError(f"{setting} names a SOCKS proxy, which requires a package: pip install 'httpx[socks]'")
     user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
     if is_socks and max(len(user), len(password)) > _LONGEST_SOCKS_CREDENTIAL:
         raise ConfigurationError(
