@@ -927,7 +927,7 @@ def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router,
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"email": "nobody"}, "email must be an email address, not 'nobody'"),
+        ({"email": "nobody"}, "email must be a complete email address, not 'nobody'"),
         ({"name": ""}, "name must be a string that is not blank, not ''"),
         ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable ASCII characters"),
     ],

@@ -152,17 +152,19 @@ def _as_parameter(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type
         ) from None
 
 
+class _Resource(cached_property[Any]):
+    """A resource of a client. On the class, it is an empty instance, in which `create_autospec` finds its methods."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401 - the resource's type
+        if instance is None:
+            return object.__new__(typing.get_type_hints(self.func)["return"])
+        return super().__get__(instance, owner)
+
+
 if TYPE_CHECKING:
-    _resource = cached_property
+    from functools import cached_property as _resource  # for type checkers and the reference
 else:
-
-    class _resource(cached_property):  # noqa: N801 - a decorator
-        """A resource of a client. On the class, it is an empty instance, in which `create_autospec` finds methods."""
-
-        def __get__(self, instance: object, owner: type | None = None) -> object:
-            if instance is None:
-                return object.__new__(typing.get_type_hints(self.func)["return"])
-            return super().__get__(instance, owner)
+    _resource = _Resource
 
 
 def _without_resources(client: object, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,7 +198,7 @@ class _Client(Generic[TransportT]):
     def with_options(
         self,
         *,
-        timeout: Timeout | NotGiven = NOT_GIVEN,
+        timeout: float | Timeout | NotGiven = NOT_GIVEN,
         deadline: float | NotGiven | None = NOT_GIVEN,
         max_retries: int | NotGiven = NOT_GIVEN,
         max_retry_wait: float | NotGiven = NOT_GIVEN,

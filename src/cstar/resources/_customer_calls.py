@@ -102,7 +102,7 @@ def _customer(team_id: Id, customer_id: str) -> str:
 def check_email(email: object) -> str:
     text = check_non_blank("email", email).strip()
     if "@" not in text:
-        reject("email", "an email address", text)
+        reject("email", "a complete email address", text)
     return text
 
 
