@@ -241,7 +241,7 @@ class _Client(Generic[TransportT]):
         client.__dict__.update(_without_resources(self, vars(self)), _transport=transport, **changes)
         return client
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - SupportsIndex is private
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - SupportsIndex in typeshed
         reduced: Any = super().__reduce_ex__(max(2, protocol))
         if type(self).__reduce__ is not object.__reduce__:
             return reduced  # a subclass defines its own

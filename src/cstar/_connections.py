@@ -1,8 +1,8 @@
 """The connection pool of a client, as an httpx transport: sync and async.
 
-Each attempt leases one connection and ends the lease when it ends. A connection returns to the pool only after its
+Each attempt leases one connection; the lease ends with the attempt. A connection returns to the pool only after its
 response was read completely, and the most recently used connection is reused first. A lost lease closes its connection
-when it is garbage-collected. The pool holds no locks, so an interrupted call cannot leave one locked.
+when it is garbage-collected. The pool has no locks, so an interrupted call cannot leave one locked.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class _Lease(Generic[C]):
         connection, self._connection = self._connection, None
         if connection is not None:
             _close(connection)
-        self._connections.free(id(self))
+        self._connections.free_slot(id(self))
 
 
 def _close(connection: _Connection | _AsyncConnection) -> None:
@@ -147,7 +147,7 @@ class _BaseConnections(Generic[C]):
                 self.slots.pop(slot, None)
         return len(self.slots) + count <= MAX_CONNECTIONS
 
-    def free(self, slot: int) -> None:
+    def free_slot(self, slot: int) -> None:
         self.slots.pop(slot, None)
 
     def keep(self, connection: C) -> None:
@@ -171,7 +171,7 @@ class _BaseConnections(Generic[C]):
             while not request.extensions.get("new_connection"):
                 connection = self._idle.pop()
                 stream = connection.network.stream
-                # A readable idle connection was closed by the server, or holds a response to no request.
+                # A readable idle connection was closed by the server, or holds an unsolicited response.
                 if connection.idle_since >= oldest and stream is not None and not stream.is_readable():
                     return connection
                 _close(connection)
@@ -243,11 +243,11 @@ def _has_response(connection: _Connection | _AsyncConnection) -> bool:
 
 
 class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
-    """The connection pool of `Cstar`, the transport of its httpx client."""
+    """The connection pool of `Cstar`, as the transport of its httpx client."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions["was_sent"] = False
-        lease = request.extensions["lease"] = self._lease(request)
+        lease = request.extensions["lease"] = self._acquire(request)
         connection = lease.hold(self._idle_connection(request) or _Connection(self._route))
         connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
         try:
@@ -262,14 +262,14 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
         response.stream = _Body(cast("httpx.SyncByteStream", response.stream), lease)
         return response
 
-    def _lease(self, request: httpx.Request) -> _Lease[_Connection]:
+    def _acquire(self, request: httpx.Request) -> _Lease[_Connection]:
         lease = _Lease(self)
         if not self._has_free_slots(0):
             end = _pool_deadline(request)
             while not self._has_free_slots(0):
                 lease.close()
                 if time.monotonic() >= end:
-                    raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way")
+                    raise httpx.PoolTimeout(f"all {MAX_CONNECTIONS} connections are in use")
                 time.sleep(POLL_INTERVAL)
                 lease = _Lease(self)
         return lease
@@ -303,7 +303,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransport):
-    """The connection pool of `AsyncCstar` in one event loop, the transport of its httpx client there."""
+    """The connection pool of `AsyncCstar` in one event loop, as the transport of its httpx client there."""
 
     def __init__(self, route: Route) -> None:
         super().__init__(route)
@@ -311,7 +311,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions["was_sent"] = False
-        lease = request.extensions["lease"] = await self._lease(request)
+        lease = request.extensions["lease"] = await self._acquire(request)
         connection = lease.hold(self._idle_connection(request) or _AsyncConnection(self._route))
         connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
         try:
@@ -326,7 +326,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
         response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), lease)
         return response
 
-    async def _lease(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
+    async def _acquire(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
         if not self._waiting and self._has_free_slots():
             return _Lease(self)
         import anyio
@@ -342,13 +342,13 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
             else:
                 waiter.lease.close()  # passes the slot to the next waiter
             if isinstance(error, TimeoutError):
-                raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way") from None
+                raise httpx.PoolTimeout(f"all {MAX_CONNECTIONS} connections are in use") from None
             raise
         assert waiter.lease is not None
         return waiter.lease
 
-    def free(self, slot: int) -> None:
-        super().free(slot)
+    def free_slot(self, slot: int) -> None:
+        super().free_slot(slot)
         if self._waiting and self._has_free_slots():
             waiter = self._waiting.popleft()
             waiter.lease = _Lease(self)

@@ -70,25 +70,25 @@ class _BaseHttpClients(Generic[H]):
         if custom is not None and custom.is_closed:
             raise CstarError("the http_client is closed: keep it open while the client is used")
         if custom is None:
-            return self._own()
+            return self._get_or_build()
         if self._process != os.getpid():
             raise CstarError("a custom http_client does not survive a fork: create it in the process that uses it")
         return custom
 
-    def _own(self) -> H:
+    def _get_or_build(self) -> H:
         raise NotImplementedError
 
 
-def _wrong_http_client(wanted: str, custom: object) -> ConfigurationError:
+def _wrong_http_client(expected: str, custom: object) -> ConfigurationError:
     kind = type(custom)
     if isinstance(custom, httpx.AsyncClient):
-        return ConfigurationError(f"http_client must be an httpx.{wanted}, not an httpx.AsyncClient (use AsyncCstar)")
+        return ConfigurationError(f"http_client must be an httpx.{expected}, not an httpx.AsyncClient (use AsyncCstar)")
     if isinstance(custom, httpx.Client):
-        return ConfigurationError(f"http_client must be an httpx.{wanted}, not an httpx.Client (use Cstar)")
+        return ConfigurationError(f"http_client must be an httpx.{expected}, not an httpx.Client (use Cstar)")
     if kind.__module__.partition(".")[0] != "httpx2" or httpx.__name__ == "httpx2":
-        return ConfigurationError(f"http_client must be an httpx.{wanted}, not a {kind.__name__}")
+        return ConfigurationError(f"http_client must be an httpx.{expected}, not a {kind.__name__}")
     return ConfigurationError(
-        f"http_client must be an httpx.{wanted}, not an httpx2.{kind.__name__}: if the program uses only httpx2, call "
+        f"http_client must be an httpx.{expected}, not an httpx2.{kind.__name__}: if the program uses only httpx2, call "
         "httpx2.alias_httpx() before anything imports httpx"
     )
 
@@ -102,7 +102,7 @@ class HttpClients(_BaseHttpClients[httpx.Client]):
         super().__init__(base_url, custom)
         self._built: tuple[int, httpx.Client, Connections] | None = None
 
-    def _own(self) -> httpx.Client:
+    def _get_or_build(self) -> httpx.Client:
         # After a fork, parent and child would read each other's responses from shared sockets.
         if (built := self._built) is not None and built[0] == os.getpid():
             return built[1]
@@ -130,7 +130,7 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
         super().__init__(base_url, custom)
         self._built: WeakKeyDictionary[Any, tuple[int, httpx.AsyncClient, AsyncConnections]] = WeakKeyDictionary()
 
-    def _own(self) -> httpx.AsyncClient:
+    def _get_or_build(self) -> httpx.AsyncClient:
         from cstar._event_loop import running_loop
 
         loop = running_loop()
@@ -140,11 +140,11 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
         connections = AsyncConnections(self._route)
         http = _AsyncHttpClient(transport=connections, trust_env=False)
         with self._lock:
-            self._close_ended()
+            self._close_ended_loops()
             self._built[loop] = os.getpid(), http, connections
         return http
 
-    def _close_ended(self) -> None:
+    def _close_ended_loops(self) -> None:
         for loop, (_, _, connections) in list(self._built.items()):
             # The token of an ended trio run is garbage-collected, and its connections with it.
             if getattr(loop, "is_closed", bool)():

@@ -86,7 +86,7 @@ def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> N
 
 
 def _is_from_signal_handler(error: OSError) -> bool:
-    # The program's signal handler may raise an OSError, such as a TimeoutError. Its innermost frame is the program's.
+    # A signal handler may raise an OSError, such as TimeoutError. Its innermost frame is then outside of this library.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -272,7 +272,7 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
 
             self._trio = trio.socket.from_stdlib_socket(self.socket)
 
-    async def connect(self, address: Any) -> None:  # noqa: ANN401 - each address family has its own form
+    async def connect(self, address: Any) -> None:  # noqa: ANN401 - depends on the address family
         if self._trio is not None:
             await self._trio.connect(address)
         else:

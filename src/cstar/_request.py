@@ -121,7 +121,7 @@ class RequestBuilder:
         return request
 
     def _merge_headers(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Headers:
-        """Merge the headers of the httpx client and of this client, which take precedence."""
+        """Merge the headers of every call over those of the httpx client."""
         client_headers = http.headers.raw
         if self._merged is None or self._merged[0] != client_headers:
             merged = http.headers.copy()
