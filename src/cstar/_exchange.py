@@ -1,4 +1,4 @@
-"""The HTTP exchange on a connection: its deadline, and how much of it has happened."""
+"""The HTTP exchange on a connection: its deadline and its progress."""
 
 from __future__ import annotations
 

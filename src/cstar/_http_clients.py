@@ -88,8 +88,8 @@ def _wrong_http_client(expected: str, custom: object) -> ConfigurationError:
     if kind.__module__.partition(".")[0] != "httpx2" or httpx.__name__ == "httpx2":
         return ConfigurationError(f"http_client must be an httpx.{expected}, not a {kind.__name__}")
     return ConfigurationError(
-        f"http_client must be an httpx.{expected}, not an httpx2.{kind.__name__}: if the program uses only httpx2, call "
-        "httpx2.alias_httpx() before anything imports httpx"
+        f"http_client must be an httpx.{expected}, not an httpx2.{kind.__name__}: if the program uses only httpx2, "
+        "call httpx2.alias_httpx() before anything imports httpx"
     )
 
 

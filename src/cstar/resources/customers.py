@@ -336,9 +336,9 @@ class Customers(Resource):
     ) -> models.Upserted:
         """Create a customer, or update the one with this email address (API page "Customers"). Requires a secret key.
 
-        It first tries to create the customer, so that concurrent calls create only one. If a customer has the email
-        address, ignoring case, it updates the fields that you pass. It sends one request for a new customer and three
-        for an existing one. For many customers, `bulk_import` sends one request for each 500.
+        It first tries to create the customer, so that concurrent calls create only one. If a customer already has the
+        email address in any case, it updates the fields that you pass. It sends one request for a new customer and
+        three for an existing one. For many customers, `bulk_import` sends one request for each 500.
 
         Args:
             team_id: The team's id, a UUID.
@@ -398,11 +398,11 @@ class Customers(Resource):
             except ConflictError as error:
                 steps.check_conflict(error)
                 conflict = error
-            if (holder := self.find(team_id, steps.email)) is None:
+            if (existing := self.find(team_id, steps.email)) is None:
                 steps.check_missing(conflict)
                 continue  # it was deleted meanwhile
             try:
-                return models.Upserted(self._send(steps.update(holder.id)), created=False)
+                return models.Upserted(self._send(steps.update(existing.id)), created=False)
             except NotFoundError:
                 continue
 
