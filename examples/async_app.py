@@ -1,12 +1,11 @@
-"""An async web app that looks up a customer for each request, with one `AsyncCstar` for its whole life.
+"""An async web app that looks up a customer for each request, with one `AsyncCstar` for the lifetime of the app.
 
-    export CSTAR_API_KEY=… CSTAR_TEAM_ID=…         # or what `python -m cstar.sandbox` prints
+    export CSTAR_API_KEY=… CSTAR_TEAM_ID=…         # or the values that `python -m cstar.sandbox` prints
     uvicorn --app-dir examples async_app:app
     curl http://127.0.0.1:8000/customers/cus_x9Y8z7W6v5U4
     curl 'http://127.0.0.1:8000/customers?search=jane'
 
-One client for all requests keeps its connections open between them. A client built for each request would connect
-anew each time.
+A single client keeps its connections open between requests. A client for each request would open new ones each time.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-    # A person is waiting: one quick retry, and no sitting through a rate limit.
+    # A user is waiting: retry once at most, and do not wait for the rate limit to reset.
     async with AsyncCstar(timeout=5, max_retries=1, max_retry_wait=1) as client:
         app.state.cstar = client
         app.state.team_id = os.environ.get("CSTAR_TEAM_ID") or (await client.whoami()).team_id
@@ -56,12 +55,12 @@ async def find_customers(request: Request) -> Response:
 
 async def not_found(request: Request, error: Exception) -> Response:
     if isinstance(error, NotFoundError) and error.code != "resource_missing":
-        return await unavailable(request, error)  # it is not a customer that is missing: base_url may be wrong
+        return await unavailable(request, error)  # the endpoint is missing, not a customer: base_url may be wrong
     return JSONResponse({"error": "There is no such customer."}, status_code=404)
 
 
 async def unavailable(request: Request, error: Exception) -> Response:
-    logger.warning("%s", error)  # the visitor need not know why, the operator must
+    logger.warning("%s", error)  # for the operator, not for the user
     wait = error.retry_after if isinstance(error, RateLimitError) else None
     headers = {} if wait is None else {"Retry-After": str(round(wait))}
     return JSONResponse({"error": "Customers cannot be looked up right now."}, status_code=503, headers=headers)
@@ -69,7 +68,7 @@ async def unavailable(request: Request, error: Exception) -> Response:
 
 app = Starlette(
     routes=[Route("/customers", find_customers), Route("/customers/{customer_id}", show_customer)],
-    # An id that cannot be one is refused before anything is sent; to the visitor it is just not there.
+    # An invalid id raises an InvalidParameterError. To the user, such a customer does not exist.
     exception_handlers={NotFoundError: not_found, InvalidParameterError: not_found, APIError: unavailable},
     lifespan=lifespan,
 )

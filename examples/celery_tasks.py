@@ -1,26 +1,25 @@
-"""Create and import customers from a Celery queue: each once, however often its task is retried or delivered.
+"""Create and import customers in Celery tasks, each once, however often a task is retried or delivered.
 
     celery --workdir examples --app celery_tasks worker     # with CSTAR_API_KEY and Celery's settings
     python examples/celery_tasks.py --demo                  # a worker in this process, against a sandbox
 
 Celery's settings are CELERY_BROKER_URL and CELERY_RESULT_BACKEND, such as redis://localhost.
 
-The idempotency key is the task's id, which Celery keeps when it retries a task and when a broker delivers it twice. So
-what an earlier try did, though its answer was lost, is not done again. A task that gives up raises its error at the
-caller. A task sent in its place has another id, so give it `error.idempotency_key`. The server knows a key for 24
-hours.
+The idempotency key is the id of the task. Celery keeps it when it retries a task and when a broker delivers it twice.
+So a request whose response was lost has no second effect. A task that gives up raises its error at the caller. A new
+task has a new id: pass it `error.idempotency_key` to continue safely. The server stores a key for 24 hours.
 
-An import is one task for any number of records. If its worker is killed, the task that the broker delivers next has the
-same key: it goes on with the first request that had no effect yet.
+An import is one task for any number of records. If its worker is killed, the broker delivers the task again, and it
+continues with the same key after the requests that had their effect.
 
-The hourly limit is the API key's, whatever the number of workers: 1,000 single customers an hour at best, as each try
-is a request; an import creates 500 with each request. A task that is refused leaves its worker to others and returns
-when the server says so (`error.retry_after`). After 10 such hours it gives up. Celery's own `rate_limit` counts for
-each worker apart.
+The rate limit belongs to the API key, whatever the number of workers: 1,000 single customers an hour at most, since
+each attempt is a request. An import creates 500 customers with each request. A task that exceeds the rate limit
+returns to the queue for `error.retry_after` seconds, and the worker takes other tasks. After 10 retries it gives up.
+Celery's own `rate_limit` applies to each worker separately.
 
-Errors reach the caller with their attributes because results are pickled: as JSON they would keep the class and the
-message alone. But whoever can write to a backend of pickles can run code where they are read. Use one that only your
-own programs reach, or leave `result_serializer` at "json". Tasks travel as JSON either way.
+Results are pickled, so that errors reach the caller with their attributes; JSON would keep only the class and the
+message. Whoever can write to a backend of pickles can run code where they are read. Use a backend that only your
+programs can reach, or keep `result_serializer` at "json". Tasks are sent as JSON in both cases.
 """
 
 from __future__ import annotations
@@ -50,12 +49,12 @@ app.conf.update(result_serializer="pickle", result_accept_content=["pickle"])
 
 @cache
 def client() -> Cstar:
-    # Built by the worker's process, on first use. It hardly waits: the queue does, which survives the process.
+    # Created on first use in the process of the worker. Long delays are left to the queue, which survives the process.
     return Cstar(max_retries=1, max_retry_wait=1)
 
 
-# With late acknowledgement, the broker delivers a task again whose worker died. What the task throws is no crash: it is
-# the caller's to read.
+# With late acknowledgement, the broker delivers a task again if its worker dies. `throws` lists expected errors, which
+# are not logged as crashes.
 task = partial(
     app.task,
     bind=True,
@@ -112,21 +111,21 @@ def demo() -> None:
         os.environ.update(CSTAR_API_KEY=box.api_key, CSTAR_BASE_URL=box.url)
         box.faults.add("drop", when="after", method="POST", times=2)
         ada = create_customer.delay(box.team_id, "Ada", "ada@example.com")
-        print(f"Ada was created after two lost answers: {ada.get()}")
+        print(f"Ada was created after two lost responses: {ada.get()}")
         try:
             create_customer.delay(box.team_id, "Another Ada", "ada@example.com").get()
         except ConflictError as error:
-            print(f"Another Ada was refused: {error.code}, {error.param}")
+            print(f"Another Ada was rejected: {error.code}, {error.param}")
         box.faults.add("drop", when="after", method="POST", times=4)
         try:
             create_customer.delay(box.team_id, "Grace", "grace@example.com").get()
         except APIConnectionError as error:
             print(f"Grace's task gave up: {error}")
             again = create_customer.delay(box.team_id, "Grace", "grace@example.com", error.idempotency_key)
-            print(f"Sent again with its idempotency key, it found her created: {again.get()}")
+            print(f"Sent again with its idempotency key, it returns the customer: {again.get()}")
         records = [CustomerRecord(name=f"Customer {n}", email=f"{n}@example.com") for n in range(1200)]
         box.faults.add("drop", when="after", path="*/import", times=3)
-        print(f"1,200 records, three lost answers: {import_customers.delay(box.team_id, records).get()}")
+        print(f"1,200 records, three lost responses: {import_customers.delay(box.team_id, records).get()}")
         print(f"Customers: {client().customers.list(box.team_id).total}, POSTs: {len(box.requests) - 1}")
 
 

@@ -1,15 +1,15 @@
-"""Write the customers to a CSV file. It may be killed at any moment, and goes on when it is run again.
+"""Write the customers to a CSV file. A run that was killed continues when it is started again.
 
     python examples/export_csv.py customers.csv           # with CSTAR_API_KEY set; any number of customers
     python examples/export_csv.py customers.csv --once    # up to 10,000 customers with a single request
     python examples/export_csv.py --demo                  # against a sandbox
 
-`--once` takes one request of the hourly limit, and `customers.list` one for 100 customers, but it reads any number.
+`--once` uses one request of the rate limit. `customers.list` uses one for 100 customers, but reads any number.
 
-Without `--once`, the rows go to `customers.csv.part` first. After each 100 rows, the size of that file and the
-checkpoint of the list go to `customers.csv.checkpoint`. A run that finds these files cuts the part at that size, and
-goes on there. It may write a customer twice, with the same id, if the 100 customers before the checkpoint were deleted
-meanwhile.
+Without `--once`, the rows are first written to `customers.csv.part`. After every 100 rows, the size of that file and
+the checkpoint of the list are saved in `customers.csv.checkpoint`. A run that finds these files truncates the part to
+that size, and continues from the checkpoint. It may write a customer twice, with the same id, if the 100 customers
+before the checkpoint were deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COLUMNS = ("id", "name", "email", "sentiment", "status", "tags", "notes", "custom_fields", "metadata", "created_at")
-ROWS_BETWEEN_CHECKPOINTS = 100  # as many as a page has
+ROWS_BETWEEN_CHECKPOINTS = 100  # the size of a page
 
 
 def write(file: TextIO, customers: Iterable[Customer]) -> None:
@@ -45,7 +45,7 @@ def export_once(client: Cstar, team_id: str, path: Path) -> int:
     """Write up to 10,000 customers, with one request.
 
     Returns:
-        How many there are.
+        The number of customers.
     """
     customers = client.customers.export(team_id).customers
     part = path.with_name(f"{path.name}.part")
@@ -57,17 +57,17 @@ def export_once(client: Cstar, team_id: str, path: Path) -> int:
 
 
 def export_all(client: Cstar, team_id: str, path: Path) -> int:
-    """Write all customers, or the rest of them if an earlier run was killed.
+    """Write all customers, or the remaining ones if an earlier run was killed.
 
     Returns:
-        How many this run has written.
+        The number of customers that this run wrote.
     """
     part, place = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.checkpoint")
-    goes_on = part.exists() and place.exists()
-    size, checkpoint = json.loads(place.read_text()) if goes_on else (0, None)
+    is_resumed = part.exists() and place.exists()
+    size, checkpoint = json.loads(place.read_text()) if is_resumed else (0, None)
     customers = iter(client.customers.list(team_id, resume=checkpoint))
     count = 0
-    with part.open("r+" if goes_on else "w", newline="", encoding="utf-8") as file:
+    with part.open("r+" if is_resumed else "w", newline="", encoding="utf-8") as file:
         file.truncate(size)
         file.seek(size)
         if not size:
@@ -112,10 +112,10 @@ def main() -> int:
         demo()
         return 0
     if arguments.file is None:
-        parser.error("name a CSV file, or --demo")
+        parser.error("give the name of a CSV file, or --demo")
     export = export_once if arguments.once else export_all
     try:
-        # Nobody is waiting: sit through a full hour of rate limit rather than give up half-way.
+        # Wait up to an hour for the rate limit to reset, rather than fail.
         with Cstar(max_retry_wait=3600) as client:
             count = export(client, client.whoami().team_id, arguments.file)
     except (CstarError, OSError) as error:

@@ -1,19 +1,20 @@
-"""Export the customers to Parquet with Dask: the pages are read side by side, each as a partition.
+"""Export the customers to Parquet with Dask, which reads the pages in parallel, each as a partition.
 
-    python examples/export_dask.py customers     # a folder to be made, with CSTAR_API_KEY set
+    python examples/export_dask.py customers     # a new folder, with CSTAR_API_KEY set
     python examples/export_dask.py --demo        # against a sandbox
 
-Page numbers count rows from the top, so customers who come or go move the rows between pages that are read at the same
-time. A walk (`for customer in client.customers.list(team_id)`) notices that and makes up for it; pages read by number
-cannot. This export only notices: it is the list as it stood, or an error and no folder. Run it again then, or walk. A
-customer who is merely changed meanwhile is exported as before or as after.
+Page numbers count rows from the top of the list. If customers are created or deleted while pages are read in parallel,
+rows move between pages. Iterating (`for customer in client.customers.list(team_id)`) detects and corrects that;
+reading pages by number cannot correct it. This export detects it: it writes the list as it was at one moment, or
+raises an error and creates no folder. Then run it again, or iterate. A customer who is changed meanwhile is exported
+before or after the change.
 
-The hourly limit: 100 customers are one request. Reading side by side makes the first 1,000 requests of an hour quick,
-that is 100,000 customers, and nothing after that: all threads wait for the next hour, and nobody may come or go until
-then. For longer lists, walk.
+100 customers are one request. Reading in parallel is fast for the first 1,000 requests of an hour, which are 100,000
+customers. After that, all threads wait for the next hour, and the list must not change until then. For longer lists,
+iterate.
 """
 
-# Dask and PyArrow say only some of their types.
+# Dask and PyArrow are typed only in part.
 # mypy: disable-error-code="no-untyped-call"
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
@@ -58,7 +59,7 @@ SCHEMA = pa.schema(
 
 
 class ListChangedError(Exception):
-    """Customers came or went during the export."""
+    """Customers were created or deleted during the export."""
 
 
 def frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
@@ -74,7 +75,7 @@ def read_page(number: int, client: Cstar, team_id: str, total: int) -> pd.DataFr
 
 
 def state(client: Cstar, team_id: str) -> tuple[int, list[str]]:
-    """How many customers there are, and who is the newest: together they change if anybody came or went."""
+    """The number of customers and the id of the newest one. They change if a customer is created or deleted."""
     page = client.customers.list(team_id, page_size=1)
     return page.total, [customer.id for customer in page.data]
 
@@ -83,10 +84,10 @@ def export(client: Cstar, team_id: str, folder: Path) -> int:
     """Write all customers to Parquet files in a new folder, on Dask's current cluster.
 
     Returns:
-        How many there are.
+        The number of customers.
 
     Raises:
-        ListChangedError: Customers came or went meanwhile; there is no folder.
+        ListChangedError: Customers were created or deleted meanwhile. No folder was created.
     """
     before = total, _ = state(client, team_id)
     pages = max(1, ceil(total / PAGE_SIZE))
@@ -95,7 +96,7 @@ def export(client: Cstar, team_id: str, folder: Path) -> int:
     )
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         unproven = Path(scratch, "customers")
-        # A file for each 100 pages: Parquet is slow in small pieces.
+        # One file for 100 pages, because many small Parquet files are slow to read.
         partitions.repartition(npartitions=ceil(pages / 100)).to_parquet(unproven, schema=SCHEMA, write_index=False)
         if state(client, team_id) != before:
             raise ListChangedError(f"there were {total} customers at first, and others at the end")
@@ -104,8 +105,8 @@ def export(client: Cstar, team_id: str, folder: Path) -> int:
 
 
 def run(client: Cstar, team_id: str, folder: Path) -> None:
-    # Without an address, this is a LocalCluster, and of threads, as the work is to wait for answers. With the address
-    # of a cluster, the `Cstar` client travels to the workers as a pickle, which holds the key.
+    # Without an address, this is a LocalCluster of threads, which wait for responses. With the address of a cluster,
+    # the `Cstar` client is sent to the workers as a pickle, which contains the API key.
     with Client(processes=False, n_workers=1, threads_per_worker=8, dashboard_address="127.0.0.1:0"):
         total = export(client, team_id, folder)
     print(f"{total} customers, files: {len(list(folder.iterdir()))}")
@@ -124,16 +125,16 @@ def demo() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Export the customers to Parquet.")
-    parser.add_argument("folder", type=Path, nargs="?", help="where to: a folder that is not there yet")
-    parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a folder of its own")
+    parser.add_argument("folder", type=Path, nargs="?", help="the folder to create")
+    parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a temporary folder")
     arguments = parser.parse_args()
     if arguments.demo:
         demo()
         return 0
     if arguments.folder is None or arguments.folder.exists():
-        parser.error("name a folder that is not there yet, or --demo")
+        parser.error("give the name of a folder that does not exist, or --demo")
     try:
-        # Nobody is waiting: sit through a full hour of rate limit rather than give up half-way.
+        # Wait up to an hour for the rate limit to reset, rather than fail.
         with Cstar(max_retry_wait=3600) as client:
             run(client, client.whoami().team_id, arguments.folder)
     except (CstarError, ListChangedError, OSError) as error:

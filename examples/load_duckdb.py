@@ -1,13 +1,13 @@
-"""Load the customers into a DuckDB table, writing only what has changed since the last time.
+"""Load the customers into a DuckDB table, and write only those that have changed since the last load.
 
     python examples/load_duckdb.py customers.duckdb     # with CSTAR_API_KEY set
     python examples/load_duckdb.py --demo               # against a sandbox: a first load, and one after changes
 
-The API can neither filter nor sort by `updatedAt`. So each load reads all customers, and writes those whose `updatedAt`
-is newer than the table's. Customers that were deleted from the API are deleted from the table.
+The API can neither filter nor sort by `updatedAt`. So each load reads all customers, and writes those whose
+`updatedAt` is newer than the table's. Customers that were deleted from the API are deleted from the table.
 
-100 customers are one request, so 200,000 customers take two hours of a limit of 1,000 requests an hour. What was read
-is kept in the table `incoming`, with the checkpoint of the list in the table `reading`. A load that breaks off goes on
+100 customers are one request, so 200,000 customers take two hours of a limit of 1,000 requests an hour. Rows are kept
+in the table `incoming`, with the checkpoint of the list in the table `reading`. A load that breaks off continues from
 there when it is run again. The table `customers` changes at the end, in one transaction.
 """
 
@@ -41,17 +41,17 @@ COLUMNS = {
 CREATE = f"CREATE TABLE IF NOT EXISTS {{}} ({', '.join(map(' '.join, COLUMNS.items()))}, PRIMARY KEY (id))"
 READ = "INSERT OR REPLACE INTO incoming BY NAME SELECT unnest(from_json(?, ?), recursive := true)"
 PAGE_SIZE = 100
-# OR REPLACE is short for ON CONFLICT (id) DO UPDATE of every column.
+# OR REPLACE means ON CONFLICT (id) DO UPDATE for every column.
 WRITE = """INSERT OR REPLACE INTO customers
     FROM incoming ANTI JOIN customers AS known ON known.id = incoming.id AND known.updated_at >= incoming.updated_at"""
 DELETE = "DELETE FROM customers WHERE id NOT IN (SELECT id FROM incoming)"
 
 
 def load(database: duckdb.DuckDBPyConnection, client: Cstar, team_id: str) -> tuple[int, int]:
-    """Make the table `customers` equal to the list of customers, or go on with a load that broke off.
+    """Make the table `customers` equal to the list of customers, or continue a load that broke off.
 
     Returns:
-        How many rows were written, and how many deleted.
+        The numbers of rows that were written and deleted.
     """
     for table in ("customers", "incoming"):
         database.execute(CREATE.format(table))
@@ -114,9 +114,9 @@ def main() -> int:
         demo()
         return 0
     if arguments.file is None:
-        parser.error("name a database file, or --demo")
+        parser.error("give the name of a database file, or --demo")
     try:
-        # Nobody is waiting: sit through a full hour of rate limit rather than give up half-way.
+        # Wait up to an hour for the rate limit to reset, rather than fail.
         with Cstar(max_retry_wait=3600) as client:
             run(client, client.whoami().team_id, arguments.file)
     except (CstarError, duckdb.Error) as error:

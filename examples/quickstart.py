@@ -1,4 +1,4 @@
-"""The whole life of a customer against a local sandbox: no account, no network, no arguments.
+"""Create, read, update, list and delete customers of a local sandbox, which needs no account.
 
 python examples/quickstart.py
 """
@@ -24,13 +24,13 @@ def main() -> None:
             custom_fields={"company": "Acme Corp"},
             metadata={"crm_id": "42"},
         )
-        print(f"create   {jane.id}: {jane.name} <{jane.email}>, {jane.status}, feels {jane.sentiment}")
+        print(f"create   {jane.id}: {jane.name} <{jane.email}>, {jane.status}, {jane.sentiment}")
 
         found = client.customers.get(team_id, jane.id)
         print(f"get      {found.name}: {len(found.recent_tickets or [])} recent tickets, metadata {found.metadata}")
 
         changed = client.customers.update(team_id, jane.id, sentiment="happy", metadata={"crm_id": None, "erp_id": "7"})
-        print(f"update   {changed.name} feels {changed.sentiment}, metadata {changed.metadata}")
+        print(f"update   {changed.name}, {changed.sentiment}, metadata {changed.metadata}")
 
         try:
             client.customers.create(team_id, name="Another Jane", email="jane@example.com")
@@ -38,16 +38,16 @@ def main() -> None:
             print(f"conflict {error.message} ({error.code}, param {error.param}, request {error.request_id})")
 
         page = client.customers.list(team_id, status="active")
-        walked = sum(1 for _ in page)
-        print(f"list     {page.total} active customers; walking all pages gave {walked}")
+        count = sum(1 for _ in page)
+        print(f"list     {page.total} active customers; iterating all pages yields {count}")
         for customer in page.data[:3]:
             print(f"         {customer.name or '':24} {customer.email}")
 
         receipt = client.customers.delete(team_id, jane.id)
-        print(f"delete   {receipt.id}: {'gone' if receipt.deleted else 'still there'}")
+        print(f"delete   {receipt.id}: deleted={receipt.deleted}")
 
         if client.rate_limit:
-            print(f"budget   {client.rate_limit.remaining} of {client.rate_limit.limit} requests left in this window")
+            print(f"limit    {client.rate_limit.remaining} of {client.rate_limit.limit} requests remain in this window")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Bring the customers of a CSV file into cStar: import those that are missing, and update those that differ.
+"""Synchronise the customers of a CSV file to cStar: import missing customers, and update those that differ.
 
     python examples/sync_crm.py customers.csv      # with CSTAR_API_KEY set
-    python examples/sync_crm.py --demo             # against a sandbox, with files made up for it
+    python examples/sync_crm.py --demo             # against a sandbox, with generated files
 
-The file has the columns `email`, `name` and, if you like, `status`, `tags` (separated by `;`) and `notes`. Rows are
-matched by email, which is unique in a team.
+The file has the columns `email` and `name`, and optionally `status`, `tags` (separated by `;`) and `notes`. Rows are
+matched by email address, which is unique in a team.
 
-Requests: one to read 100 customers, one to import 500, and one to make the same change to 100. A row that has not
-changed costs none.
+Requests: one to read 100 customers, one to import 500, and one to make the same change to 100. A row without changes
+costs none.
 
-It may be killed at any moment and run again. It needs no idempotency key: each run compares the file with
-the customers that exist now, and an import skips those that another run has created meanwhile. A key that is derived
-from the file would keep a customer who was deleted since from being created again.
+It may be killed at any moment and run again. It needs no idempotency key: each run compares the file with the current
+customers, and an import skips customers that another run has created meanwhile. With a key that is derived from the
+file, a customer who was deleted since would not be created again.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Row:
 
 @dataclass
 class Update:
-    """The customers that differ from their rows in the same way."""
+    """The customers that need the same changes."""
 
     changes: Changes
     rows: list[Row]
@@ -94,10 +94,10 @@ class Update:
 
 
 def sync(client: Cstar, team_id: str, rows: Sequence[Row]) -> Counter[str]:
-    """Bring the rows in, and go on past those that the server rejects.
+    """Import and update the customers of the rows. A row that the server rejects does not end it.
 
     Returns:
-        How many customers were `created`, `updated`, `unchanged` and `rejected`.
+        The numbers of customers that were `created`, `updated`, `unchanged` and `rejected`.
     """
     customers = {(customer.email or "").casefold(): customer for customer in client.customers.list(team_id)}
     missing: list[Row] = []
@@ -117,7 +117,7 @@ def sync(client: Cstar, team_id: str, rows: Sequence[Row]) -> Counter[str]:
         importing = progress.add_task("Importing", total=len(missing))
         updating = progress.add_task("Updating", total=updated_rows)
 
-        # A bulk call draws its input as it sends it, so the bars move with the requests.
+        # A bulk call reads its input as it sends it, so the bars follow the requests.
         def advance(task: TaskID, items: Iterable[T]) -> Iterator[T]:
             for item in items:
                 yield item
@@ -131,7 +131,7 @@ def sync(client: Cstar, team_id: str, rows: Sequence[Row]) -> Counter[str]:
         for update in updates.values():
             try:
                 result = client.customers.bulk_update(team_id, advance(updating, update.ids), **update.changes)
-            except (BadRequestError, UnprocessableEntityError) as error:  # wrong for every customer
+            except (BadRequestError, UnprocessableEntityError) as error:  # the change is invalid for every customer
                 report_errors(update.rows, [BulkError(index=n, message=str(error)) for n in range(len(update.rows))])
                 counts["rejected"] += len(update.rows)
             else:
@@ -148,7 +148,7 @@ def report_errors(rows: Sequence[Row], errors: Sequence[BulkError]) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """Read and check the whole file, so that a mistake in its last line is found before the first one is sent."""
+    """Read and validate the whole file before anything is sent."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restval="")
         if missing := {"email", "name"} - set(reader.fieldnames or []):
@@ -211,19 +211,19 @@ def demo() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Bring the customers of a CSV file into cStar.")
+    parser = argparse.ArgumentParser(description="Synchronise the customers of a CSV file to cStar.")
     parser.add_argument("file", type=Path, nargs="?", help="a CSV file with the columns email and name")
-    parser.add_argument("--demo", action="store_true", help="run against a sandbox, with files made up for it")
+    parser.add_argument("--demo", action="store_true", help="run against a sandbox, with generated files")
     arguments = parser.parse_args()
     if arguments.demo:
         demo()
         return 0
     if arguments.file is None:
-        parser.error("name a CSV file, or --demo")
+        parser.error("give the name of a CSV file, or --demo")
     requests = Requests()
     try:
         rows = read(arguments.file)
-        # Nobody is waiting: sit through a full hour of rate limit rather than give up half-way.
+        # Wait up to an hour for the rate limit to reset, rather than fail.
         with Cstar(max_retry_wait=3600, on_attempt=requests) as client:
             counts = sync(client, client.whoami().team_id, rows)
     except (CstarError, OSError, ValueError) as error:

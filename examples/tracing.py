@@ -1,13 +1,13 @@
-"""See what a call really did when it had to be tried again: its spans, its log lines as JSON, its number of retries.
+"""Trace a call that is retried: its spans, its log records as JSON, and the number of its retries.
 
     python examples/tracing.py     # against a sandbox that fails twice
 
-cstar knows nothing of OpenTelemetry. It sends through httpx, so `opentelemetry-instrumentation-httpx` shows one CLIENT
-span for each attempt, with its status or its exception, and the wait before a retry as the gap between two spans. A
-span of your own around the call holds them together. A span's URL tells what you search for. The key is in no span,
-unless you have the instrumentation capture the header `authorization`.
+cstar does not depend on OpenTelemetry. It sends its requests with httpx, so `opentelemetry-instrumentation-httpx`
+records a CLIENT span for each attempt, with its status or exception. The delay before a retry is the gap between two
+spans. A span around the call groups them. The URL of a span contains the search terms. No span contains the API key,
+unless the instrumentation captures the header `authorization`.
 
-The hourly limit counts attempts: the number of CLIENT spans, not of calls, is what a key has used.
+The rate limit counts attempts, so a key has used as many requests as there are CLIENT spans.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from cstar import APIError, Cstar
 from cstar.sandbox import Sandbox
 
-ALWAYS_THERE = vars(logging.makeLogRecord({})).keys()
+STANDARD_FIELDS = vars(logging.makeLogRecord({})).keys()
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: the message, whatever `extra` brought, and the trace that it belongs to."""
+    """Formats a record as a line of JSON: the message, the fields of `extra`, and the id of the trace."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {name: value for name, value in vars(record).items() if name not in ALWAYS_THERE}
+        extra = {name: value for name, value in vars(record).items() if name not in STANDARD_FIELDS}
         line = {
             "time": record.created,
             "level": record.levelname,
@@ -45,14 +45,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class RetryCounter(logging.Handler):
-    """Counts the retries of all calls of the program: what to give to a metric."""
+    """Counts the retries of all calls, for a metric."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.retries = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Documented: docs/observability.md lists what the records carry.
+        # docs/observability.md lists the fields of the records.
         self.retries += hasattr(record, "retry_wait")
 
 
@@ -64,9 +64,9 @@ def describe(span: ReadableSpan) -> str:
 
 
 def main() -> None:
-    exporter = InMemorySpanExporter()  # in a program of yours, the exporter of where your traces go
+    exporter = InMemorySpanExporter()  # in production, the exporter of your tracing backend
     provider = TracerProvider()
-    # The names of attributes that OpenTelemetry has settled on, rather than those before; say so before instrument().
+    # Use the stable names of attributes. Set it before instrument().
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     HTTPXClientInstrumentor().instrument(tracer_provider=provider)
@@ -78,7 +78,7 @@ def main() -> None:
     logger.setLevel(logging.INFO)
     logger.addHandler(json_lines)
     logger.addHandler(counter)
-    logging.getLogger("cstar.sandbox").setLevel(logging.WARNING)  # which tells of every request otherwise
+    logging.getLogger("cstar.sandbox").setLevel(logging.WARNING)  # it logs each request at INFO
 
     with Sandbox() as box, Cstar(api_key=box.api_key, base_url=box.url) as client:
         box.faults.add("drop", when="after", method="POST")
@@ -93,7 +93,7 @@ def main() -> None:
         box.faults.add("status", status=503, times=2)
         try:
             client.with_options(max_retries=1).customers.list(box.team_id)
-        except APIError as error:  # and where a call fails, the error knows
+        except APIError as error:  # a failed call has its number of attempts in the error
             print(f"This call: {error.attempts - 1} retries. All calls: {counter.retries}.")
 
 

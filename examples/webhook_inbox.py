@@ -1,25 +1,24 @@
-"""An inbox for webhook events: a view puts them in and answers at once, a thread hands them to your code.
+"""A persistent inbox for webhook events: a view stores an event and responds at once, and a thread handles it later.
 
     inbox = Inbox("webhooks.db")
     inbox.start(handle)  # when the server starts; `inbox.stop()` when it stops
     inbox.put(event)  # in the view
-    inbox.put_unreadable(body)  # in the view, on a WebhookPayloadError
+    inbox.put_unreadable(body)  # in the view, after a WebhookPayloadError
 
-Once `put` has returned, the event is on disk and a crash cannot lose it. A repeat is known by the event's id and left
-out. `handle` gets the events one at a time, in the order in which they came. An event for which it raises is logged and
-comes again after a while; the others do not wait for it. If the process dies while `handle` is at work, the event comes
-again after the next start. So `handle` should do no harm when it sees an event twice: in calls to cStar, for instance,
-pass an `idempotency_key` made of `event.id`.
+When `put` returns, the event is on disk, so a crash does not lose it. An event that is delivered again has the same id
+and is ignored. `handle` is called with one event at a time, in the order of arrival. If it raises, the error is
+logged, and the event is handled again later; other events do not wait for it. If the process ends while `handle` runs,
+the event is handled again after the next start. So `handle` must be idempotent: in calls to cStar, for example, pass
+an `idempotency_key` derived from `event.id`.
 
-This is for a single process with any number of threads. A second process that starts an inbox on the same file gets
-`sqlite3.OperationalError: database is locked`, since it would handle every event again. For several processes, keep the
-event's id in a table of your own database, likewise unique, and hand the work to a queue such as Celery: see
-celery_tasks.py.
+Use it in a single process, with any number of threads. A second process that starts an inbox on the same file gets
+`sqlite3.OperationalError: database is locked`. For several processes, store the event's id in a table of your database
+with a unique constraint, and handle the events in a queue such as Celery: see celery_tasks.py.
 
-A signed body that cannot be read is kept in the table `unreadable`, once. Nothing else happens to it: look at it, and
-write to cStar's support. Another delivery would bring the same, so the view answers with 2xx.
+A signed body that cannot be parsed is stored in the table `unreadable`. Report it to cStar's support. Another delivery
+would have the same body, so the view responds with 2xx.
 
-Handled events stay in the file, so that late repeats are known. To make room, while the server is stopped:
+Handled events stay in the file, so that repeated deliveries are recognised. To delete old ones, stop the server first:
 
     sqlite3 webhooks.db "DELETE FROM events WHERE due IS NULL AND received < datetime('now', '-30 days')"
 """
@@ -44,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
 
-# `due` is when to handle it: 0 at first, later after each failure, and NULL once it is done.
+# `due` is the time to handle an event: 0 at first, later after each failure, and NULL when it has been handled.
 SCHEMA = """
     PRAGMA locking_mode = EXCLUSIVE;
     BEGIN EXCLUSIVE;
@@ -66,21 +65,21 @@ SCHEMA = """
 
 
 class Inbox:
-    """Events in an SQLite file until they are handled. Safe to use from any thread.
+    """Stores events in an SQLite file until they are handled. Thread-safe.
 
     Args:
-        path: The file; it is made where there is none.
-        retry_wait: After how many seconds an event comes again for which `handle` has raised.
+        path: The file. It is created if it does not exist.
+        retry_wait: Seconds until an event is handled again after `handle` has raised.
     """
 
     def __init__(self, path: str | Path, *, retry_wait: float = 30) -> None:
         self._path = path
         self._retry_wait = retry_wait
         self._worker: threading.Thread | None = None
-        self._changed = threading.Condition()  # guards the database; notified of a new event, and of the end
+        self._changed = threading.Condition()  # guards the database; notified of a new event and of a stop
 
     def start(self, handle: Callable[[WebhookEvent], None]) -> None:
-        """Open the file, and hand what is pending and what comes in to `handle`, on a thread."""
+        """Open the file, and call `handle` on a thread with the pending events and the new ones."""
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             self._database.executescript(SCHEMA)
@@ -92,7 +91,7 @@ class Inbox:
         self._worker.start()
 
     def stop(self) -> None:
-        """Let `handle` finish the event it is at, and close the file. What is pending waits for the next start."""
+        """Wait for `handle` to finish its current event, and close the file. Other events wait for the next start."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -101,22 +100,22 @@ class Inbox:
             self._database.close()
 
     def put(self, event: WebhookEvent) -> bool:
-        """Keep an event, which is on disk once this returns.
+        """Store an event on disk.
 
         Returns:
-            Whether it is new; False for a repeat.
+            Whether it is new.
 
         Raises:
-            RuntimeError: Nobody would handle it: the inbox was not started in this process, or has stopped.
+            RuntimeError: The inbox was not started in this process, or has stopped.
         """
         insert = "INSERT INTO events (id, event) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
         return self._insert(insert, event.id, event.model_dump_json())
 
     def put_unreadable(self, body: bytes) -> bool:
-        """Keep a signed body that is not an event. It is on disk once this returns.
+        """Store a signed body that is not an event.
 
         Returns:
-            Whether it is new; False for a repeat.
+            Whether it is new.
 
         Raises:
             RuntimeError: The inbox was not started in this process, or has stopped.
@@ -125,7 +124,7 @@ class Inbox:
 
     def _insert(self, statement: str, *values: str | bytes) -> bool:
         with self._changed:
-            # Also after a fork, which copies the inbox but not its thread.
+            # A fork copies the inbox, but not its thread.
             if self._worker is None or not self._worker.is_alive():
                 raise RuntimeError("The inbox is not running: call start() in the process that serves the webhooks.")
             is_new = self._database.execute(statement, values).rowcount == 1
@@ -139,13 +138,13 @@ class Inbox:
             try:
                 handle(EVENTS.validate_json(stored))
             except Exception:
-                logger.exception("Event %s was not handled; it comes again in %g s.", event_id, self._retry_wait)
+                logger.exception("Event %s was not handled; it is handled again in %g s.", event_id, self._retry_wait)
                 due = time.time() + self._retry_wait
             with self._changed:
                 self._database.execute("UPDATE events SET due = ? WHERE number = ?", (due, number))
 
     def _next(self) -> tuple[int, str, str] | None:
-        """Wait for an event to be due; returns its number, id and JSON, or None when it is time to stop."""
+        """Wait until an event is due, and return its number, id and JSON; None after a stop."""
         select = "SELECT due, number, id, event FROM events WHERE due IS NOT NULL ORDER BY due, number LIMIT 1"
         with self._changed:
             while not self._stopping:

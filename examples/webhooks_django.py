@@ -1,15 +1,15 @@
-"""Receive webhooks with Django: proven to come from cStar, answered at once, repeats dropped.
+"""Receive webhooks with Django: verify each delivery, respond at once, and ignore repeated deliveries.
 
     python -m cstar.sandbox --webhook-url http://127.0.0.1:8000/webhooks
-    export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: what the sandbox has printed
+    export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: the secret that the sandbox prints
     python examples/webhooks_django.py runserver --noreload 8000
 
-Then create a customer in the sandbox, and see it here. What happens while this is down is delivered once it is up
-again. Events wait in the file webhooks.db until they are handled. Run it as one process and with
-`--noreload`: webhook_inbox.py says why.
+Then create a customer in the sandbox. Events that occur while this server is down are delivered after it has started
+again. Events wait in the file webhooks.db until they are handled. Run a single process, with `--noreload`: see
+webhook_inbox.py.
 
-This is a whole project in one file. In yours, call `start_inbox` in wsgi.py, which is loaded only to serve: unlike
-`AppConfig.ready`, which every management command runs too.
+This file is a whole project. In yours, call `start_inbox` in wsgi.py, which only servers import. Every management
+command runs `AppConfig.ready`.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ inbox = Inbox("webhooks.db")
 
 
 def handle(event: WebhookEvent) -> None:
-    """Do the work. It may take its time, for the delivery was answered already."""
+    """Handle an event. The delivery has been responded to, so this may take long."""
     match event:
         case CustomerCreatedEvent() | CustomerUpdatedEvent():
             logger.info("%s: %s <%s>", event.type, event.data.customer.name, event.data.customer.email)
         case CustomerDeletedEvent():
             logger.info("%s: %s", event.type, event.data.customer.id)
         case _:
-            logger.info("%s: of no interest here", event.type)
+            logger.info("%s: ignored", event.type)
 
 
-@csrf_exempt  # the signature says who sent it, which is what a form's token is for
+@csrf_exempt  # the signature authenticates the sender
 @require_POST
 def receive(request: HttpRequest) -> HttpResponse:
-    body = request.body  # the bytes as they came, which are what is signed
+    body = request.body  # the signature covers the raw bytes
     try:
         event = construct_event(body, request.headers, SECRET)
     except WebhookSignatureError as error:
-        logger.warning("Refused a delivery: %s", error)
+        logger.warning("Rejected a delivery: %s", error)
         return HttpResponse(status=401)
     except WebhookPayloadError:
-        logger.exception("Kept a delivery that cannot be read")
+        logger.exception("Stored a delivery that cannot be parsed")
         inbox.put_unreadable(body)
-        return HttpResponse(status=204)  # another attempt would bring the same
+        return HttpResponse(status=204)  # another delivery would have the same body
     inbox.put(event)
     return HttpResponse(status=204)
 
@@ -78,7 +78,7 @@ urlpatterns = [path("webhooks", receive)]
 settings.configure(
     ROOT_URLCONF=__name__,
     ALLOWED_HOSTS=["127.0.0.1"],
-    MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],  # as in every project, so the view has to be exempt
+    MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],  # as in every project
 )
 
 

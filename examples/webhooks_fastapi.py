@@ -1,11 +1,11 @@
-"""Receive webhooks with FastAPI: proven to come from cStar, answered at once, repeats dropped.
+"""Receive webhooks with FastAPI: verify each delivery, respond at once, and ignore repeated deliveries.
 
     python -m cstar.sandbox --webhook-url http://127.0.0.1:8000/webhooks
-    export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: what the sandbox has printed
+    export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: the secret that the sandbox prints
     uvicorn --app-dir examples webhooks_fastapi:app --port 8000
 
-Then create a customer in the sandbox, and see it here. What happens while this is down is delivered once it is up
-again. Events wait in the file webhooks.db until they are handled. Run it as one process: webhook_inbox.py says why.
+Then create a customer in the sandbox. Events that occur while this server is down are delivered after it has started
+again. Events wait in the file webhooks.db until they are handled. Run a single process: see webhook_inbox.py.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ inbox = Inbox("webhooks.db")
 
 
 def handle(event: WebhookEvent) -> None:
-    """Do the work. It may take its time, for the delivery was answered already."""
+    """Handle an event. The delivery has been responded to, so this may take long."""
     match event:
         case CustomerCreatedEvent() | CustomerUpdatedEvent():
             logger.info("%s: %s <%s>", event.type, event.data.customer.name, event.data.customer.email)
         case CustomerDeletedEvent():
             logger.info("%s: %s", event.type, event.data.customer.id)
         case _:
-            logger.info("%s: of no interest here", event.type)
+            logger.info("%s: ignored", event.type)
 
 
 @asynccontextmanager
@@ -60,15 +60,15 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/webhooks")
 async def receive(request: Request) -> Response:
-    body = await request.body()  # the bytes as they came, which are what is signed
+    body = await request.body()  # the signature covers the raw bytes
     try:
         event = construct_event(body, request.headers, SECRET)
     except WebhookSignatureError as error:
-        logger.warning("Refused a delivery: %s", error)
+        logger.warning("Rejected a delivery: %s", error)
         return Response(status_code=401)
     except WebhookPayloadError:
-        logger.exception("Kept a delivery that cannot be read")
+        logger.exception("Stored a delivery that cannot be parsed")
         await run_in_threadpool(inbox.put_unreadable, body)
-        return Response(status_code=204)  # another attempt would bring the same
-    await run_in_threadpool(inbox.put, event)  # it waits for the disk, and other requests should not
+        return Response(status_code=204)  # another delivery would have the same body
+    await run_in_threadpool(inbox.put, event)  # writing to disk must not block other requests
     return Response(status_code=204)

@@ -1,12 +1,12 @@
-"""Receive webhooks with Flask: proven to come from cStar, answered at once, repeats dropped.
+"""Receive webhooks with Flask: verify each delivery, respond at once, and ignore repeated deliveries.
 
     python -m cstar.sandbox --webhook-url http://127.0.0.1:8000/webhooks
-    export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: what the sandbox has printed
+    export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: the secret that the sandbox prints
     flask --app examples/webhooks_flask.py run --port 8000
 
-Then create a customer in the sandbox, and see it here. What happens while this is down is delivered once it is up
-again. Events wait in the file webhooks.db until they are handled. Run it as one process and without
-`--debug`: webhook_inbox.py says why.
+Then create a customer in the sandbox. Events that occur while this server is down are delivered after it has started
+again. Events wait in the file webhooks.db until they are handled. Run a single process, without `--debug`: see
+webhook_inbox.py.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ inbox = Inbox("webhooks.db")
 
 
 def handle(event: WebhookEvent) -> None:
-    """Do the work. It may take its time, for the delivery was answered already."""
+    """Handle an event. The delivery has been responded to, so this may take long."""
     match event:
         case CustomerCreatedEvent() | CustomerUpdatedEvent():
             logger.info("%s: %s <%s>", event.type, event.data.customer.name, event.data.customer.email)
         case CustomerDeletedEvent():
             logger.info("%s: %s", event.type, event.data.customer.id)
         case _:
-            logger.info("%s: of no interest here", event.type)
+            logger.info("%s: ignored", event.type)
 
 
 def receive() -> Response:
-    body = request.get_data()  # the bytes as they came, which are what is signed
+    body = request.get_data()  # the signature covers the raw bytes
     try:
         event = construct_event(body, request.headers, SECRET)
     except WebhookSignatureError as error:
-        logger.warning("Refused a delivery: %s", error)
+        logger.warning("Rejected a delivery: %s", error)
         return Response(status=401)
     except WebhookPayloadError:
-        logger.exception("Kept a delivery that cannot be read")
+        logger.exception("Stored a delivery that cannot be parsed")
         inbox.put_unreadable(body)
-        return Response(status=204)  # another attempt would bring the same
+        return Response(status=204)  # another delivery would have the same body
     inbox.put(event)
     return Response(status=204)
 

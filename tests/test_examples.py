@@ -63,7 +63,7 @@ def test_quickstart_shows_a_customers_whole_life() -> None:
     done = run_program("quickstart.py")
     assert (done.returncode, done.stderr) == (0, "")
     told = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
-    assert told == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "budget"]
+    assert told == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "limit"]
     assert "resource_already_exists" in done.stdout
     [listed] = [line for line in done.stdout.splitlines() if line.startswith("list")]
     total, walked = (int(word) for word in listed.split() if word.isdigit())

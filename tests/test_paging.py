@@ -752,6 +752,17 @@ def test_a_paginated_list_can_be_resumed(api_mock: respx.Router, run: Runner) ->
     assert [row.id for row in rows] == list(range(1, 7))
 
 
+def test_the_type_of_a_row_may_come_from_a_module_without_the_future_import(
+    api_mock: respx.Router, run: Runner
+) -> None:
+    source = "from dataclasses import dataclass\n@dataclass\nclass Row:\n    id: str"
+    names: dict[str, Any] = {}
+    exec(compile(source, "rows.py", "exec", dont_inherit=True), names)
+    api_mock.get("/rows").respond(json=page_of([{"id": "row_1"}], has_more=False))
+    rows = run.collect(lambda client: client.paginate("/rows", cast_to=names["Row"]))
+    assert [row.id for row in rows] == ["row_1"]
+
+
 @pytest.mark.parametrize(
     "cast_to", [WithoutId, Annotated[WithoutId, ""], dict, Mapped, list[Ticket], int, Any, None, "Ticket", Ticket | int]
 )

@@ -238,7 +238,7 @@ def test_what_is_not_proven_to_come_from_cstar_gets_a_401_and_is_not_kept(
         assert receiver.post(body("evt_good")) == 204
         assert handler.ids(1) == ["evt_good"]
     warnings = [record.getMessage() for record in caplog.records if record.name == receiver.example.__name__]
-    assert [warning[:23] for warning in warnings] == ["Refused a delivery: The"] * 2
+    assert [warning[:24] for warning in warnings] == ["Rejected a delivery: The"] * 2
 
 
 def test_json_that_was_parsed_and_written_again_gets_a_401(receiver: Receiver, box: Sandbox, handler: Handler) -> None:
@@ -268,7 +268,7 @@ def test_a_signed_body_that_cannot_be_read_is_answered_with_a_204_and_kept(
         assert handler.ids(1) == ["evt_good"]
     assert unreadable_bodies(tmp_path) == unreadable
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert [error.getMessage() for error in errors] == ["Kept a delivery that cannot be read"] * 8
+    assert [error.getMessage() for error in errors] == ["Stored a delivery that cannot be parsed"] * 8
     assert errors[0].exc_info
     assert isinstance(errors[0].exc_info[1], WebhookPayloadError)
 
@@ -401,7 +401,7 @@ def test_an_event_comes_again_when_the_handler_has_failed(
         assert handler.ids(2) == [delivery.event_id] * 2
     assert len(delivery.attempts) == 1
     [error] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert error.getMessage() == f"Event {delivery.event_id} was not handled; it comes again in 0.01 s."
+    assert error.getMessage() == f"Event {delivery.event_id} was not handled; it is handled again in 0.01 s."
 
 
 # As a user starts them

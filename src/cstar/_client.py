@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -116,9 +117,18 @@ def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - any argument of the ca
     if not isinstance(cls, type):
         return False
     is_open = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
-    has_hint = any("id" in vars(each).get("__annotations__", {}) for each in cls.__mro__)
+    has_hint = any("id" in _annotations_of(each) for each in cls.__mro__)
     # A TypedDict has annotations, but its instances are dicts without attributes.
     return hasattr(cast("object", cls), "id") or is_open or (has_hint and not issubclass(cls, dict))
+
+
+def _annotations_of(cls: type) -> Mapping[str, object]:
+    """Return the annotations of a class, without those of its bases."""
+    if sys.version_info >= (3, 14):  # PEP 649: evaluated on access, where a name may be undefined
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return cast("Mapping[str, object]", vars(cls).get("__annotations__", {}))
 
 
 @dataclass(frozen=True)

@@ -147,4 +147,4 @@ def test_the_demo_creates_and_imports_each_customer_once(demo: Callable) -> None
     done = demo("celery_tasks.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("1200 created, 0 skipped, 0 rejected\nCustomers: 1202, POSTs: 15\n")
-    assert "Another Ada was refused: resource_already_exists, email" in done.stdout
+    assert "Another Ada was rejected: resource_already_exists, email" in done.stdout

@@ -171,7 +171,7 @@ def test_the_program_refuses_a_folder_that_is_there(
 ) -> None:
     folder.mkdir()
     assert run("export_dask", str(folder)) == 2
-    assert "name a folder that is not there yet" in capsys.readouterr().err
+    assert "give the name of a folder that does not exist" in capsys.readouterr().err
     assert not box.requests
 
 

@@ -66,7 +66,7 @@ def test_a_log_line_is_one_json_object_with_what_extra_brought() -> None:
     assert not {"args", "msg", "pathname"} & told.keys()
 
 
-def test_only_retries_are_counted(box: Sandbox, waits: list[float]) -> None:
+def test_only_retries_are_counted(box: Sandbox, sleeps: list[float]) -> None:
     counter, logger = RetryCounter(), logging.getLogger("cstar")
     level = logger.level
     logger.addHandler(counter)
