@@ -795,7 +795,7 @@ def test_an_export_that_is_cut_off_is_a_warning(
     monkeypatch.setattr("cstar.resources._customer_calls.MAX_EXPORT_ROWS", 2)
     api_mock.post(EXPORT).respond(json=ok({"totalRows": 2, "resources": {"customers": [customer(1), customer(2)]}}))
     run(lambda client: client.customers.export(TEAM))
-    assert caplog.messages == ["an export has at most 2 customers, and this one has 2: customers.list reads all"]
+    assert caplog.messages == ["an export is limited to 2 customers, and this one has 2: customers.list returns all"]
 
 
 # ── Upsert ──
@@ -884,7 +884,7 @@ def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Ru
     with pytest.raises(ConflictError) as raised:
         run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J", idempotency_key="k"))
     assert raised.value.idempotency_key == "k"
-    assert str(raised.value).endswith("; the email address is taken, but no customer is found by it")
+    assert str(raised.value).endswith("; the email address is taken, but no customer with it was found")
     assert len([request for request in requests(api_mock) if request.method == "POST"]) == 5
 
 
@@ -927,7 +927,7 @@ def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router,
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"email": "nobody"}, "email must be a whole email address, not 'nobody'"),
+        ({"email": "nobody"}, "email must be a complete email address, not 'nobody'"),
         ({"name": ""}, "name must be a string that is not blank, not ''"),
         ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable ASCII characters"),
     ],

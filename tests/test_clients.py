@@ -671,7 +671,7 @@ def test_an_httpx_client_of_your_own_is_not_used_across_a_fork(session_box: Sand
         client.whoami()
         child = fork.Process(target=_ask_once, args=(client, answers))
         child.start()
-        assert "build it in the process that uses it" in answers.get(timeout=60)
+        assert "create it in the process that uses it" in answers.get(timeout=60)
         child.join()
 
 

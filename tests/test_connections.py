@@ -565,7 +565,7 @@ def test_cancelled_calls_lose_no_connection(backend: str) -> None:
                 with anyio.move_on_after(moments.uniform(0, 0.006)):
                     await client.whoami()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
-            assert not connections.places
+            assert not connections.slots
             assert eventually(lambda: open_files() <= before + 1)  # the server's ends are closed by its threads
             await client.whoami()
 
@@ -653,7 +653,7 @@ def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(ba
             gc.collect()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
             with anyio.fail_after(30):
-                while connections.places:  # noqa: ASYNC110 - nothing tells when a lease ends
+                while connections.slots:  # noqa: ASYNC110 - nothing tells when a lease ends
                     await anyio.sleep(0.01)
 
     with RawServer(handler) as server:

@@ -452,7 +452,7 @@ def test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt(
     api_mock: respx.Router, run: Runner, location: str
 ) -> None:
     route = api_mock.post(CUSTOMERS).respond(302, headers={"Location": location})
-    with pytest.raises(APIResponseValidationError, match="redirects to something that is not a URL") as caught:
+    with pytest.raises(APIResponseValidationError, match="its target is not a URL") as caught:
         run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
     assert route.call_count == 1
     assert caught.value.idempotency_key == "k1"

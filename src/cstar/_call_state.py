@@ -1,4 +1,4 @@
-"""A call under way: its attempts so far, and the time that is left."""
+"""The state of a call: its attempts so far and its deadlines."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False, repr=False)
 class CallState:
-    """A call under way.
+    """The state of a call.
 
     Attributes:
         call: The call.
         deadline: The end of the call, by `time.monotonic()`; `None` for no limit.
         attempts: The number of attempts so far.
         attempt_started: The start of the current attempt, by `time.monotonic()`.
-        attempt_deadline: The end of the current attempt.
-        is_cut_by_deadline: Whether the attempt ends early because the call does.
-        was_sent: Whether an attempt may have reached the server.
-        lost_response: Whether an attempt may have reached the server, and its response was lost.
-        is_permanent: Whether the last attempt failed for a reason that stays.
-        needs_new_connection: Whether the next attempt must not use an idle connection.
-        first: The outcome of the first attempt, until the retries have taken it over.
+        attempt_deadline: The end of the current attempt, by `time.monotonic()`; `None` for no limit.
+        is_cut_by_deadline: Whether the deadline of the call ends the current attempt before its timeout.
+        was_sent: Whether any attempt may have reached the server.
+        lost_response: Whether any attempt may have reached the server without returning a response.
+        is_permanent: Whether the last attempt failed for a reason that a retry cannot change.
+        needs_new_connection: Whether the next attempt must open a new connection.
+        first: The outcome of the first attempt, until the retry loop takes it.
         last: The outcome of the last attempt.
     """
 
@@ -50,7 +50,7 @@ class CallState:
         return str(self.call)
 
     def begin_attempt(self, timeout: float | None) -> None:
-        """Begin an attempt, of so many seconds at most."""
+        """Begin an attempt of at most `timeout` seconds."""
         self.attempts += 1
         self.is_permanent = False
         self.attempt_started = time.monotonic()
@@ -62,7 +62,7 @@ class CallState:
             self.attempt_deadline = self.deadline
 
     def time_left(self) -> float | None:
-        """Seconds until the deadline of the call; `None` for no limit."""
+        """Return the seconds until the deadline of the call; `None` for no limit."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     @property
@@ -71,7 +71,7 @@ class CallState:
         return self.deadline is not None and self.deadline <= time.monotonic()
 
     def attempt_time_left(self) -> float | None:
-        """Seconds until the deadline of the attempt; `None` for no limit."""
+        """Return the seconds until the deadline of the attempt; `None` for no limit."""
         return None if self.attempt_deadline is None else self.attempt_deadline - time.monotonic()
 
     @property
@@ -81,5 +81,5 @@ class CallState:
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """The attributes that every log record about the call has."""
+        """The extra attributes of every log record about the call."""
         return {"method": self.call.method, "path": self.call.path, "attempt": self.attempts}

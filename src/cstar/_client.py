@@ -1,4 +1,4 @@
-"""`Cstar` and `AsyncCstar`: options in, resources out, and the connections' lifecycle."""
+"""The clients `Cstar` and `AsyncCstar`: their options, resources and lifecycle."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ from cstar._decode import PageData, Parser, json_or_none, list_of, object_of
 from cstar._listing import Listing, listing
 from cstar._logging import configure_from_environment
 from cstar._memory import HasId
-from cstar._options import (
-    API_VERSION,
-    DEFAULT_MAX_RETRIES,
-    DEFAULT_MAX_RETRY_WAIT,
-    DEFAULT_TIMEOUT,
-    Options,
-)
+from cstar._options import Options
 from cstar._pagination import AsyncPaginator, Page
 from cstar._response import RawResponse
 from cstar._transport import AsyncTransport, Transport
@@ -67,7 +61,7 @@ def _request_call(
     json: Json,
     cast_to: type[T] | None,
     idempotency_key: str | None,
-) -> Call[Any]:  # `request` says of what, in its overloads
+) -> Call[Any]:  # the overloads of `request` declare the type
     method = check_choice("method", str(method).upper(), _METHODS)
     path = check_path("path", path)
     query = () if params is None else tuple(check_query("params", params))
@@ -75,7 +69,7 @@ def _request_call(
     if method == "GET":
         for param, value in (("json", json), ("idempotency_key", idempotency_key)):
             if value is not None:
-                raise InvalidParameterError(f"{param} must be left out of a GET", param=param)
+                raise InvalidParameterError(f"{param} must be omitted in a GET", param=param)
     else:
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
@@ -98,13 +92,13 @@ def _paginate_listing(
     names = {name for name, _ in check_query("params", {} if params is None else params)}
     if repeated := sorted(names & {"page", "pageSize"}):
         raise InvalidParameterError(
-            f"params must leave out {' and '.join(map(repr, repeated))}: there are the arguments page and page_size",
+            f"params must not contain {' and '.join(map(repr, repeated))}: use the arguments page and page_size",
             param="params",
         )
     if not _may_have_id(cast_to):
         shown = getattr(cast_to, "__name__", None) or repr(cast_to)
         raise InvalidParameterError(
-            "cast_to must be the type of one row, with an attribute id, by which rows are told from each other, "
+            "cast_to must be the type of one row, with an attribute id, which identifies the row, "
             f"not {shown} (for any JSON: `class Row(BaseModel, extra='allow'): id: str`)",
             param="cast_to",
         )
@@ -112,8 +106,8 @@ def _paginate_listing(
     return listing(path, _RowParser(_as_parameter(list_of, cast_to)), {}, **options)
 
 
-def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - whatever the caller passes
-    """Whether instances of a type can have an attribute `id`."""
+def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - any argument of the caller
+    """Return whether instances of a type can have an attribute `id`."""
     origin, arguments = typing.get_origin(cast_to), typing.get_args(cast_to)
     if origin in {typing.Union, types.UnionType}:
         return all(map(_may_have_id, arguments))
@@ -124,13 +118,13 @@ def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - whatever the caller pa
         return False
     is_open = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
     has_hint = any("id" in _annotations_of(each) for each in cls.__mro__)
-    # A TypedDict has hints, but its instances are dicts.
+    # A TypedDict has annotations, but its instances are dicts without attributes.
     return hasattr(cast("object", cls), "id") or is_open or (has_hint and not issubclass(cls, dict))
 
 
 def _annotations_of(cls: type) -> Mapping[str, object]:
-    """The annotations of a class, without those of its bases."""
-    if sys.version_info >= (3, 14):  # evaluated when they are read (PEP 649), and perhaps not defined at run time
+    """Return the annotations of a class, without those of its bases."""
+    if sys.version_info >= (3, 14):  # PEP 649: evaluated on access, where a name may be undefined
         import annotationlib
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
@@ -139,7 +133,7 @@ def _annotations_of(cls: type) -> Mapping[str, object]:
 
 @dataclass(frozen=True)
 class _RowParser(Generic[RowT]):
-    """A parser of a list whose rows must have ids, by which rows are told from each other."""
+    """A parser of a list that rejects rows without an id."""
 
     parse: Parser[PageData[RowT]]
 
@@ -152,37 +146,39 @@ class _RowParser(Generic[RowT]):
 
 
 def _check_ids(data: PageData[RowT]) -> PageData[RowT]:
-    for place, row in enumerate(data.rows):
+    for index, row in enumerate(data.rows):
         if not isinstance(getattr(row, "id", None), (str, int, UUID)):
-            raise ValueError(f"data.{place}.id: Input should be a string, a whole number or a UUID")  # noqa: TRY004
+            raise ValueError(f"data.{index}.id: Input should be a string, a whole number or a UUID")  # noqa: TRY004
     return data
 
 
 def _as_parameter(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type[T]) -> Parser[ParsedT]:
     try:
         return parser_of(cast_to)
-    except Exception as error:  # whatever pydantic and the type itself come up with
+    except Exception as error:  # pydantic and the type itself can raise anything
         reason = str(error).partition("\n")[0]
         raise InvalidParameterError(
             f"cast_to must be a type that pydantic can validate: {reason}", param="cast_to"
         ) from None
 
 
+class _Resource(cached_property[Any]):
+    """A resource of a client. On the class, it is an empty instance, in which `create_autospec` finds its methods."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401 - the resource's type
+        if instance is None:
+            return object.__new__(typing.get_type_hints(self.func)["return"])
+        return super().__get__(instance, owner)
+
+
 if TYPE_CHECKING:
-    _resource = cached_property
+    from functools import cached_property as _resource  # for type checkers and the reference
 else:
-
-    class _resource(cached_property):  # noqa: N801 - a decorator
-        """A resource of a client. In the class, it is an empty one, so that `create_autospec` knows what it can do."""
-
-        def __get__(self, instance: object, owner: type | None = None) -> object:
-            if instance is None:
-                return object.__new__(typing.get_type_hints(self.func)["return"])
-            return super().__get__(instance, owner)
+    _resource = _Resource
 
 
 def _without_resources(client: object, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a client, without the resources, which belong to its transport."""
+    """Return the attributes of a client without its cached resources, which use its transport."""
     return {
         name: value
         for name, value in attributes.items()
@@ -191,7 +187,7 @@ def _without_resources(client: object, attributes: Mapping[str, Any]) -> dict[st
 
 
 def _slots_of(client: object) -> list[str]:
-    """The names of the attributes that a subclass keeps in slots."""
+    """Return the names of the attributes in `__slots__` of a subclass."""
     slots: list[str] = []
     for cls in type(client).__mro__:
         names: str | Iterable[str] = vars(cls).get("__slots__", ())
@@ -200,42 +196,42 @@ def _slots_of(client: object) -> list[str]:
 
 
 class _Client(Generic[TransportT]):
-    """What both clients are besides their calls: checked options that can be changed, shown and pickled."""
+    """The parts of both clients that do no I/O: options, copies and pickles."""
 
     _transport: TransportT
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The latest rate limit of the key (API page "Rate limits"); `None` before the first response that has one."""
+        """The latest rate limit of the API key (API page "Rate limits"); `None` before the first response with one."""
         return self._transport.budget.rate_limit
 
     def with_options(
         self,
         *,
-        timeout: Timeout | NotGiven = NOT_GIVEN,
+        timeout: float | Timeout | NotGiven = NOT_GIVEN,
         deadline: float | NotGiven | None = NOT_GIVEN,
         max_retries: int | NotGiven = NOT_GIVEN,
         max_retry_wait: float | NotGiven = NOT_GIVEN,
         default_headers: Mapping[str, str] | NotGiven = NOT_GIVEN,
     ) -> Self:
-        """The same client with some options changed: cheap, and over the same connections.
+        """Create a client with other options over the same connections.
 
         Args:
             timeout: Seconds for each attempt, or an `httpx.Timeout`; see `Cstar`.
-            deadline: Seconds for each call, with all its attempts and waits; `None` for no limit.
-            max_retries: Attempts after the first.
-            max_retry_wait: The longest single wait between attempts, in seconds.
-            default_headers: Headers for every request, added to those there are.
+            deadline: Seconds for each call, including all attempts and retry delays; `None` for no limit.
+            max_retries: Maximum number of retries of a call.
+            max_retry_wait: Maximum retry delay in seconds.
+            default_headers: Headers to add to the client's default headers.
 
         Returns:
-            A new client. The connections stay with the one it came from: closing the new one does not close them.
+            A new client. Closing it does not close the connections; closing the original client does.
 
         Raises:
-            ConfigurationError: An option is malformed; the message says what is allowed.
+            ConfigurationError: An option is invalid.
 
         Example:
             ```python
-            hasty = client.with_options(timeout=5, max_retries=0)
+            impatient = client.with_options(timeout=5, max_retries=0)
             ```
         """
         options = self._transport.options.with_changes(
@@ -248,18 +244,18 @@ class _Client(Generic[TransportT]):
         return self._over(self._transport.with_options(options))
 
     def _over(self, transport: TransportT, **changes: object) -> Self:
-        """This client over another transport."""
+        """Create a copy of this client over another transport."""
         client = object.__new__(type(self))
         for name in _slots_of(self):
             object.__setattr__(client, name, getattr(self, name))
         client.__dict__.update(_without_resources(self, vars(self)), _transport=transport, **changes)
         return client
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - SupportsIndex, which is of no use here
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - SupportsIndex in typeshed
         reduced: Any = super().__reduce_ex__(max(2, protocol))
         if type(self).__reduce__ is not object.__reduce__:
-            return reduced  # a subclass has a way of its own
-        # A copy has connections of its own. All that a subclass adds is kept, in slots, too.
+            return reduced  # a subclass defines its own
+        # A copy gets new connections, and keeps the attributes and slots of a subclass.
         make, arguments = reduced[:2]
         state: Any = reduced[2]
         has_slots = isinstance(state, tuple)
@@ -274,31 +270,30 @@ class _Client(Generic[TransportT]):
 class Cstar(_Client[Transport], Resource):
     """A client of the cStar API.
 
-    It is safe to share between threads, keeps its connections open between calls, and pickles (it is rebuilt from its
-    options, the key among them). Close it, or use it in a `with` statement, when it is no longer needed.
+    It is thread-safe and keeps connections open between calls. It can be pickled; the pickle contains the API key.
+    Close it when it is no longer needed, or use it in a `with` statement.
 
     Args:
-        api_key: `sk_live_…`, `sk_test_…` (reads and writes) or `pk_live_…`, `pk_test_…` (reads only). By default the
-            environment variable `CSTAR_API_KEY`. A live key does not travel over plain http, except to loopback.
-        base_url: The API's address. By default the environment variable `CSTAR_BASE_URL`, else
+        api_key: `sk_live_…` or `sk_test_…` to read and write, `pk_live_…` or `pk_test_…` only to read. By default the
+            environment variable `CSTAR_API_KEY`. A live key is sent only over https or to a loopback address.
+        base_url: The URL of the API. By default the environment variable `CSTAR_BASE_URL`, or else
             `https://www.cstar.help/api/v1`.
         timeout: Seconds for each attempt, from its start to the last byte of its response; or an `httpx.Timeout`, to
-            bound connecting and each wait for bytes apart. By default 30.
-        deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
-            is not begun. By default there is no such limit.
-        max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, or after a 409 that
-            follows a lost response. By default 3.
-        max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
-            call raises at once, and the error's `retry_after` says how long it would be. With 0, its own waits are
-            instant. By default 60.
-        api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
-        default_headers: Further headers for every request.
+            limit connecting and each read and write separately. By default 30.
+        deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
+            not started. By default no limit.
+        max_retries: Maximum number of retries of a call. A call is retried without a response, after 408, 429 or 5xx,
+            and after a 409 that follows a lost response. By default 3.
+        max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
+            with that delay as the error's `retry_after`. With 0, there is no backoff delay. By default 60.
+        api_version: The version of the API, a date, sent as `CStar-Version`. By default `"2026-03-01"`.
+        default_headers: Additional headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
-        http_client: An `httpx.Client` of your own. Its headers, cookies, hooks, auth, proxies and transport are used,
-            its timeout and redirect setting are not, and it is not closed. Such a client does not pickle.
+        http_client: A custom `httpx.Client`. Its headers, cookies, event hooks, auth, proxies and transport are used;
+            its timeout and redirect settings are ignored. `close` leaves it open. The client then cannot be pickled.
 
     Raises:
-        ConfigurationError: An option is missing or malformed; the message says what is allowed.
+        ConfigurationError: An option is missing or invalid.
 
     Example:
         ```python
@@ -313,11 +308,11 @@ class Cstar(_Client[Transport], Resource):
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: Timeout = DEFAULT_TIMEOUT,
+        timeout: float | httpx.Timeout = 30.0,
         deadline: float | None = None,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        max_retry_wait: float = DEFAULT_MAX_RETRY_WAIT,
-        api_version: str = API_VERSION,
+        max_retries: int = 3,
+        max_retry_wait: float = 60.0,
+        api_version: str = "2026-03-01",
         default_headers: Mapping[str, str] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         http_client: httpx.Client | None = None,
@@ -343,7 +338,7 @@ class Cstar(_Client[Transport], Resource):
 
     @property
     def with_raw_response(self) -> CstarWithRawResponse:
-        """`request` and `whoami`, each returning the `RawResponse` with status, headers and `parse()`."""
+        """`request` and `whoami`, returning a `RawResponse` with status, headers and `parse()`."""
         return CstarWithRawResponse(self._over(self._transport, _raw=True))
 
     @overload
@@ -356,7 +351,7 @@ class Cstar(_Client[Transport], Resource):
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> Any: ...  # noqa: ANN401 - JSON, to be indexed without casts
+    ) -> Any: ...  # noqa: ANN401 - JSON that callers can index without casts
     @overload
     def request(
         self,
@@ -377,29 +372,29 @@ class Cstar(_Client[Transport], Resource):
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> Any:  # the overloads say which
-        """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
+    ) -> Any:  # see the overloads
+        """Call any endpoint of the API, with the client's key, retries, idempotency keys and errors.
 
-        The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
-        comes back, is on the endpoint's own page.
+        See the API pages "Authentication", "Idempotency" and "Errors", and the endpoint's own page for its parameters
+        and its response.
 
         Args:
             method: `"GET"`, `"POST"`, `"PUT"`, `"PATCH"` or `"DELETE"`.
             path: The path below the base URL, such as `f"/teams/{team_id}/tickets"`.
-            params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-            json: The body.
-            cast_to: A type that the answer's `data` is validated as: a pydantic model, `list[Model]`, a dataclass, …
-            idempotency_key: For a write: names this operation, as in `customers.create`. By default a fresh UUID.
+            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            json: The request body.
+            cast_to: The type to validate the response's `data` as: a pydantic model, `list[Model]`, a dataclass, …
+            idempotency_key: Identifies a write operation, as in `customers.create`. By default a new UUID.
 
         Returns:
-            Without `cast_to` the JSON as it came, envelope and all; `None` for an answer without content, and for a
-            deletion whose first answer was lost and whose repetition found nothing left. With `cast_to` its `data`.
+            With `cast_to`, the response's `data`. Otherwise the whole JSON of the response; `None` for a response
+            without a body, and for a deletion whose response was lost and whose retry returned 404.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            APIResponseValidationError: The answer is not JSON, or its `data` is not a `cast_to`.
-            APIStatusError: The server answered with an error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            APIResponseValidationError: The response is not JSON, or its `data` is not a valid `cast_to`.
+            APIStatusError: The server returned an error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -421,28 +416,28 @@ class Cstar(_Client[Transport], Resource):
         gapless: bool = False,
         resume: str | None = None,
     ) -> Page[RowT]:
-        """List any collection of the API, in pages, as `customers.list` does (API pages "Pagination" and "Errors").
+        """List any collection of the API in pages, like `customers.list` (API pages "Pagination" and "Errors").
 
         Args:
             path: The path of the list below the base URL, such as `f"/teams/{team_id}/tickets"`.
-            cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, because rows
-                are told from each other by it.
-            params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-            page: The number of the page to begin at. `ListOptions` says more about this and the others.
+            cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, which
+                identifies the row.
+            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
-            prefetch: Pages to fetch ahead while iterating, 0 to 100.
+            prefetch: Number of pages to prefetch while iterating, 0 to 100.
             gapless: Whether to prove that iterating skips no row.
-            resume: A checkpoint of an earlier iteration, to go on from there.
+            resume: The checkpoint of an earlier iteration, to continue after it.
 
         Returns:
-            The page, with `data`, `total` and `has_more`. Iterating it yields every row from there to the end, and
-            fetches each page when it is needed.
+            The page, with `data`, `total` and `has_more`. Iterating over it yields its rows and those of all later
+            pages, which are fetched lazily.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            APIResponseValidationError: The response is not a list, or a row is not a `cast_to` or has no id.
-            APIStatusError: The server answered with an error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            APIResponseValidationError: The response is not a list, or a row is not a valid `cast_to` or has no id.
+            APIStatusError: The server returned an error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -464,15 +459,15 @@ class Cstar(_Client[Transport], Resource):
         )
 
     def whoami(self) -> models.Identity:
-        """Ask whose key this is (API page "Authentication").
+        """Get the team, kind and environment of the API key (API page "Authentication").
 
         Returns:
-            The key's team, kind and environment. `team_id` is what the other calls need.
+            The identity of the key. Other calls take its `team_id`.
 
         Raises:
             AuthenticationError: The key is unknown or expired.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -482,7 +477,7 @@ class Cstar(_Client[Transport], Resource):
         return self._send(_whoami_call())
 
     def close(self) -> None:
-        """Close the connections; an `http_client` of your own stays open.
+        """Close the connections, except those of a custom `http_client`.
 
         Example:
             ```python
@@ -501,10 +496,10 @@ class Cstar(_Client[Transport], Resource):
 
 
 class CstarWithRawResponse:
-    """`client.with_raw_response`: the calls of `Cstar` itself, each returning a `RawResponse`.
+    """`client.with_raw_response`: the methods of `Cstar`, returning a `RawResponse`.
 
     Attributes:
-        resource: The `Cstar` whose methods these are.
+        resource: The `Cstar` that sends the requests.
     """
 
     def __init__(self, client: Cstar) -> None:
@@ -542,7 +537,7 @@ class CstarWithRawResponse:
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
     ) -> RawResponse[Any]:
-        """`Cstar.request`, as a `RawResponse`."""
+        """Like `Cstar.request`, but return a `RawResponse`."""
         response = self.resource.request(
             method, path, params=params, json=json, cast_to=cast("type[T]", cast_to), idempotency_key=idempotency_key
         )
@@ -550,38 +545,37 @@ class CstarWithRawResponse:
 
     @raw_form(Cstar.whoami)
     def whoami(self) -> None:
-        """`Cstar.whoami`, as a `RawResponse`."""
+        """Like `Cstar.whoami`, but return a `RawResponse`."""
 
 
 class AsyncCstar(_Client[AsyncTransport], AsyncResource):
     """An async client of the cStar API, on asyncio or trio.
 
-    Share one between the tasks of an event loop. It keeps its connections open between calls, and pickles (it is
-    rebuilt from its options, the key among them). Close it, or use it in an `async with` statement, when it is no
-    longer needed.
+    Share it between tasks. It keeps connections open between calls. It can be pickled; the pickle contains the API key.
+    Close it when it is no longer needed, or use it in an `async with` statement.
 
     Args:
-        api_key: `sk_live_…`, `sk_test_…` (reads and writes) or `pk_live_…`, `pk_test_…` (reads only). By default the
-            environment variable `CSTAR_API_KEY`. A live key does not travel over plain http, except to loopback.
-        base_url: The API's address. By default the environment variable `CSTAR_BASE_URL`, else
+        api_key: `sk_live_…` or `sk_test_…` to read and write, `pk_live_…` or `pk_test_…` only to read. By default the
+            environment variable `CSTAR_API_KEY`. A live key is sent only over https or to a loopback address.
+        base_url: The URL of the API. By default the environment variable `CSTAR_BASE_URL`, or else
             `https://www.cstar.help/api/v1`.
         timeout: Seconds for each attempt, from its start to the last byte of its response; or an `httpx.Timeout`, to
-            bound connecting and each wait for bytes apart. By default 30.
-        deadline: Seconds for each call, with all its attempts and the waits between them. A wait that would outlast it
-            is not begun. By default there is no such limit.
-        max_retries: Attempts after the first. A call is retried after no response, 408, 429 or 5xx, or after a 409 that
-            follows a lost response. By default 3.
-        max_retry_wait: The longest single wait between attempts, in seconds. If the server asks for a longer one, the
-            call raises at once, and the error's `retry_after` says how long it would be. With 0, its own waits are
-            instant. By default 60.
-        api_version: The API's version, a date (the `CStar-Version` header). By default `"2026-03-01"`.
-        default_headers: Further headers for every request.
+            limit connecting and each read and write separately. By default 30.
+        deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
+            not started. By default no limit.
+        max_retries: Maximum number of retries of a call. A call is retried without a response, after 408, 429 or 5xx,
+            and after a 409 that follows a lost response. By default 3.
+        max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
+            with that delay as the error's `retry_after`. With 0, there is no backoff delay. By default 60.
+        api_version: The version of the API, a date, sent as `CStar-Version`. By default `"2026-03-01"`.
+        default_headers: Additional headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
-        http_client: An `httpx.AsyncClient` of your own. Its headers, cookies, hooks, auth, proxies and transport are
-            used, its timeout and redirect setting are not, and it is not closed. Such a client does not pickle.
+        http_client: A custom `httpx.AsyncClient`. Its headers, cookies, event hooks, auth, proxies and transport are
+            used; its timeout and redirect settings are ignored. `close` leaves it open. The client then cannot be
+            pickled.
 
     Raises:
-        ConfigurationError: An option is missing or malformed; the message says what is allowed.
+        ConfigurationError: An option is missing or invalid.
 
     Example:
         ```python
@@ -596,11 +590,11 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: Timeout = DEFAULT_TIMEOUT,
+        timeout: float | httpx.Timeout = 30.0,
         deadline: float | None = None,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        max_retry_wait: float = DEFAULT_MAX_RETRY_WAIT,
-        api_version: str = API_VERSION,
+        max_retries: int = 3,
+        max_retry_wait: float = 60.0,
+        api_version: str = "2026-03-01",
         default_headers: Mapping[str, str] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
         http_client: httpx.AsyncClient | None = None,
@@ -626,7 +620,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
 
     @property
     def with_raw_response(self) -> AsyncCstarWithRawResponse:
-        """`request` and `whoami`, each returning the `RawResponse` with status, headers and `parse()`."""
+        """`request` and `whoami`, returning a `RawResponse` with status, headers and `parse()`."""
         return AsyncCstarWithRawResponse(self._over(self._transport, _raw=True))
 
     @overload
@@ -639,7 +633,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         json: Json = None,
         cast_to: None = None,
         idempotency_key: str | None = None,
-    ) -> Any: ...  # noqa: ANN401 - JSON, to be indexed without casts
+    ) -> Any: ...  # noqa: ANN401 - JSON that callers can index without casts
     @overload
     async def request(
         self,
@@ -660,29 +654,29 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         json: Json = None,
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
-    ) -> Any:  # the overloads say which
-        """Call any other endpoint of the API, with the same key, retries, idempotency and errors.
+    ) -> Any:  # see the overloads
+        """Call any endpoint of the API, with the client's key, retries, idempotency keys and errors.
 
-        The rules are those of the API pages "Authentication", "Idempotency" and "Errors"; what to send, and what
-        comes back, is on the endpoint's own page.
+        See the API pages "Authentication", "Idempotency" and "Errors", and the endpoint's own page for its parameters
+        and its response.
 
         Args:
             method: `"GET"`, `"POST"`, `"PUT"`, `"PATCH"` or `"DELETE"`.
             path: The path below the base URL, such as `f"/teams/{team_id}/tickets"`.
-            params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-            json: The body.
-            cast_to: A type that the answer's `data` is validated as: a pydantic model, `list[Model]`, a dataclass, …
-            idempotency_key: For a write: names this operation, as in `customers.create`. By default a fresh UUID.
+            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            json: The request body.
+            cast_to: The type to validate the response's `data` as: a pydantic model, `list[Model]`, a dataclass, …
+            idempotency_key: Identifies a write operation, as in `customers.create`. By default a new UUID.
 
         Returns:
-            Without `cast_to` the JSON as it came, envelope and all; `None` for an answer without content, and for a
-            deletion whose first answer was lost and whose repetition found nothing left. With `cast_to` its `data`.
+            With `cast_to`, the response's `data`. Otherwise the whole JSON of the response; `None` for a response
+            without a body, and for a deletion whose response was lost and whose retry returned 404.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            APIResponseValidationError: The answer is not JSON, or its `data` is not a `cast_to`.
-            APIStatusError: The server answered with an error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            APIResponseValidationError: The response is not JSON, or its `data` is not a valid `cast_to`.
+            APIStatusError: The server returned an error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -704,28 +698,28 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         gapless: bool = False,
         resume: str | None = None,
     ) -> AsyncPaginator[RowT]:
-        """List any collection of the API, in pages, as `customers.list` does (API pages "Pagination" and "Errors").
+        """List any collection of the API in pages, like `customers.list` (API pages "Pagination" and "Errors").
 
         Args:
             path: The path of the list below the base URL, such as `f"/teams/{team_id}/tickets"`.
-            cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, because rows
-                are told from each other by it.
-            params: Query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-            page: The number of the page to begin at. `ListOptions` says more about this and the others.
+            cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, which
+                identifies the row.
+            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
-            prefetch: Pages to fetch ahead while iterating, 0 to 100.
+            prefetch: Number of pages to prefetch while iterating, 0 to 100.
             gapless: Whether to prove that iterating skips no row.
-            resume: A checkpoint of an earlier iteration, to go on from there.
+            resume: The checkpoint of an earlier iteration, to continue after it.
 
         Returns:
-            The page, with `data`, `total` and `has_more`. Iterating it yields every row from there to the end, and
-            fetches each page when it is needed.
+            The page, with `data`, `total` and `has_more`. Iterating over it yields its rows and those of all later
+            pages, which are fetched lazily.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            APIResponseValidationError: The response is not a list, or a row is not a `cast_to` or has no id.
-            APIStatusError: The server answered with an error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            APIResponseValidationError: The response is not a list, or a row is not a valid `cast_to` or has no id.
+            APIStatusError: The server returned an error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -747,15 +741,15 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         )
 
     async def whoami(self) -> models.Identity:
-        """Ask whose key this is (API page "Authentication").
+        """Get the team, kind and environment of the API key (API page "Authentication").
 
         Returns:
-            The key's team, kind and environment. `team_id` is what the other calls need.
+            The identity of the key. Other calls take its `team_id`.
 
         Raises:
             AuthenticationError: The key is unknown or expired.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -765,7 +759,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         return await self._send(_whoami_call())
 
     async def close(self) -> None:
-        """Close the connections; an `http_client` of your own stays open.
+        """Close the connections, except those of a custom `http_client`.
 
         Example:
             ```python
@@ -777,7 +771,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         await self._transport.close()
 
     async def aclose(self) -> None:
-        """Close the connections: another name for `close`, for `contextlib.aclosing`.
+        """Close the connections, as `close` does, for `contextlib.aclosing`.
 
         Example:
             ```python
@@ -795,10 +789,10 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
 
 
 class AsyncCstarWithRawResponse:
-    """`client.with_raw_response`: the calls of `AsyncCstar` itself, each returning a `RawResponse`.
+    """`client.with_raw_response`: the methods of `AsyncCstar`, returning a `RawResponse`.
 
     Attributes:
-        resource: The `AsyncCstar` whose methods these are.
+        resource: The `AsyncCstar` that sends the requests.
     """
 
     def __init__(self, client: AsyncCstar) -> None:
@@ -836,7 +830,7 @@ class AsyncCstarWithRawResponse:
         cast_to: type[T] | None = None,
         idempotency_key: str | None = None,
     ) -> RawResponse[Any]:
-        """`AsyncCstar.request`, as a `RawResponse`."""
+        """Like `AsyncCstar.request`, but return a `RawResponse`."""
         response = await self.resource.request(
             method, path, params=params, json=json, cast_to=cast("type[T]", cast_to), idempotency_key=idempotency_key
         )
@@ -844,4 +838,4 @@ class AsyncCstarWithRawResponse:
 
     @async_raw_form(AsyncCstar.whoami)
     def whoami(self) -> None:
-        """`AsyncCstar.whoami`, as a `RawResponse`."""
+        """Like `AsyncCstar.whoami`, but return a `RawResponse`."""

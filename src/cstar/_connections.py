@@ -1,8 +1,8 @@
-"""The connections of a client: a transport of httpx, sync and async.
+"""The connection pool of a client, as an httpx transport: sync and async.
 
-Each call under way has a connection to itself. A connection goes back to the idle ones only after a call that ran to
-its end, and the one used last is the next to be used. The lease of a connection ends with its attempt, however that
-ends. A lease that is lost even so closes its connection when it is garbage-collected. No lock can be left locked.
+Each attempt leases one connection; the lease ends with the attempt. A connection returns to the pool only after its
+response was read completely, and the most recently used connection is reused first. A lost lease closes its connection
+when it is garbage-collected. The pool has no locks, so an interrupted call cannot leave one locked.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="_Connection | _AsyncConnection")
 
-# Calls under way at a time. httpx's default of 100 would let the 101st of an async app's calls wait until it times out.
+# Leases at a time. With httpx's default of 100, more concurrent calls of an async program would wait and time out.
 MAX_CONNECTIONS = 1000
-# Seconds that an idle connection is kept: as httpx does, and not longer than most servers.
+# Seconds that an idle connection is kept: httpx's default, and less than most servers allow.
 KEEPALIVE_EXPIRY = 5.0
-# Seconds between two looks for a free connection, where all are taken.
+# Seconds between checks for a free slot.
 POLL_INTERVAL = 0.01
 
 
-class KeptConnectionError(httpx.NetworkError):
-    """An idle connection turned out to be closed, or to hold a response already. The request may have been received."""
+class StaleConnectionError(httpx.NetworkError):
+    """A reused connection was closed, or held a response before the request. The request may have been received."""
 
 
 class _Connection(httpx.HTTPTransport):
-    """One connection. It is an `httpx.HTTPTransport` because tracing and testing tools patch that class."""
+    """A connection. It extends `httpx.HTTPTransport` because tracing and testing tools patch that class."""
 
-    was_used = False
+    is_reused = False
     idle_since = 0.0
 
     def __init__(self, route: Route) -> None:
@@ -55,9 +55,9 @@ class _Connection(httpx.HTTPTransport):
 
 
 class _AsyncConnection(httpx.AsyncHTTPTransport):
-    """One connection of the async client; see `_Connection`."""
+    """A connection of the async client; see `_Connection`."""
 
-    was_used = False
+    is_reused = False
     idle_since = 0.0
 
     def __init__(self, route: Route) -> None:
@@ -71,9 +71,9 @@ class _AsyncConnection(httpx.AsyncHTTPTransport):
         )
 
 
-# The sync and the async classes of httpcore have the same parameters, and no common base.
+# httpcore's sync and async classes have the same parameters, but no common base.
 def _open(route: Route, network: Network | AsyncNetwork, classes: tuple[Any, Any, Any]) -> Any:  # noqa: ANN401
-    """A connection of httpcore along a route. Nothing is sent yet."""
+    """Create an httpcore connection along a route. It connects with the first request."""
     import httpcore
 
     direct, http_proxy, socks_proxy = classes
@@ -94,91 +94,91 @@ def _open(route: Route, network: Network | AsyncNetwork, classes: tuple[Any, Any
 
 
 class _Lease(Generic[C]):
-    """A place among the connections, and the connection that one call has to itself."""
+    """A slot of the pool, and the connection that an attempt uses exclusively."""
 
     def __init__(self, connections: _BaseConnections[C]) -> None:
         self._connections = connections
         self._connection: C | None = None
-        connections.places[id(self)] = ref(self)
+        connections.slots[id(self)] = ref(self)
 
-    def take(self, connection: C) -> C:
+    def hold(self, connection: C) -> C:
         self._connection = connection
         return connection
 
-    def give_back(self) -> None:
-        """Keep the connection for the next call, if the response has left it open."""
+    def return_connection(self) -> None:
+        """Return the connection to the pool, if the response left it open, and free the slot."""
         connection, self._connection = self._connection, None
-        assert connection is not None  # a response has come over it
+        assert connection is not None  # it carried a response
         self._connections.keep(connection)
         self.close()
 
     def close(self) -> None:
-        """Close the connection, unless it was given back, and leave the place."""
+        """Close the connection, unless it was returned to the pool, and free the slot."""
         connection, self._connection = self._connection, None
         if connection is not None:
             _close(connection)
-        self._connections.leave(id(self))
+        self._connections.free_slot(id(self))
 
 
 def _close(connection: _Connection | _AsyncConnection) -> None:
-    # httpcore's own `close` takes locks, and an interrupted call may have left them locked.
+    # httpcore's `close` acquires locks that an interrupted call may have left locked.
     if connection.network.stream is not None:
         connection.network.stream.close_socket()
 
 
 class _BaseConnections(Generic[C]):
-    """What both transports do without waiting.
+    """The parts of the pool that do no I/O.
 
     Attributes:
-        places: The leases, by their ids.
+        slots: The leases by their `id()`.
     """
 
     def __init__(self, route: Route) -> None:
-        self.places: dict[int, ref[_Lease[C]]] = {}
+        self.slots: dict[int, ref[_Lease[C]]] = {}
         self._route = route
         self._idle: deque[C] = deque()
         self._is_closed = False
 
-    def _has_place(self, count: int = 1) -> bool:
-        """Whether there are so many places free."""
-        if len(self.places) + count > MAX_CONNECTIONS:
-            # Some may have left without notice, because a signal handler raised an exception at that moment.
-            for place in [place for place, lease in self.places.copy().items() if lease() is None]:
-                self.places.pop(place, None)
-        return len(self.places) + count <= MAX_CONNECTIONS
+    def _has_free_slots(self, count: int = 1) -> bool:
+        """Return whether at least `count` slots are free."""
+        if len(self.slots) + count > MAX_CONNECTIONS:
+            # A lease is lost if a signal handler raises an exception before the lease is stored.
+            for slot in [slot for slot, lease in self.slots.copy().items() if lease() is None]:
+                self.slots.pop(slot, None)
+        return len(self.slots) + count <= MAX_CONNECTIONS
 
-    def leave(self, place: int) -> None:
-        self.places.pop(place, None)
+    def free_slot(self, slot: int) -> None:
+        self.slots.pop(slot, None)
 
     def keep(self, connection: C) -> None:
-        """Keep a connection for reuse, and close idle connections that have expired."""
+        """Add a connection to the idle ones, and close those that have expired."""
         stream = connection.network.stream
         if stream is None or stream.socket.fileno() < 0:
             return
         if self._is_closed:
             stream.close_socket()
             return
-        connection.was_used, connection.idle_since = True, time.monotonic()
+        connection.is_reused, connection.idle_since = True, time.monotonic()
         self._idle.append(connection)
         with suppress(IndexError):
             while self._idle[0].idle_since < connection.idle_since - KEEPALIVE_EXPIRY:
                 _close(self._idle.popleft())
 
     def _idle_connection(self, request: httpx.Request) -> C | None:
-        """The idle connection that was used last, if it is still good, and may be used for this request."""
+        """Remove and return the most recently used idle connection that is still usable, if any."""
         oldest = time.monotonic() - KEEPALIVE_EXPIRY
         with suppress(IndexError):
             while not request.extensions.get("new_connection"):
                 connection = self._idle.pop()
                 stream = connection.network.stream
-                # Bytes that come unasked are the end of the connection, or a response that belongs to no request.
+                # A readable idle connection was closed by the server, or holds an unsolicited response.
                 if connection.idle_since >= oldest and stream is not None and not stream.is_readable():
                     return connection
                 _close(connection)
         return None
 
     def close_idle(self) -> None:
-        """Close the idle connections now, and the others when their calls end."""
+        """Close the idle connections now, and each leased connection when its lease ends."""
         self._is_closed = True
         with suppress(IndexError):
             while True:
@@ -186,69 +186,69 @@ class _BaseConnections(Generic[C]):
 
 
 def end_lease(request: httpx.Request) -> None:
-    """End the lease of a request, if it has one. Its connection is closed, unless it was given back."""
+    """End the lease of a request, if any; see `_Lease.close`."""
     lease = request.extensions.get("lease")
     if lease is not None:
         lease.close()
 
 
 def _is_established(connection: _Connection | _AsyncConnection, route: Route) -> bool:
-    """Whether the handshakes with the proxy and of TLS are complete, so that the request may have been sent."""
+    """Return whether the proxy and TLS handshakes are complete, so that the request may have been sent."""
     proxy, exchange = route.proxy, connection.network.exchange
     if connection.network.stream is None:
-        return not connection.network.is_used  # a mock of httpcore takes a request without a connection
+        return not connection.network.is_used  # a mock of httpcore accepts requests without connecting
     if exchange.handshakes < (route.url.scheme == "https") + (proxy is not None and proxy.url.scheme == "https"):
         return False
-    if connection.was_used or proxy is None or not proxy.url.scheme.startswith("socks"):
+    if connection.is_reused or proxy is None or not proxy.url.scheme.startswith("socks"):
         return True
-    return exchange.reads >= (2 if proxy.auth is None else 3)  # a SOCKS proxy sends so many replies
+    return exchange.reads >= (2 if proxy.auth is None else 3)  # the number of replies of a SOCKS proxy
 
 
 def _proxy_error(error: Exception, route: Route) -> httpx.ProxyError | None:
-    """The error of httpx for one of a SOCKS proxy, whose replies httpcore does not check before it uses them."""
-    is_of_socks = type(error).__module__.partition(".")[0] == "socksio" or isinstance(error, AssertionError)
-    if is_of_socks and route.proxy is not None and route.proxy.url.scheme.startswith("socks"):
+    """Convert an error about a SOCKS proxy's reply. httpcore uses these replies unchecked, so any error can occur."""
+    is_about_socks = type(error).__module__.partition(".")[0] == "socksio" or isinstance(error, AssertionError)
+    if is_about_socks and route.proxy is not None and route.proxy.url.scheme.startswith("socks"):
         return httpx.ProxyError(str(error) or "an unknown reply")
     return None
 
 
-def _was_closed(connection: _Connection | _AsyncConnection, error: BaseException) -> bool:
-    """Whether an error means that an idle connection turned out to be closed, so that the call can be sent again."""
-    if not connection.was_used:
+def _is_stale(connection: _Connection | _AsyncConnection, error: BaseException) -> bool:
+    """Return whether an error means that a reused connection was stale, so that the request can be sent again."""
+    if not connection.is_reused:
         return False
-    # Surplus bytes of the previous response cause a protocol error, too.
+    # Surplus bytes after the previous response cause a protocol error, too.
     if isinstance(error, httpx.RemoteProtocolError):
         return True
-    return isinstance(error, httpx.NetworkError) and not _is_in_step(connection)
+    return isinstance(error, httpx.NetworkError) and not _has_response(connection)
 
 
 def _clearer_error(
     error: BaseException, connection: _Connection | _AsyncConnection, route: Route
 ) -> httpx.TransportError | None:
-    """The error that says what became of the connection, if `error` does not."""
-    if _was_closed(connection, error):
-        return KeptConnectionError(str(error))
+    """Return a more specific error to raise instead of `error`, if any."""
+    if _is_stale(connection, error):
+        return StaleConnectionError(str(error))
     return _proxy_error(error, route) if isinstance(error, Exception) else None
 
 
-def _check_own_response(connection: _Connection | _AsyncConnection) -> None:
-    if connection.was_used and not _is_in_step(connection):
-        raise KeptConnectionError("the connection held a part of a response before the request was sent")
+def _reject_early_response(connection: _Connection | _AsyncConnection) -> None:
+    if connection.is_reused and not _has_response(connection):
+        raise StaleConnectionError("the connection held part of a response before the request was sent")
 
 
-def _is_in_step(connection: _Connection | _AsyncConnection) -> bool:
-    """Whether the bytes received since the request begin with a status line."""
+def _has_response(connection: _Connection | _AsyncConnection) -> bool:
+    """Return whether the bytes received since the request begin with a status line."""
     head = connection.network.exchange.head
     return head != b"" and b"HTTP/".startswith(head)
 
 
 class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
-    """The connections of `Cstar`, as a transport of its httpx client."""
+    """The connection pool of `Cstar`, as the transport of its httpx client."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions["was_sent"] = False
-        lease = request.extensions["lease"] = self._lease(request)
-        connection = lease.take(self._idle_connection(request) or _Connection(self._route))
+        lease = request.extensions["lease"] = self._acquire(request)
+        connection = lease.hold(self._idle_connection(request) or _Connection(self._route))
         connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
         try:
             response = connection.handle_request(request)
@@ -258,25 +258,25 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
                 raise clearer_error from error
             raise
         request.extensions["was_sent"] = True
-        _check_own_response(connection)
+        _reject_early_response(connection)
         response.stream = _Body(cast("httpx.SyncByteStream", response.stream), lease)
         return response
 
-    def _lease(self, request: httpx.Request) -> _Lease[_Connection]:
+    def _acquire(self, request: httpx.Request) -> _Lease[_Connection]:
         lease = _Lease(self)
-        if not self._has_place(0):
-            end = _end_of_wait(request)
-            while not self._has_place(0):
+        if not self._has_free_slots(0):
+            end = _pool_deadline(request)
+            while not self._has_free_slots(0):
                 lease.close()
                 if time.monotonic() >= end:
-                    raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way")
+                    raise httpx.PoolTimeout(f"all {MAX_CONNECTIONS} connections are in use")
                 time.sleep(POLL_INTERVAL)
                 lease = _Lease(self)
         return lease
 
 
-def _end_of_wait(request: httpx.Request) -> float:
-    """When a call that waits for a place gives up, by `time.monotonic()`."""
+def _pool_deadline(request: httpx.Request) -> float:
+    """Return the time at which a wait for a free slot times out, by `time.monotonic()`."""
     timeout: float | None = request.extensions["timeout"].get("pool")
     deadline: float | None = request.extensions.get("deadline")
     end = math.inf if timeout is None else time.monotonic() + timeout
@@ -284,7 +284,7 @@ def _end_of_wait(request: httpx.Request) -> float:
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of a response. When it is closed, its connection is kept if the body was read to its end."""
+    """The body of a response. Closing it returns the connection to the pool, if the body was read completely."""
 
     def __init__(self, stream: httpx.SyncByteStream, lease: _Lease[_Connection]) -> None:
         self._stream = stream
@@ -298,12 +298,12 @@ class _Body(httpx.SyncByteStream):
     def close(self) -> None:
         if self._is_complete:
             self._stream.close()
-            self._lease.give_back()
+            self._lease.return_connection()
         self._lease.close()
 
 
 class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransport):
-    """The connections of `AsyncCstar` in one event loop, as a transport of its httpx client there."""
+    """The connection pool of `AsyncCstar` in one event loop, as the transport of its httpx client there."""
 
     def __init__(self, route: Route) -> None:
         super().__init__(route)
@@ -311,8 +311,8 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions["was_sent"] = False
-        lease = request.extensions["lease"] = await self._lease(request)
-        connection = lease.take(self._idle_connection(request) or _AsyncConnection(self._route))
+        lease = request.extensions["lease"] = await self._acquire(request)
+        connection = lease.hold(self._idle_connection(request) or _AsyncConnection(self._route))
         connection.network.exchange.begin(request.extensions.get("deadline"), request.extensions["timeout"])
         try:
             response = await connection.handle_async_request(request)
@@ -322,12 +322,12 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
                 raise clearer_error from error
             raise
         request.extensions["was_sent"] = True
-        _check_own_response(connection)
+        _reject_early_response(connection)
         response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), lease)
         return response
 
-    async def _lease(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
-        if not self._waiting and self._has_place():
+    async def _acquire(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
+        if not self._waiting and self._has_free_slots():
             return _Lease(self)
         import anyio
 
@@ -340,23 +340,23 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
             if waiter.lease is None:
                 self._waiting.remove(waiter)
             else:
-                waiter.lease.close()  # which gives the place to the next one
+                waiter.lease.close()  # passes the slot to the next waiter
             if isinstance(error, TimeoutError):
-                raise httpx.PoolTimeout(f"{MAX_CONNECTIONS} calls are under way") from None
+                raise httpx.PoolTimeout(f"all {MAX_CONNECTIONS} connections are in use") from None
             raise
         assert waiter.lease is not None
         return waiter.lease
 
-    def leave(self, place: int) -> None:
-        super().leave(place)
-        if self._waiting and self._has_place():
+    def free_slot(self, slot: int) -> None:
+        super().free_slot(slot)
+        if self._waiting and self._has_free_slots():
             waiter = self._waiting.popleft()
             waiter.lease = _Lease(self)
             waiter.turn.set()
 
 
 class _Waiter:
-    """A call that waits for a place. The place is given to it, so that no later call can take it."""
+    """A call that waits for a free slot. It is passed a lease directly, so that no later call can take its slot."""
 
     def __init__(self, turn: anyio.Event) -> None:
         self.turn = turn
@@ -379,5 +379,5 @@ class _AsyncBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         if self._is_complete:
             await self._stream.aclose()
-            self._lease.give_back()
+            self._lease.return_connection()
         self._lease.close()

@@ -1,4 +1,7 @@
-"""The event loop of a task, on asyncio and trio. Loaded with the first async call, because asyncio and anyio are."""
+"""The running event loop, and a timeout in it, on asyncio and trio.
+
+This module is imported by the first async call, because importing asyncio and anyio takes time.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def running_loop() -> object:
-    """The asyncio event loop or the trio run that runs this task."""
-    # Do not import trio to find out: if it is not loaded, it is not running.
+    """Return the asyncio event loop, or the token of the trio run, of the current task."""
+    # Do not import trio here: if it is not imported yet, it is not running.
     if "trio" in sys.modules:
         import trio
 
@@ -25,8 +28,8 @@ def running_loop() -> object:
 
 
 def cancel_after(seconds: float) -> AbstractAsyncContextManager[object]:
-    """Cancel the block after so many seconds, and raise a `TimeoutError` in its place."""
-    # asyncio's own way takes half as long as anyio's, in each call.
+    """Cancel the block after a number of seconds, and raise `TimeoutError`."""
+    # `asyncio.timeout` takes half as long as anyio's `fail_after`.
     if sys.version_info >= (3, 11) and isinstance(running_loop(), asyncio.AbstractEventLoop):
         return asyncio.timeout(seconds)
     return _fail_after(seconds)

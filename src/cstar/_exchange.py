@@ -1,4 +1,4 @@
-"""What a connection knows of the request and response under way: how long they may take, and how far they got."""
+"""The HTTP exchange on a connection: its deadline and its progress."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ if TYPE_CHECKING:
 
     import httpcore
 
-# Bytes: of "HTTP/", with which every response begins.
+# Bytes: the length of "HTTP/", with which every response begins.
 HEAD_SIZE = 5
 
 
 class Exchange:
-    """The request and response under way on a connection.
+    """The current request and response on a connection.
 
     Attributes:
         deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
-        longest_wait: Seconds that a wait without a timeout may take, as those for a SOCKS proxy; `None` for no limit.
-        reads: The number of reads since the exchange began.
-        head: The first bytes received since then, decrypted where there is TLS.
-        handshakes: The number of TLS handshakes on the connection so far.
+        default_timeout: Seconds for each wait to which httpcore gives no timeout, as with a SOCKS proxy; `None` for no
+            limit.
+        reads: The number of reads in this exchange.
+        head: The first bytes received in this exchange, decrypted.
+        handshakes: The number of TLS handshakes on the connection.
     """
 
     def __init__(self) -> None:
@@ -30,30 +31,30 @@ class Exchange:
         self.begin(None, {})
 
     def begin(self, deadline: float | None, timeouts: Mapping[str, float | None]) -> None:
-        """Begin an exchange.
+        """Begin another exchange.
 
         Args:
-            deadline: The end of the attempt.
-            timeouts: The timeouts of its waits, as httpx names them.
+            deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
+            timeouts: The timeouts in seconds, by httpx's names.
         """
         self.deadline = deadline
-        self.longest_wait = None if timeouts.get("read") is None else timeouts.get("connect")
+        self.default_timeout = None if timeouts.get("read") is None else timeouts.get("connect")
         self.reads = 0
         self.head = b""
 
-    def note(self, data: bytes) -> None:
-        """Take note of bytes received."""
+    def record(self, data: bytes) -> None:
+        """Record bytes received."""
         self.head = self.head or data[:HEAD_SIZE]
 
     def time_left(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
-        """The timeout of the next wait, in seconds.
+        """Shorten the timeout of a wait to the time left until the deadline.
 
         Args:
-            timeout: The longest wait, in seconds; `None` for no limit.
-            error: The error to raise after the deadline.
+            timeout: Seconds; `None` for `default_timeout`.
+            error: The error to raise if the deadline has passed.
         """
         if timeout is None:
-            timeout = self.longest_wait
+            timeout = self.default_timeout
         if self.deadline is None:
             return timeout
         left = self.deadline - time.monotonic()

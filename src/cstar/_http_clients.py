@@ -1,4 +1,4 @@
-"""The httpx client of a request: the custom one, or our own for this process and event loop."""
+"""The httpx clients that send the requests: a custom one, or one for each process and event loop."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 
 class _NoCookies(httpx.Cookies):
-    """Keeps no cookies. The API sets none, and those of a proxy would add up until it refuses the request."""
+    """Stores no cookies. The API sets none, and a proxy's would accumulate until it rejects the request."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
         pass
 
 
-# An httpx client copies the `Cookies` that it is given, so they are set in its class.
+# An httpx client copies the `Cookies` that it is given, so set them in a subclass.
 class _HttpClient(httpx.Client):
     cookies: Any = _NoCookies()
 
@@ -33,10 +33,10 @@ class _AsyncHttpClient(httpx.AsyncClient):
 
 
 class _BaseHttpClients(Generic[H]):
-    """The httpx clients under one or more of our clients: `with_options` shares them.
+    """The httpx clients of a client and of those derived from it by `with_options`.
 
     Attributes:
-        user_agent: The `User-Agent` header of a custom httpx client that has one of its own.
+        user_agent: The `User-Agent` header of a custom httpx client, if the caller has set it.
     """
 
     def __init__(self, base_url: str, custom: H | None) -> None:
@@ -50,60 +50,60 @@ class _BaseHttpClients(Generic[H]):
 
     @property
     def is_custom(self) -> bool:
-        """Whether the caller has passed the httpx client."""
+        """Whether the caller passed an httpx client."""
         return self._custom is not None
 
     @property
     def proxy(self) -> str | None:
-        """The proxy between the client and the API, for an error message."""
+        """The proxy of the route to the API, as shown in error messages."""
         return None if self._route is None or self._route.proxy is None else str(self._route.proxy)
 
     def get(self) -> H:
-        """The httpx client to send with.
+        """Return the httpx client to send a request with.
 
         Raises:
-            CstarError: It was closed, or it is a custom one that came to this process with a fork.
+            CstarError: The client is closed, or the custom httpx client was created before this process was forked.
         """
         custom = self._custom
         if self._is_closed:
-            raise CstarError("the client is closed: build a new one, or keep this one open for as long as it is used")
+            raise CstarError("the client is closed: create a new one, or keep this one open while it is used")
         if custom is not None and custom.is_closed:
-            raise CstarError("the http_client is closed: keep it open for as long as the client is used")
+            raise CstarError("the http_client is closed: keep it open while the client is used")
         if custom is None:
-            return self._own()
+            return self._get_or_build()
         if self._process != os.getpid():
-            raise CstarError("a custom http_client does not survive a fork: build it in the process that uses it")
+            raise CstarError("a custom http_client does not survive a fork: create it in the process that uses it")
         return custom
 
-    def _own(self) -> H:
+    def _get_or_build(self) -> H:
         raise NotImplementedError
 
 
-def _not_a(wanted: str, custom: object) -> ConfigurationError:
+def _wrong_http_client(expected: str, custom: object) -> ConfigurationError:
     kind = type(custom)
     if isinstance(custom, httpx.AsyncClient):
-        return ConfigurationError(f"http_client must be an httpx.{wanted}, not an httpx.AsyncClient (use AsyncCstar)")
+        return ConfigurationError(f"http_client must be an httpx.{expected}, not an httpx.AsyncClient (use AsyncCstar)")
     if isinstance(custom, httpx.Client):
-        return ConfigurationError(f"http_client must be an httpx.{wanted}, not an httpx.Client (use Cstar)")
+        return ConfigurationError(f"http_client must be an httpx.{expected}, not an httpx.Client (use Cstar)")
     if kind.__module__.partition(".")[0] != "httpx2" or httpx.__name__ == "httpx2":
-        return ConfigurationError(f"http_client must be an httpx.{wanted}, not a {kind.__name__}")
+        return ConfigurationError(f"http_client must be an httpx.{expected}, not a {kind.__name__}")
     return ConfigurationError(
-        f"http_client must be an httpx.{wanted}, not an httpx2.{kind.__name__}: if the program uses httpx2 alone, call "
-        "httpx2.alias_httpx() before anything imports httpx"
+        f"http_client must be an httpx.{expected}, not an httpx2.{kind.__name__}: if the program uses only httpx2, "
+        "call httpx2.alias_httpx() before anything imports httpx"
     )
 
 
 class HttpClients(_BaseHttpClients[httpx.Client]):
-    """The httpx client of `Cstar`: one for each process."""
+    """The httpx clients of `Cstar`: one for each process."""
 
     def __init__(self, base_url: str, custom: httpx.Client | object | None) -> None:
         if custom is not None and not isinstance(custom, httpx.Client):
-            raise _not_a("Client", custom)
+            raise _wrong_http_client("Client", custom)
         super().__init__(base_url, custom)
         self._built: tuple[int, httpx.Client, Connections] | None = None
 
-    def _own(self) -> httpx.Client:
-        # After a fork, parent and child would read each other's responses from the same sockets.
+    def _get_or_build(self) -> httpx.Client:
+        # After a fork, parent and child would read each other's responses from shared sockets.
         if (built := self._built) is not None and built[0] == os.getpid():
             return built[1]
         with self._lock:
@@ -115,22 +115,22 @@ class HttpClients(_BaseHttpClients[httpx.Client]):
         return built[1]
 
     def close(self) -> None:
-        """Close the connections, unless they are those of a custom httpx client."""
+        """Close the connections, except those of a custom httpx client."""
         self._is_closed = self._custom is None
         if (built := self._built) is not None:
             built[2].close_idle()
 
 
 class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
-    """The httpx clients of `AsyncCstar`: one for each event loop, because only one loop can wait for a socket."""
+    """The httpx clients of `AsyncCstar`: one for each event loop, because event loops cannot share a socket."""
 
     def __init__(self, base_url: str, custom: httpx.AsyncClient | object | None) -> None:
         if custom is not None and not isinstance(custom, httpx.AsyncClient):
-            raise _not_a("AsyncClient", custom)
+            raise _wrong_http_client("AsyncClient", custom)
         super().__init__(base_url, custom)
         self._built: WeakKeyDictionary[Any, tuple[int, httpx.AsyncClient, AsyncConnections]] = WeakKeyDictionary()
 
-    def _own(self) -> httpx.AsyncClient:
+    def _get_or_build(self) -> httpx.AsyncClient:
         from cstar._event_loop import running_loop
 
         loop = running_loop()
@@ -140,19 +140,19 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
         connections = AsyncConnections(self._route)
         http = _AsyncHttpClient(transport=connections, trust_env=False)
         with self._lock:
-            self._close_ended()
+            self._close_ended_loops()
             self._built[loop] = os.getpid(), http, connections
         return http
 
-    def _close_ended(self) -> None:
+    def _close_ended_loops(self) -> None:
         for loop, (_, _, connections) in list(self._built.items()):
-            # A trio run that has ended is gone, and its connections with it.
+            # The token of an ended trio run is garbage-collected, and its connections with it.
             if getattr(loop, "is_closed", bool)():
                 connections.close_idle()
                 del self._built[loop]
 
     def close(self) -> None:
-        """Close the connections in all event loops, unless they are those of a custom httpx client."""
+        """Close the connections of all event loops, except those of a custom httpx client."""
         self._is_closed = self._custom is None
         for _, _, connections in list(self._built.values()):
             connections.close_idle()

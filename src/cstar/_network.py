@@ -1,11 +1,11 @@
-"""The sockets of a connection: a network backend of httpcore that keeps a deadline and can be closed at any moment.
+"""An httpcore network backend that enforces a deadline and can be closed at any time.
 
-httpcore gives each wait a timeout of its own, so a server that sends one byte now and then can keep a call waiting for
-ever. Here each wait takes at most the time that is left until a deadline. The sockets are the standard library's, not
-an event loop's transports: closing one needs no event loop, no lock and no `await`, so a cancelled or interrupted call
-always closes its connection. A stream that is garbage-collected closes its socket.
+httpcore applies a timeout to each wait, so a server that sends single bytes slowly can delay a call without limit. Here
+each wait also ends at the deadline. The sockets are the standard library's instead of an event loop's transports.
+Closing one needs no event loop, lock or `await`, so a cancelled or interrupted call always closes its connection. A
+stream that is garbage-collected closes its socket.
 
-This module loads with the first connection, because httpcore does.
+This module is imported with the first connection, because importing httpcore takes time.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from cstar._tls import AsyncTLSStream, TLSStream
 
 T = TypeVar("T")
-# An item of the list that `socket.getaddrinfo` returns.
+# An item of the result of `socket.getaddrinfo`.
 Address: TypeAlias = "tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]"
 
-# Seconds before the next address of a host is tried in parallel: RFC 8305, section 8.
+# Seconds before the next address of a host is tried in parallel (RFC 8305, section 8).
 CONNECTION_ATTEMPT_DELAY = 0.25
 
 
 class _Stream:
-    """A TCP connection: what its sync and its async form share."""
+    """A TCP connection: the parts that do no I/O."""
 
     def __init__(self, family: int, kind: int, protocol: int, exchange: Exchange) -> None:
         self.exchange: Exchange = exchange
-        # Made here, after the stream: if the garbage collector takes both at once, the stream goes first and closes it.
-        # The socket alone would warn that nobody has.
+        # Create the socket after the stream: a garbage collection of both then finalizes the stream first, which closes
+        # the socket. Otherwise the socket would emit a ResourceWarning.
         self.socket: socket.socket = socket.socket(family, kind, protocol)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -54,11 +54,11 @@ class _Stream:
         self.socket.close()
 
     def __del__(self) -> None:
-        with suppress(AttributeError):  # a socket that could not be made
+        with suppress(AttributeError):  # creating the socket failed
             self.close_socket()
 
     def is_readable(self) -> bool:
-        """Whether a read would return at once: there are bytes, or the peer has closed the connection."""
+        """Return whether a read would not block: bytes have arrived, or the peer has closed the connection."""
         try:
             self.socket.setblocking(False)
             self.socket.recv(1, socket.MSG_PEEK)
@@ -73,26 +73,26 @@ class _Stream:
             return self.socket
         return self.is_readable() if info == "is_readable" else None
 
-    def _received(self, data: bytes) -> bytes:
+    def _record(self, data: bytes) -> bytes:
         self.exchange.reads += 1
-        self.exchange.note(data)
+        self.exchange.record(data)
         return data
 
 
 def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
-    """Make a connection unusable, on any network backend; a read that waits on it returns at once."""
+    """Shut down a connection of any network backend; a pending read returns at once."""
     with suppress(OSError, AttributeError):
         stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def _is_from_signal_handler(error: OSError) -> bool:
-    # A signal handler may raise an OSError, too, such as a TimeoutError. Its innermost frame is then in the program.
+    # A signal handler may raise an OSError, such as TimeoutError. Its innermost frame is then outside of this library.
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
     is_foreign = module.partition(".")[0] not in {"", "cstar", "gevent", "eventlet", "socket", "ssl"}
-    # A socket class in Python, such as PySocks', has frames of its own, too; its errors have a number.
+    # A socket class written in Python, such as PySocks', also has frames, but its errors have a number.
     return is_foreign and error.errno is None and error.args != ("timed out",)
 
 
@@ -105,7 +105,7 @@ class Stream(_Stream, httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
             self.socket.settimeout(self.exchange.time_left(timeout, httpcore.ReadTimeout))
-            return self._received(self.socket.recv(max_bytes))
+            return self._record(self.socket.recv(max_bytes))
         except OSError as error:
             if _is_from_signal_handler(error):
                 raise
@@ -136,12 +136,12 @@ class Stream(_Stream, httpcore.NetworkStream):
 
 
 class Network(httpcore.NetworkBackend):
-    """The network of one connection of the sync client.
+    """The network backend of one connection of the sync client.
 
     Attributes:
-        exchange: The request and response under way.
-        stream: The TCP connection, once there is one.
-        is_used: Whether a connection was asked for. A mock of httpcore does not.
+        exchange: The current request and response.
+        stream: The TCP connection, once established.
+        is_used: Whether httpcore has opened a connection. A mock of httpcore opens none.
     """
 
     def __init__(self) -> None:
@@ -160,20 +160,20 @@ class Network(httpcore.NetworkBackend):
         self.is_used = True
         end = None if timeout is None else time.monotonic() + timeout
         try:
-            failure = OSError(f"{host} has no address")
+            failure = OSError("the host has no address")
             addresses = _resolve(host, port, self._time_left(end))
-            for place, (family, kind, protocol, _, address) in enumerate(addresses):
+            for index, (family, kind, protocol, _, address) in enumerate(addresses):
                 left = self._time_left(end)
                 try:
                     stream = self.stream = Stream(family, kind, protocol, self.exchange)
-                    # An address that does not answer leaves time for the others.
-                    stream.socket.settimeout(None if left is None else left / (len(addresses) - place))
+                    # Leave time for the other addresses.
+                    stream.socket.settimeout(None if left is None else left / (len(addresses) - index))
                     stream.socket.connect(address)
                 except OSError as error:
                     self.close()
                     if _is_from_signal_handler(error):
                         raise
-                    failure = error if place == 0 else failure
+                    failure = error if index == 0 else failure
                 else:
                     return stream
             raise failure
@@ -185,12 +185,12 @@ class Network(httpcore.NetworkBackend):
             ) from error
 
     def _time_left(self, end: float | None) -> float | None:
-        # Sockets take no timeout of 0 or less.
+        # Sockets reject a negative timeout, and 0 means non-blocking.
         left = None if end is None else max(end - time.monotonic(), 0.001)
         return self.exchange.time_left(left, httpcore.ConnectTimeout)
 
     def close(self) -> None:
-        """Close the connection and forget it."""
+        """Close the connection and discard it."""
         stream, self.stream = self.stream, None
         if stream is not None:
             stream.close()
@@ -203,7 +203,7 @@ def _numeric_addresses(host: str, port: int) -> Sequence[Address]:
 
 
 class _Lookup:
-    """The resolution of a name in a thread that can be abandoned, because the system's resolver takes no timeout."""
+    """The resolution of a host name in a thread, because the system's resolver supports no timeout."""
 
     _running: ClassVar[dict[tuple[int, str, int], _Lookup]] = {}
     _lock = threading.Lock()
@@ -216,8 +216,8 @@ class _Lookup:
 
     @classmethod
     def join(cls, host: str, port: int, done: Callable[[], object]) -> _Lookup:
-        """Join the resolution of a name that is under way, or start one. Calls `done` when it has ended."""
-        key = os.getpid(), host, port  # a fork has no threads
+        """Join the pending lookup of a name, or start one; call `done` when it ends."""
+        key = os.getpid(), host, port  # a forked process does not have its parent's threads
         with cls._lock:
             lookup = cls._running.get(key)
             is_new = lookup is None
@@ -226,7 +226,7 @@ class _Lookup:
         if is_new:
             try:
                 threading.Thread(target=lookup._run, name="cstar-resolver", daemon=True).start()
-            except RuntimeError:  # no further thread, as when the interpreter shuts down
+            except RuntimeError:  # no thread can be started, such as at interpreter shutdown
                 lookup._run()
         return lookup
 
@@ -265,21 +265,21 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
     def __init__(self, family: int, kind: int, protocol: int, exchange: Exchange) -> None:
         super().__init__(family, kind, protocol, exchange)
         self.socket.setblocking(False)
-        # Do not keep the event loop: an event loop that has ended is found by its being garbage-collected.
+        # Do not store the event loop, so that it can be garbage-collected after it has ended.
         self._trio: Any = None
         if not isinstance(running_loop(), asyncio.AbstractEventLoop):
             import trio
 
             self._trio = trio.socket.from_stdlib_socket(self.socket)
 
-    async def connect(self, address: Any) -> None:  # noqa: ANN401 - each address family has its own form
+    async def connect(self, address: Any) -> None:  # noqa: ANN401 - depends on the address family
         if self._trio is not None:
             await self._trio.connect(address)
         else:
             await asyncio.get_running_loop().sock_connect(self.socket, address)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._received(
+        return self._record(
             await self._wait(lambda: self._read(max_bytes), timeout, httpcore.ReadTimeout, httpcore.ReadError)
         )
 
@@ -308,9 +308,9 @@ class AsyncStream(_Stream, httpcore.AsyncNetworkStream):
         error: type[httpcore.NetworkError],
     ) -> T:
         left = self.exchange.time_left(timeout, timeout_error)
-        limit = self.exchange.longest_wait if timeout is None else timeout
+        limit = self.exchange.default_timeout if timeout is None else timeout
         try:
-            # The whole attempt is cancelled at its deadline, so a wait that may last until then needs no timeout.
+            # The attempt is cancelled at its deadline, so a wait up to the deadline needs no timeout.
             if left is None or left != limit:
                 return await operation()
             with anyio.fail_after(left):
@@ -336,7 +336,7 @@ async def _resolve_async(host: str, port: int) -> Sequence[Address]:
     call_in_loop = loop.call_soon_threadsafe if isinstance(loop, asyncio.AbstractEventLoop) else loop.run_sync_soon
 
     def notify() -> None:
-        with suppress(Exception):  # the event loop has ended
+        with suppress(Exception):  # the event loop may have ended
             call_in_loop(done.set)
 
     lookup = _Lookup.join(host, port, notify)
@@ -345,7 +345,7 @@ async def _resolve_async(host: str, port: int) -> Sequence[Address]:
 
 
 class AsyncNetwork(httpcore.AsyncNetworkBackend):
-    """The network of one connection of the async client; see `Network`."""
+    """The network backend of one connection of the async client; see `Network`."""
 
     def __init__(self) -> None:
         self.exchange: Exchange = Exchange()
@@ -372,7 +372,7 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
         return self.stream
 
     async def _connect_first(self, addresses: Sequence[Address]) -> AsyncStream:
-        """Connect to the first address that answers ("Happy Eyeballs", RFC 8305)."""
+        """Connect to the address that accepts first ("Happy Eyeballs", RFC 8305)."""
         if len(addresses) == 1:
             return await self._connect_to(addresses[0])
         connected: list[AsyncStream] = []
@@ -398,19 +398,19 @@ class AsyncNetwork(httpcore.AsyncNetworkBackend):
                 raise failures[0] if failures else OSError("the host has no address")
             return connected.pop(0)
         finally:
-            failures.clear()  # each holds the frame that holds it
-            for late in connected:
-                late.close_socket()
+            failures.clear()  # break the reference cycles of errors and frames
+            for unused in connected:
+                unused.close_socket()
 
     async def _connect_to(self, address: Address) -> AsyncStream:
-        family, kind, protocol, _, place = address
+        family, kind, protocol, _, socket_address = address
         stream = AsyncStream(family, kind, protocol, self.exchange)
         try:
-            await stream.connect(place)
+            await stream.connect(socket_address)
         except BaseException as error:
             stream.close_socket()
             if isinstance(error, OSError) and error.errno is not None:
-                # asyncio replaces the reason by the address.
+                # asyncio's message has the address instead of the reason.
                 raise OSError(error.errno, os.strerror(error.errno)) from None
             raise
         return stream

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from cstar.models.attempt import Attempt
 
 DEFAULT_BASE_URL = "https://www.cstar.help/api/v1"
-DEFAULT_TIMEOUT = 30.0
-DEFAULT_MAX_RETRIES = 3
-DEFAULT_MAX_RETRY_WAIT = 60.0
-API_VERSION = "2026-03-01"
 
 _KEY = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2

@@ -1,4 +1,4 @@
-"""A call as an `httpx.Request`, built without merging all of an httpx client's defaults anew."""
+"""Build the `httpx.Request` of a call, without merging the httpx client's defaults for each request."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} {httpx
 
 
 class _Content(httpx.ByteStream):
-    """The body of a request. httpx's own is an async generator, which trio warns about when a request is cancelled."""
+    """The body of a request. httpx's is an async generator, about which trio warns when a request is cancelled."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
+        return _SingleChunk(self._content)
 
 
-class _Once(AsyncIterator[bytes]):
+class _SingleChunk(AsyncIterator[bytes]):
     def __init__(self, content: bytes) -> None:
-        self._rest = [content]
+        self._chunks = [content]
 
     async def __anext__(self) -> bytes:
-        if not self._rest:
+        if not self._chunks:
             raise StopAsyncIteration
-        return self._rest.pop()
+        return self._chunks.pop()
 
 
 class RequestBuilder:
@@ -63,22 +63,22 @@ class RequestBuilder:
                 "Accept-Encoding": ACCEPT_ENCODING,
                 "CStar-Version": options.api_version,
                 "User-Agent": user_agent or USER_AGENT,
-                # `httpx.Headers` shows this one as '[secure]', should a debugger or an error reporter print them.
+                # The repr of `httpx.Headers` hides this value.
                 "Authorization": f"Bearer {options.api_key}",
             }
         )
         self._headers.update(options.default_headers)
-        # The httpx client's own headers as they were last, and ours over them.
+        # The httpx client's headers at the last request, and the headers merged from them.
         self._merged: tuple[RawHeaders, httpx.Headers] | None = None
 
     def build(
         self, call: Call[Any], http: httpx.Client | httpx.AsyncClient, extensions: Mapping[str, object]
     ) -> httpx.Request:
-        """The request of an attempt.
+        """Build the request of an attempt.
 
         Args:
             call: The call.
-            http: The httpx client that is to send it.
+            http: The httpx client that will send the request.
             extensions: The request's extensions: `timeout`, `deadline` and `new_connection`.
 
         Raises:
@@ -88,16 +88,16 @@ class RequestBuilder:
             request = self._build(call, http, {**extensions})
         except httpx.InvalidURL as invalid:
             raise InvalidParameterError(f"the parameters do not fit into a URL: {invalid}") from None
-        request.read()  # for hooks that look at `request.content`
+        request.read()  # for event hooks that use `request.content`
         return request
 
     def _build(
         self, call: Call[Any], http: httpx.Client | httpx.AsyncClient, extensions: dict[str, Any]
     ) -> httpx.Request:
-        merged = headers = self._headers_over(http)
-        if own := _headers_of(call):
-            headers = httpx.Headers([*merged.raw, *own])
-        if http.params or http.cookies:  # those of a custom httpx client
+        merged = headers = self._merge_headers(http)
+        if call_headers := _headers_of(call):
+            headers = httpx.Headers([*merged.raw, *call_headers])
+        if http.params or http.cookies:  # a custom httpx client
             return http.build_request(
                 call.method,
                 self._base_url + call.path,
@@ -106,8 +106,8 @@ class RequestBuilder:
                 headers=headers,
                 extensions=extensions,
             )
-        # Build the same request as `build_request`, which takes a third of httpx's time for a call. The body is
-        # a stream, so httpx does not look at it again, and the headers stand as they are.
+        # Avoid `build_request`, which takes a third of httpx's time for a call, but build the same request. The body is
+        # a stream, so httpx adds no headers for it.
         url = self._base_url + call.target
         request = httpx.Request(
             call.method,
@@ -116,25 +116,25 @@ class RequestBuilder:
             stream=_Content(call.body or b""),
             extensions=extensions,
         )
-        # httpx would try the encodings on each header of each request. What a call adds is ASCII.
+        # Otherwise httpx detects the encoding for each request. The headers of a call are ASCII.
         request.headers.encoding = merged.encoding
         return request
 
-    def _headers_over(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Headers:
-        """The headers of every call: the httpx client's own, and ours over them."""
-        own = http.headers.raw
-        if self._merged is None or self._merged[0] != own:
+    def _merge_headers(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Headers:
+        """Merge the headers of every call over those of the httpx client."""
+        client_headers = http.headers.raw
+        if self._merged is None or self._merged[0] != client_headers:
             merged = http.headers.copy()
             merged.update(self._headers)
             if "Host" not in merged:
                 merged = httpx.Headers([(b"Host", self._host), *merged.raw])
             for name in HEADERS_OF_A_CALL:
                 merged.pop(name, None)
-            self._merged = own, merged
+            self._merged = client_headers, merged
         return self._merged[1]
 
 
-# Parsing a URL takes httpx as long as all else in building a request, and the URL of a POST is mostly that of the last.
+# Parsing a URL takes half of the time to build a request, and most POST requests have the URL of the previous one.
 @lru_cache(maxsize=64)
 def _parse_url(url: str) -> httpx.URL:
     return httpx.URL(url)

@@ -1,4 +1,4 @@
-"""The route to the API: its origin, the proxy in between, and the certificates to trust. Read once for each client."""
+"""The route to the API: its URL, the proxy and the trusted certificates, read from the environment once per client."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        setting: The environment variable that names it.
-        url: Its address: scheme, host and port.
-        auth: The user name and the password.
+        setting: The environment variable that sets it.
+        url: Its scheme, host and port.
+        auth: The user name and password.
     """
 
     setting: str
@@ -47,8 +47,8 @@ class Route(NamedTuple):
 
     Attributes:
         url: The base URL.
-        proxy: The proxy for it; `None` for a direct connection.
-        ssl_context: Gives the SSL context; the default one is built at the first connection.
+        proxy: The proxy; `None` for a direct connection.
+        ssl_context: Returns the SSL context. The default context is created for the first connection.
     """
 
     url: httpx.URL
@@ -57,10 +57,10 @@ class Route(NamedTuple):
 
     @classmethod
     def resolve(cls, base_url: str) -> Route:
-        """Read the environment's proxy and certificate settings.
+        """Read the proxy and certificate settings from the environment.
 
         Raises:
-            ConfigurationError: A setting that applies to this URL cannot work.
+            ConfigurationError: A setting that applies to this URL is invalid.
         """
         url = httpx.URL(base_url)
         proxy = _proxy_for(url)
@@ -69,7 +69,7 @@ class Route(NamedTuple):
 
 
 def _proxy_for(url: httpx.URL) -> Proxy | None:
-    # Requests to this machine do not need the proxy that the environment names for the rest of the world.
+    # Requests to this machine need no proxy.
     if is_loopback(url.host):
         return None
     proxies = getproxies()
@@ -83,11 +83,11 @@ def _proxy_for(url: httpx.URL) -> Proxy | None:
 
 
 def _parse_proxy(setting: str, address: str) -> Proxy:
-    # No error shows the address, or refers to one that does: it may hold a password.
+    # The address may contain a password, so no error shows it or chains an error that does.
     parts: tuple[str, str, int | None, str] | None = None
     with suppress(httpx.InvalidURL, UnicodeError):
         url = httpx.URL(address)
-        url.host.encode("idna").decode("idna")  # as the socket will, with a worse message
+        url.host.encode("idna").decode("idna")  # the socket does this later, with a less helpful error
         if (url.port or 0) <= MAX_PORT and url.host.strip(".") and url.raw_path in {b"", b"/"} and not url.fragment:
             parts = url.scheme, url.host, url.port, url.userinfo.decode()
     if parts is None:
@@ -101,7 +101,7 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
         raise ConfigurationError(f"{setting} must be the URL of a proxy ({allowed}), not of a {scheme!r}")
     is_socks = scheme.startswith("socks")
     if is_socks and not _is_installed("socksio"):
-        raise ConfigurationError(f"{setting} names a SOCKS proxy, which needs a package: pip install 'httpx[socks]'")
+        raise ConfigurationError(f"{setting} names a SOCKS proxy, which requires a package: pip install 'httpx[socks]'")
     user, _, password = (unquote_to_bytes(part) for part in userinfo.partition(":"))
     if is_socks and max(len(user), len(password)) > _LONGEST_SOCKS_CREDENTIAL:
         raise ConfigurationError(
@@ -133,7 +133,7 @@ def _ssl_context() -> Callable[[], ssl.SSLContext]:
     return lambda: context
 
 
-# Loading certificates takes longer than all else in making a client.
+# Loading certificates takes longer than the rest of creating a client.
 @lru_cache(maxsize=8)
 def _load_certificates(file: str | None, directory: str | None, modified_at: int) -> ssl.SSLContext:  # noqa: ARG001
     return ssl.create_default_context(cafile=file, capath=directory)

@@ -1,7 +1,7 @@
-"""TLS over any network stream of httpcore: the standard library's `ssl.SSLObject` between two buffers.
+"""TLS over any httpcore network stream, by the standard library's `ssl.SSLObject` and two memory buffers.
 
-The bytes pass through the stream below, so its deadline, its cancellation and its way of closing hold for TLS, too, and
-TLS to a proxy can carry TLS to the API.
+All I/O goes through the underlying stream, so its deadline, cancellation and closing apply to TLS, too. TLS streams can
+be nested: TLS to the API inside TLS to a proxy.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
 READ_SIZE = 64 * 1024
 
 
 class _TLS:
-    """TLS without I/O, as PEP 748 describes it: an SSL object between two buffers."""
+    """TLS without I/O: an SSL object between two memory buffers."""
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.object: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
 
     def run(self, operation: Callable[[], T]) -> Generator[bytes | None, bytes, T]:
-        """Perform an operation of the SSL object. Yields bytes to send, or `None` to be sent the bytes received."""
+        """Perform an operation of the SSL object: a generator that yields bytes to send, or `None` to receive bytes."""
         while True:
             failure: ssl.SSLError | None = None
             result: list[T] = []
@@ -41,7 +40,7 @@ class _TLS:
                 pass
             except ssl.SSLError as error:
                 failure = error
-            if data := self._outgoing.read():  # an alert, too
+            if data := self._outgoing.read():  # may be an alert about the failure
                 yield data
             if failure is not None:
                 raise failure
@@ -53,7 +52,7 @@ class _TLS:
                 self._incoming.write_eof()
 
     def read(self, max_bytes: int) -> bytes:
-        # Most servers close a connection without the alert that TLS asks for. HTTP knows the length of a response.
+        # Most servers close a connection without the alert that TLS requires. HTTP delimits a response itself.
         try:
             return self.object.read(max_bytes)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -69,7 +68,7 @@ class TLSStream(httpcore.NetworkStream):
         self._exchange = exchange
 
     def run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Perform an operation of the SSL object, with the I/O that it needs."""
+        """Perform an operation of the SSL object with its I/O."""
         steps = self._tls.run(operation)
         try:
             step = next(steps)
@@ -90,9 +89,9 @@ class TLSStream(httpcore.NetworkStream):
         try:
             data = self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
-            # The stream below has noted bytes of TLS, such as the alert that the connection is closed.
+            # Replace the encrypted bytes, which the underlying stream recorded, by the decrypted ones.
             self._exchange.head = head
-            self._exchange.note(data)
+            self._exchange.record(data)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -118,7 +117,7 @@ def start_tls(
     timeout: float | None,
     exchange: Exchange,
 ) -> TLSStream:
-    """Perform the handshake of a client."""
+    """Perform the client's TLS handshake over a stream."""
     tls = _TLS(context, server_hostname)
     secure = TLSStream(stream, tls, exchange)
     try:
@@ -140,7 +139,7 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
         self._exchange = exchange
 
     async def run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Perform an operation of the SSL object, with the I/O that it needs."""
+        """Perform an operation of the SSL object with its I/O."""
         steps = self._tls.run(operation)
         try:
             step = next(steps)
@@ -161,9 +160,9 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
         try:
             data = await self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
-            # The stream below has noted bytes of TLS, such as the alert that the connection is closed.
+            # Replace the encrypted bytes, which the underlying stream recorded, by the decrypted ones.
             self._exchange.head = head
-            self._exchange.note(data)
+            self._exchange.record(data)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -189,7 +188,7 @@ async def start_tls_async(
     timeout: float | None,
     exchange: Exchange,
 ) -> AsyncTLSStream:
-    """Perform the handshake of a client."""
+    """Perform the client's TLS handshake over an async stream."""
     tls = _TLS(context, server_hostname)
     secure = AsyncTLSStream(stream, tls, exchange)
     try:

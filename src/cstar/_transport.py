@@ -1,7 +1,7 @@
-"""Attempts, retries and the delays between them: `Transport` and `AsyncTransport`, two thin twins.
+"""Send calls with retries: `Transport` and `AsyncTransport`.
 
-They differ where they wait and nowhere else. What an attempt sends, what its outcome means and whether another one
-follows is decided in the methods they share and in the pure rooms.
+Both do only the I/O and the delays. The shared base class and the pure modules build requests, interpret outcomes and
+decide on retries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cstar import _aiohttp
 from cstar._body import Body, BodyRejectedError
 from cstar._budget import Budget
 from cstar._call_state import CallState
-from cstar._connections import KeptConnectionError, end_lease
+from cstar._connections import StaleConnectionError, end_lease
 from cstar._failures import connection_error, is_permanent, was_sent
 from cstar._http_clients import AsyncHttpClients, HttpClients
 from cstar._logging import logger
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 ClientsT = TypeVar("ClientsT", HttpClients, AsyncHttpClients)
 T = TypeVar("T")
 
-# Given an auth, httpx does not look for a user name in each URL. Ours have none.
+# Keeps httpx from looking for a user name in each URL.
 NO_AUTH = httpx.Auth()
 EMPTY_STREAM = httpx.ByteStream(b"")
-# Seconds. Sockets take no timeout of 0 or less.
+# Seconds. Sockets reject a negative timeout, and 0 means non-blocking.
 _SHORTEST_TIMEOUT = 0.001
-# Seconds by which an attempt is cancelled later than its waits time out, because their errors say more. With a custom
-# httpx client it is longer, because httpx's pool can lose a connection when a request is cancelled.
+# Seconds from the deadline of an attempt to its cancellation, so that its waits time out first, with better errors.
+# Longer with a custom httpx client, because httpx's pool can lose a connection when a request is cancelled.
 _CANCELLATION_DELAY, _CANCELLATION_DELAY_IF_CUSTOM = 0.005, 0.25
 
 
 class _BaseTransport(Generic[ClientsT]):
-    """What both transports do between their waits."""
+    """The parts of both transports that do no I/O."""
 
     def __init__(self, options: Options, clients: ClientsT, budget: Budget, *, owns_clients: bool = True) -> None:
         self.options = options
@@ -63,14 +63,14 @@ class _BaseTransport(Generic[ClientsT]):
         self._requests = RequestBuilder(options, clients.user_agent)
         self._timeout = None if isinstance(options.timeout, httpx.Timeout) else float(options.timeout)
         self._timeout_parts = httpx.Timeout(options.timeout).as_dict()
-        self._shared_deadline: float | None = None  # by time.monotonic()
+        self._shared_deadline: float | None = None  # by `time.monotonic()`
         self._policy = policy(
             max_retries=options.max_retries, max_retry_wait=options.max_retry_wait, before_sleep=self._on_retry
         )
 
     @classmethod
-    def build(cls, options: Options, http_client: Any) -> Self:  # noqa: ANN401 - each twin names its kind
-        """A transport with connections of its own, or over those of a custom httpx client."""
+    def build(cls, options: Options, http_client: Any) -> Self:  # noqa: ANN401 - the subclasses declare the type
+        """Create a transport with a new connection pool, or over a custom httpx client."""
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -79,11 +79,11 @@ class _BaseTransport(Generic[ClientsT]):
         return type(self).build, (self.options, None)
 
     def with_options(self, options: Options) -> Self:
-        """A transport with other options over the same connections, which stay this one's to close."""
+        """Create a transport with other options over the same connections. Closing it does not close them."""
         return type(self)(options, self.clients, self.budget, owns_clients=False)
 
     def with_shared_deadline(self) -> Self:
-        """A transport over the same connections whose calls end by one deadline, which begins now."""
+        """Create a transport over the same connections whose calls share one deadline, which starts now."""
         if self.options.deadline is None:
             return self
         transport = self.with_options(self.options)
@@ -100,8 +100,8 @@ class _BaseTransport(Generic[ClientsT]):
             deadline = time.monotonic() + self.options.deadline
         return CallState(call, deadline)
 
-    def _begin_attempt(self, state: CallState, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The request of the next attempt."""
+    def _build_request(self, state: CallState, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """Begin the next attempt and build its request."""
         state.begin_attempt(self._timeout)
         extensions: dict[str, object] = {"timeout": self._timeouts(state)}
         if state.attempt_deadline is not None:
@@ -112,17 +112,17 @@ class _BaseTransport(Generic[ClientsT]):
         return self._requests.build(state.call, http, extensions)
 
     def _timeouts(self, state: CallState) -> dict[str, float | None]:
-        """The timeouts of the single waits, as httpx takes them."""
+        """Return the timeouts of the attempt, by httpx's names."""
         if (left := state.attempt_time_left()) is None or not state.is_cut_by_deadline:
             return self._timeout_parts.copy()
         left = max(left, _SHORTEST_TIMEOUT)
         return {name: left if part is None else min(part, left) for name, part in self._timeout_parts.items()}
 
     def _on_response(self, state: CallState, response: httpx.Response, content: bytes) -> ReceivedResponse:
-        """An attempt got a response, good or bad."""
+        """Record the response of an attempt, with any status."""
         state.was_sent = True
         stream = response.extensions.get("network_stream")
-        # A response that was read and its stream refer to each other, and would wait for the garbage collector.
+        # Break the reference cycle of a response and its stream.
         response.stream = EMPTY_STREAM
         received = ReceivedResponse(
             response.status_code,
@@ -146,7 +146,7 @@ class _BaseTransport(Generic[ClientsT]):
     def _on_rejected(
         self, state: CallState, response: httpx.Response | None, rejected: BodyRejectedError | MemoryError
     ) -> APIResponseValidationError:
-        """An attempt got a response whose body is not accepted."""
+        """Record a response whose body is rejected, and return the error to raise."""
         reason = str(rejected) or "it needs more memory than there is"
         status_code = 0 if response is None else response.status_code
         headers = httpx.Headers() if response is None else response.headers
@@ -154,9 +154,9 @@ class _BaseTransport(Generic[ClientsT]):
         self._notify(state, received, None)
         return APIResponseValidationError(
             received.redact(
-                f"{state} cannot be carried out: {reason}."
+                f"{state} failed: {reason}."
                 if response is None
-                else f"{state} was answered with {status_code}, but its body is not accepted: {reason}."
+                else f"{state} was answered with {status_code}, but its body is rejected: {reason}."
             ),
             status_code=status_code,
             headers=received.redacted_headers(),
@@ -171,42 +171,41 @@ class _BaseTransport(Generic[ClientsT]):
         request: httpx.Request,
         response: httpx.Response | None,
     ) -> Outcome:
-        """An attempt ended with an error of httpx. A few of these mean a response after all.
+        """Record the httpx error of an attempt. Some errors mean that there was a response.
 
         Raises:
-            APIResponseValidationError: It was a redirect to nonsense.
+            APIResponseValidationError: The response is a redirect to an invalid URL.
         """
-        # httpx parses the target of a redirect although it is not to follow it, and keeps the response if that fails.
+        # httpx parses the target of a redirect even if it does not follow it. On failure it discards the response.
         if isinstance(error, httpx.InvalidURL) or "location header" in str(error):
             raise APIResponseValidationError(
-                f"{state} was answered with a redirect, but not as the API documents: "
-                "it redirects to something that is not a URL.",
+                f"{state} was answered with a redirect, but not as the API documents: its target is not a URL.",
                 attempts=state.attempts,
                 idempotency_key=state.call.idempotency_key,
             ) from None
-        if isinstance(error, httpx.HTTPStatusError):  # a caller's own event hook called raise_for_status()
+        if isinstance(error, httpx.HTTPStatusError):  # an event hook called `raise_for_status()`
             return self._on_response(state, error.response, _content_if_read(error.response))
-        # A response with an error status says what happened without its body, too.
+        # The status of an error response is enough to raise its error.
         if response is not None and (not response.is_success or isinstance(error, httpx.DecodingError)):
             return self._on_response(state, response, b"")
-        # Our own connections know how far they got.
+        # This client's connections report whether the request was sent.
         if request.extensions.get("was_sent", True) and was_sent(error):
             state.was_sent = state.lost_response = True
-        state.needs_new_connection = isinstance(error, KeptConnectionError)
+        state.needs_new_connection = isinstance(error, StaleConnectionError)
         state.is_permanent = is_permanent(error)
         _log_attempt(state, type(error).__name__, error_type=type(error).__name__)
-        lost = connection_error(state, error, self.options, self.clients.proxy)
-        # Do not chain a cause whose text contains the API key, as an error about a malformed response may.
+        failure = connection_error(state, error, self.options, self.clients.proxy)
+        # Do not chain a cause whose text contains the API key, such as an error about a malformed response.
         if self.options.api_key not in repr([error, error.__cause__, error.__context__]):
-            lost.__cause__ = error
-        return lost
+            failure.__cause__ = error
+        return failure
 
     def _on_retry(self, state: CallState, outcome: Outcome, delay: float) -> None:
         log_retry(state, outcome, delay)
         self._notify(state, outcome, delay)
 
     def _notify(self, state: CallState, outcome: Outcome, retry_wait: float | None) -> None:
-        """Call the caller's `on_attempt`."""
+        """Call the `on_attempt` option with an `Attempt`."""
         if self.options.on_attempt is None:
             return
         response = None if isinstance(outcome, APIConnectionError) else outcome
@@ -223,13 +222,12 @@ class _BaseTransport(Generic[ClientsT]):
         try:
             self.options.on_attempt(attempt)
         except Exception:
-            # The response must not be lost with it.
             logger.warning("on_attempt raised an exception, which is ignored", exc_info=True)
 
 
 def _reference(stream: Any) -> Callable[[], Any]:  # noqa: ANN401 - a network stream of httpcore, or of a custom transport
     try:
-        return ref(stream)  # a response that is kept must not keep its connection
+        return ref(stream)  # a stored response must not keep its connection alive
     except TypeError:
         return lambda: None
 
@@ -255,11 +253,11 @@ def _log_attempt(state: CallState, text: str, **fields: object) -> None:
 
 
 class Transport(_BaseTransport[HttpClients]):
-    """Sends calls and waits between attempts."""
+    """The transport of `Cstar`."""
 
     @cached_property
     def _retrying(self) -> Retrying:
-        from tenacity import Retrying  # loaded by the first retry
+        from tenacity import Retrying  # imported by the first retry
 
         return Retrying(**self._policy)
 
@@ -268,15 +266,15 @@ class Transport(_BaseTransport[HttpClients]):
         return cls(options, HttpClients(options.base_url, http_client), Budget())
 
     def send(self, call: Call[Any]) -> ReceivedResponse:
-        """Send a call, with retries where they can help.
+        """Send a call, with retries.
 
         Raises:
             APIConnectionError: No attempt got a response.
-            APIResponseValidationError: The body of a response is not accepted.
+            APIResponseValidationError: The body of a response is rejected.
         """
         state = self._new_state(call)
         outcome: Outcome = self._attempt(state)
-        # Creating a tenacity retry costs as much as parsing a response, and few calls need one.
+        # A tenacity retry loop takes as long as parsing a response, and few calls need one.
         if is_retryable(outcome, state):
             state.first = outcome
             outcome = self._retrying(self._next_attempt, state)
@@ -285,7 +283,7 @@ class Transport(_BaseTransport[HttpClients]):
             try:
                 raise outcome
             finally:
-                del outcome, state  # the error and this frame would refer to each other
+                del outcome, state  # break the reference cycle of the error and this frame
         return outcome
 
     def fetch(self, call: Call[T]) -> T:
@@ -295,7 +293,7 @@ class Transport(_BaseTransport[HttpClients]):
     def _next_attempt(self, state: CallState) -> Outcome:
         outcome, state.first = state.first, None
         if outcome is None and state.last is not None and state.is_over:
-            return state.last  # the delay took longer than it should have
+            return state.last  # the delay outlasted the deadline
         return self._attempt(state) if outcome is None else outcome
 
     def _attempt(self, state: CallState) -> Outcome:
@@ -308,7 +306,7 @@ class Transport(_BaseTransport[HttpClients]):
 
     def _send_once(self, state: CallState) -> Outcome:
         http = self.clients.get()
-        request = self._begin_attempt(state, http)
+        request = self._build_request(state, http)
         response: httpx.Response | None = None
         try:
             response = http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
@@ -322,40 +320,40 @@ class Transport(_BaseTransport[HttpClients]):
         return self._on_response(state, response, content)
 
     def wait_for_budget(self) -> None:
-        """Wait for the rate limit to reset, if it is used up and that does not take too long."""
+        """Wait until the rate limit resets, if it is used up and the wait is not too long."""
         if wait := self.budget.seconds_until_reset(self._longest_wait()):
             self._retrying.sleep(with_jitter(wait))
 
     def back_off(self, attempt_number: int) -> None:
-        """Wait as before a retry."""
+        """Wait for the retry delay after an attempt."""
         self._retrying.sleep(min(backoff(attempt_number), self._longest_wait()))
 
-    def until(self, left: threading.Event) -> Transport:
-        """A transport over the same connections that stops retrying and waiting once an event is set."""
+    def until(self, cancelled: threading.Event) -> Transport:
+        """Create a transport over the same connections that stops retrying and waiting when an event is set."""
         from tenacity import sleep_using_event
 
         transport = self.with_options(self.options)
         stop = transport._policy["stop"]
         transport._retrying = transport._retrying.copy(
-            sleep=sleep_using_event(left), stop=lambda state: left.is_set() or stop(state)
+            sleep=sleep_using_event(cancelled), stop=lambda state: cancelled.is_set() or stop(state)
         )
         return transport
 
     def close(self) -> None:
-        """Close the connections, unless they are another transport's, or those of a custom httpx client."""
+        """Close the connections, except those of another transport or a custom httpx client."""
         if self._owns_clients:
             self.clients.close()
 
 
 def _read(response: httpx.Response, state: CallState) -> bytes:
-    """Read the body of a response, until the deadline of the attempt at most."""
+    """Read the body of a response until the deadline of the attempt."""
     try:
         body = Body(response)
         if not body.is_read:
             assert isinstance(response.stream, httpx.SyncByteStream)
             for chunk in response.stream:
                 body.feed(chunk)
-                # A custom httpx client does not keep the deadline itself.
+                # A custom httpx client does not enforce the deadline.
                 if (left := state.attempt_time_left()) is not None and left <= 0:
                     raise httpx.ReadTimeout("timed out")  # noqa: TRY301
             response.close()
@@ -366,7 +364,7 @@ def _read(response: httpx.Response, state: CallState) -> bytes:
 
 
 class AsyncTransport(_BaseTransport[AsyncHttpClients]):
-    """Sends calls and waits between attempts, on asyncio or trio."""
+    """The transport of `AsyncCstar`, on asyncio and trio."""
 
     def __init__(
         self, options: Options, clients: AsyncHttpClients, budget: Budget, *, owns_clients: bool = True
@@ -376,7 +374,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
 
     @cached_property
     def _retrying(self) -> AsyncRetrying:
-        from tenacity import AsyncRetrying  # loaded by the first retry
+        from tenacity import AsyncRetrying  # imported by the first retry
 
         return AsyncRetrying(**self._policy)
 
@@ -385,15 +383,15 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
         return cls(options, AsyncHttpClients(options.base_url, http_client), Budget())
 
     async def send(self, call: Call[Any]) -> ReceivedResponse:
-        """Send a call, with retries where they can help.
+        """Send a call, with retries.
 
         Raises:
             APIConnectionError: No attempt got a response.
-            APIResponseValidationError: The body of a response is not accepted.
+            APIResponseValidationError: The body of a response is rejected.
         """
         state = self._new_state(call)
         outcome: Outcome = await self._attempt(state)
-        # Creating a tenacity retry costs as much as parsing a response, and few calls need one.
+        # A tenacity retry loop takes as long as parsing a response, and few calls need one.
         if is_retryable(outcome, state):
             state.first = outcome
             outcome = await self._retrying(self._next_attempt, state)
@@ -402,7 +400,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
             try:
                 raise outcome
             finally:
-                del outcome, state  # the error and this frame would refer to each other
+                del outcome, state  # break the reference cycle of the error and this frame
         return outcome
 
     async def fetch(self, call: Call[T]) -> T:
@@ -412,7 +410,7 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
     async def _next_attempt(self, state: CallState) -> Outcome:
         outcome, state.first = state.first, None
         if outcome is None and state.last is not None and state.is_over:
-            return state.last  # the delay took longer than it should have
+            return state.last  # the delay outlasted the deadline
         return await self._attempt(state) if outcome is None else outcome
 
     async def _attempt(self, state: CallState) -> Outcome:
@@ -425,10 +423,10 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
 
     async def _send_once(self, state: CallState) -> Outcome:
         http = self.clients.get()
-        request = self._begin_attempt(state, http)
+        request = self._build_request(state, http)
         responses: list[httpx.Response] = []
         try:
-            content = await self._exchange(state, http, request, responses)
+            content = await self._send_until_deadline(state, http, request, responses)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._on_error(state, error, request, responses[0] if responses else None)
         except (BodyRejectedError, MemoryError) as rejected:
@@ -442,10 +440,10 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
             end_lease(request)
         return self._on_response(state, responses[0], content)
 
-    async def _exchange(
+    async def _send_until_deadline(
         self, state: CallState, http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]
     ) -> bytes:
-        """Send a request and read its response, until the deadline of the attempt at most."""
+        """Send a request and read its response until the deadline of the attempt."""
         from cstar._event_loop import cancel_after
 
         left = state.attempt_time_left()
@@ -456,30 +454,30 @@ class AsyncTransport(_BaseTransport[AsyncHttpClients]):
                 return await _send_and_read(http, request, responses)
         except TimeoutError as error:
             if state.attempt_deadline is None or time.monotonic() < state.attempt_deadline:
-                raise  # an event hook's own
+                raise  # an event hook raised it
             raise httpx.ReadTimeout("timed out") from error
 
     async def wait_for_budget(self) -> None:
-        """Wait for the rate limit to reset, if it is used up and that does not take too long."""
+        """Wait until the rate limit resets, if it is used up and the wait is not too long."""
         if wait := self.budget.seconds_until_reset(self._longest_wait()):
             await self._sleep(with_jitter(wait))
 
     async def back_off(self, attempt_number: int) -> None:
-        """Wait as before a retry."""
+        """Wait for the retry delay after an attempt."""
         await self._sleep(min(backoff(attempt_number), self._longest_wait()))
 
     async def _sleep(self, seconds: float) -> None:
-        # tenacity declares the sleep of its sync and its async side as one.
+        # tenacity declares one type for its sync and async `sleep`.
         await cast("Callable[[float], Awaitable[None]]", self._retrying.sleep)(seconds)
 
     async def close(self) -> None:
-        """Close the connections, unless they are another transport's, or those of a custom httpx client."""
+        """Close the connections, except those of another transport or a custom httpx client."""
         if self._owns_clients:
             self.clients.close()
 
 
 async def _send_and_read(http: httpx.AsyncClient, request: httpx.Request, responses: list[httpx.Response]) -> bytes:
-    """Send a request, note the response as soon as it has begun, and read its body."""
+    """Send a request, append the response to `responses` when its headers have arrived, and read its body."""
     response = await http.send(request, stream=True, auth=http.auth or NO_AUTH, follow_redirects=False)
     responses.append(response)
     rejected: BodyRejectedError | None = None
@@ -494,7 +492,7 @@ async def _send_and_read(http: httpx.AsyncClient, request: httpx.Request, respon
                     rejected = error
                     if (stream := response.extensions.get("network_stream")) is None:
                         break
-                    # The iteration goes on to its error: an async generator must not be left before its end.
+                    # Continue the iteration to its error: an async generator must be exhausted.
                     await stream.aclose()
             await response.aclose()
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""The calls of the customers resource: each function checks what the caller passed, and returns the call to send."""
+"""The calls of the customers resource: each function checks the caller's arguments and returns the call to send."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, NoReturn, TypedDict, cast, get_args
 
 from pydantic.alias_generators import to_camel
 
@@ -46,12 +46,9 @@ if TYPE_CHECKING:
 
 MAX_EXPORT_ROWS = 10_000  # of each resource
 MAX_UPSERT_ATTEMPTS = 5
-MAX_UPSERT_KEY_LENGTH = 200  # of at most 255 characters, which leaves room for what an upsert adds
+MAX_UPSERT_KEY_LENGTH = 200  # of 255 characters, to leave room for the suffixes of an upsert's requests
 
-# Not a Sequence: a str is one, and tags="vip" would pass.
-TagsParam: TypeAlias = list[str] | tuple[str, ...]
-
-# The code of a conflict about a customer that exists, or its message in the older shape without a code.
+# Matches the code of a conflict about an existing customer, or its message in the older format without a code.
 _EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
 
 _api_name = cache(to_camel)
@@ -65,7 +62,7 @@ def _check_status(param: str, value: object) -> str:
     return check_choice(param, value, get_args(models.CustomerStatus))
 
 
-# How each parameter of a write is checked.
+# The checks of the parameters of create and update.
 _CHECKS: Mapping[str, _Check] = {
     "name": check_non_blank,
     "email": check_non_blank,
@@ -84,7 +81,7 @@ class _Fields(TypedDict):
     email: str | NotGiven
     sentiment: models.CustomerSentiment | NotGiven | None
     status: models.CustomerStatus | NotGiven | None
-    tags: TagsParam | NotGiven | None
+    tags: list[str] | tuple[str, ...] | NotGiven | None  # no Sequence, because a str is one
     notes: str | NotGiven | None
     custom_fields: Mapping[str, Json] | NotGiven | None
     metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
@@ -105,17 +102,17 @@ def _customer(team_id: Id, customer_id: str) -> str:
 def check_email(email: object) -> str:
     text = check_non_blank("email", email).strip()
     if "@" not in text:
-        reject("email", "a whole email address", text)
+        reject("email", "a complete email address", text)
     return text
 
 
 def has_email(customer: models.Customer, email: str) -> bool:
-    """Whether a customer has an email address, in any case."""
+    """Return whether a customer has an email address, ignoring case."""
     return _normalized_email(str(customer.email or "")) == _normalized_email(email)
 
 
 def _normalized_email(email: str) -> str:
-    # A server may store an accent as a character of its own, or as part of its letter.
+    # A server may store an accented letter as one character or two.
     return unicodedata.normalize("NFC", email.casefold())
 
 
@@ -146,7 +143,7 @@ def list_call(
 def create_call(
     team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
 ) -> Call[models.Customer]:
-    # A new customer has nothing to clear, so None means what leaving out means; name and email cannot be left out.
+    # In a new customer, None means that a field is omitted. A name and an email address are required.
     given = {param: value for param, value in fields.items() if value is not None or param in {"name", "email"}}
     body = {_api_name(param): _CHECKS[param](param, value) for param, value in given.items()}
     return Call(
@@ -214,12 +211,12 @@ def delete_call(team_id: Id, customer_id: Id, idempotency_key: str | None) -> Ca
 
 
 class UpsertSteps:
-    """The calls of an upsert. Their idempotency keys are derived from its own, `key`.
+    """The calls of an upsert. Their idempotency keys are derived from `key`, the upsert's.
 
     Args:
         team_id: The team's id.
-        extra_body: Further fields.
-        idempotency_key: The key of the upsert; by default a new UUID.
+        extra_body: Additional fields.
+        idempotency_key: The idempotency key of the upsert; by default a new UUID.
         fields: The fields of create.
     """
 
@@ -231,7 +228,7 @@ class UpsertSteps:
         self._team_id = team_id
         self._create = create_call(team_id, extra_body, None, **fields)
         self._extra_body = extra_body
-        # A customer that exists keeps its email address, which may differ in the case of its letters.
+        # The email address of an existing customer is not changed. It may differ in case.
         changes = {name: NOT_GIVEN if value is None else value for name, value in fields.items()}
         self._changes = cast("_Fields", {**changes, "email": NOT_GIVEN})
         self._attempts = 0
@@ -242,30 +239,30 @@ class UpsertSteps:
         return self._attempts
 
     def create(self) -> Call[models.Customer]:
-        """The call that creates the customer, for another time if it was gone meanwhile."""
+        """Return the call that creates the customer, with a new idempotency key for each attempt."""
         self._attempts += 1
         return replace(self._create, idempotency_key=f"{self.key}-create-{self._attempts}")
 
     def check_conflict(self, error: ConflictError) -> None:
-        """Raise a conflict that is about the idempotency key."""
+        """Raise a conflict if it is about the idempotency key."""
         if "idempotency" in f"{error.code} {error.param} {error.message}".lower():
             raise error
 
     def check_missing(self, error: ConflictError) -> None:
-        """Raise a conflict that no customer explains, unless it is about the email address and not one too many."""
+        """Raise a conflict for which no customer was found, unless another attempt to create it can succeed."""
         if not (error.param == "email" or _EXISTS.search(error.code or error.message)):
             raise error
         if self._attempts >= MAX_UPSERT_ATTEMPTS:
-            error.args = (f"{error}; the email address is taken, but no customer is found by it",)
+            error.args = (f"{error}; the email address is taken, but no customer with it was found",)
             raise error
 
     def update(self, customer_id: str) -> Call[models.Customer]:
-        """The call that updates the customer which has the email address."""
+        """Return the call that updates the existing customer."""
         call = update_call(self._team_id, customer_id, self._extra_body, None, **self._changes)
         return replace(call, idempotency_key=f"{self.key}-update-{customer_id}"[:MAX_KEY_LENGTH])
 
 
-# ── Many at a time ──
+# ── Bulk calls ──
 
 
 def bulk_update_job(
@@ -329,7 +326,7 @@ def _check_record(param: str, value: object) -> Item:
 
 
 def _reject_field(param: str, field: object, value: object) -> NoReturn:
-    if field is None:  # where a `csv.DictReader` keeps surplus values
+    if field is None:  # a `csv.DictReader` stores surplus values under None
         raise InvalidParameterError(f"{param} has more values than the header has names: {value!r}", param=param)
     import difflib
 
@@ -365,7 +362,7 @@ def _import_counts(data: BulkData, size: int) -> dict[str, int]:
 
 
 def _count(value: object) -> int | None:
-    """A count of a response; `None` where it is missing or makes no sense."""
+    """Return a count of a response; `None` if it is missing or invalid."""
     return value if isinstance(value, int) and value >= 0 else None
 
 
@@ -392,7 +389,7 @@ def export_call(
 
 
 def _as_export(data: ExportData) -> models.CustomerExport:
-    """The export in a response.
+    """Convert the data of a response.
 
     Raises:
         ValueError: Customers are missing.
@@ -407,7 +404,7 @@ def _as_export(data: ExportData) -> models.CustomerExport:
         raise ValueError("data.resources.customers: Each customer should be an object with an id")
     if len(customers) >= MAX_EXPORT_ROWS:
         logger.warning(
-            "an export has at most %d customers, and this one has %d: customers.list reads all",
+            "an export is limited to %d customers, and this one has %d: customers.list returns all",
             MAX_EXPORT_ROWS,
             len(customers),
         )

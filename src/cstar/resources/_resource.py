@@ -1,4 +1,4 @@
-"""The base of every resource: a call goes in, its value comes out; or, with `raw`, its response as a `RawResponse`."""
+"""The base classes of resources: send calls and return their values, or their `RawResponse` with `raw`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RowT = TypeVar("RowT", bound=HasId)
 
 
 class Resource:
-    """The base of a resource of `Cstar`, and of `Cstar` itself.
+    """The base class of the resources of `Cstar`, and of `Cstar` itself.
 
-    A raw resource has the same methods, and each of them returns the `RawResponse` of what it is declared to return.
-    `raw_form` declares that to the type checkers.
+    The methods of a raw resource return a `RawResponse` instead of the declared value. `raw_form` declares this to type
+    checkers.
     """
 
     def __init__(self, transport: Transport, *, raw: bool = False) -> None:
@@ -60,7 +60,7 @@ class Resource:
 
 
 class AsyncResource:
-    """The base of a resource of `AsyncCstar`; see `Resource`."""
+    """The base class of the resources of `AsyncCstar`; see `Resource`."""
 
     def __init__(self, transport: AsyncTransport, *, raw: bool = False) -> None:
         self._transport = transport
@@ -104,12 +104,12 @@ def _finish(call: Call[Any], response: ReceivedResponse, parse: Callable[[Receiv
     if not raw:
         return parse(response)
     raise_for_status(call, response)
-    # `raw_form` declares the true type. So the methods of a raw resource are not declared a second time.
+    # `raw_form` declares the actual type.
     return cast("T", RawResponse(response, parse))
 
 
 class _Raw(Protocol[ResourceT_co]):
-    """A class of raw forms: it has the raw resource whose methods it gives their true type."""
+    """A class of raw methods: it holds the raw resource that it declares the types of."""
 
     @property
     def resource(self) -> ResourceT_co: ...
@@ -118,7 +118,7 @@ class _Raw(Protocol[ResourceT_co]):
 def raw_form(
     method: Callable[Concatenate[ResourceT, P], T],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]]:
-    """The raw form of a method: the same call, with the type of what a raw resource returns."""
+    """Declare a method of a raw resource: the same parameters, but a `RawResponse` as the result."""
 
     def decorate(_: Callable[..., None]) -> Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]:
         @wraps(method)
@@ -133,7 +133,7 @@ def raw_form(
 def async_raw_form(
     method: Callable[Concatenate[ResourceT, P], Awaitable[T]],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], Awaitable[RawResponse[T]]]]:
-    """The raw form of an async method; see `raw_form`."""
+    """Declare an async method of a raw resource; see `raw_form`."""
 
     def decorate(_: Callable[..., None]) -> Callable[Concatenate[_Raw[ResourceT], P], Awaitable[RawResponse[T]]]:
         @wraps(method)

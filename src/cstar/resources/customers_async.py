@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
+from uuid import UUID
 
 from cstar import models
 from cstar._pagination import AsyncPaginator
-from cstar._types import NOT_GIVEN, AsyncItems, Id, Json, NotGiven, QueryValue
+from cstar._types import NOT_GIVEN, AsyncItems, Json, NotGiven, QueryValue
 from cstar.errors import APIError, ConflictError, NotFoundError
 from cstar.resources._customer_calls import (
-    TagsParam,
     UpsertSteps,
     bulk_delete_job,
     bulk_import_job,
@@ -29,11 +30,11 @@ __all__ = ["AsyncCustomers", "AsyncCustomersWithRawResponse"]
 
 
 class AsyncCustomers(AsyncResource):
-    """`client.customers`: the customers of a team, one by one and many at a time."""
+    """`client.customers`: the customers of a team, by single and bulk calls."""
 
     def list(
         self,
-        team_id: Id,
+        team_id: str | UUID,
         *,
         status: models.CustomerStatus | None = None,
         sentiment: models.CustomerSentiment | None = None,
@@ -50,25 +51,25 @@ class AsyncCustomers(AsyncResource):
 
         Args:
             team_id: The team's id, a UUID.
-            status: Only customers of this status: `"active"` or `"inactive"`.
-            sentiment: Only customers of this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
-            search: Only customers whose name or email contains this.
-            tag: Only customers with exactly this tag.
-            page: The number of the page to begin at. `ListOptions` says more about this and the others.
+            status: Only customers with this status: `"active"` or `"inactive"`.
+            sentiment: Only customers with this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            search: Only customers whose name or email address contains this text.
+            tag: Only customers with this tag.
+            page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
-            prefetch: Pages to fetch ahead while iterating, 0 to 100.
+            prefetch: Number of pages to prefetch while iterating, 0 to 100.
             gapless: Whether to prove that iterating skips no row.
-            resume: A checkpoint of an earlier iteration, to go on from there.
-            extra_query: Further query parameters, in the API's spelling.
+            resume: The checkpoint of an earlier iteration, to continue after it.
+            extra_query: Additional query parameters, by the API's names.
 
         Returns:
-            The page, with `data`, `total` and `has_more`. Iterating it yields every customer from there to the end,
-            and fetches each page when it is needed.
+            The page, with `data`, `total` and `has_more`. Iterating over it yields its customers and those of all later
+            pages, which are fetched lazily.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            APIStatusError: The server answered with an error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            APIStatusError: The server returned an error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -94,20 +95,20 @@ class AsyncCustomers(AsyncResource):
 
     async def create(
         self,
-        team_id: Id,
+        team_id: str | UUID,
         *,
         name: str,
         email: str,
         sentiment: models.CustomerSentiment | None = None,
         status: models.CustomerStatus | None = None,
-        tags: TagsParam | None = None,
+        tags: builtins.list[str] | tuple[str, ...] | None = None,
         notes: str | None = None,
         custom_fields: Mapping[str, Json] | None = None,
         metadata: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
     ) -> models.Customer:
-        """Create a customer (API page "Customers", Create Customer). Needs a secret key.
+        """Create a customer (API page "Customers", Create Customer). Requires a secret key.
 
         Args:
             team_id: The team's id, a UUID.
@@ -119,20 +120,20 @@ class AsyncCustomers(AsyncResource):
             notes: Internal notes.
             custom_fields: Custom data: any JSON values.
             metadata: Developer metadata: at most 50 keys of at most 40 characters, values of at most 500.
-            extra_body: Further fields, in the API's spelling.
-            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. Repeating the call with the
-                same key within 24 hours returns the first answer and creates nobody twice, also from another process.
-                By default a fresh UUID for each call, the same on all of its attempts.
+            extra_body: Additional fields, by the API's names.
+            idempotency_key: Identifies this operation: 1 to 255 printable ASCII characters. Repeating the call with the
+                same key within 24 hours, in any process, returns the first response and creates no second customer.
+                By default a new UUID for each call, sent with all its attempts.
 
         Returns:
-            The customer as the server stored it.
+            The customer as stored by the server.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            ConflictError: The email belongs to a customer of the team already.
-            PermissionDeniedError: The key is publishable, or of another team.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came; repeat it with the error's `idempotency_key`.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            ConflictError: A customer of the team already has this email address.
+            PermissionDeniedError: The key is publishable or belongs to another team.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received; repeat the call with the error's `idempotency_key`.
 
         Example:
             ```python
@@ -157,28 +158,28 @@ class AsyncCustomers(AsyncResource):
 
     async def get(
         self,
-        team_id: Id,
-        customer_id: Id,
+        team_id: str | UUID,
+        customer_id: str | UUID,
         *,
         expand: str | None = None,
         extra_query: Mapping[str, QueryValue] | None = None,
     ) -> models.CustomerDetail:
-        """Get a customer, with the 10 newest tickets (API page "Customers", Get Customer).
+        """Get a customer with the 10 newest tickets (API page "Customers", Get Customer).
 
         Args:
             team_id: The team's id, a UUID.
             customer_id: The customer's id: `cus_…` or a UUID.
-            expand: Any value other than `"tickets"` leaves the tickets out, such as `"customer"`.
-            extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
+            expand: Any value except `"tickets"` omits the tickets, such as `"customer"`.
+            extra_query: Additional query parameters, by the API's names. A list repeats its name; `None` is omitted.
 
         Returns:
-            The customer. `recent_tickets` is `None` where they were left out.
+            The customer. `recent_tickets` is `None` if the tickets were omitted.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
             NotFoundError: The team has no such customer.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -189,25 +190,24 @@ class AsyncCustomers(AsyncResource):
 
     async def update(
         self,
-        team_id: Id,
-        customer_id: Id,
+        team_id: str | UUID,
+        customer_id: str | UUID,
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
         sentiment: models.CustomerSentiment | NotGiven = NOT_GIVEN,
         status: models.CustomerStatus | NotGiven = NOT_GIVEN,
-        tags: TagsParam | NotGiven = NOT_GIVEN,
+        tags: builtins.list[str] | tuple[str, ...] | NotGiven = NOT_GIVEN,
         notes: str | NotGiven | None = NOT_GIVEN,
         custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
         metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
     ) -> models.Customer:
-        """Change a customer (API page "Customers", Update Customer). Needs a secret key.
+        """Update a customer (API page "Customers", Update Customer). Requires a secret key.
 
-        Only what you pass is sent and changed. `None` is sent as null, which is not the same as leaving out:
-        `notes=None` clears the notes. Tags and custom fields are replaced as a whole, so two programs that change them
-        at the same time lose one change. Metadata is merged by key.
+        Only the fields that you pass are changed. `None` is sent as null: `notes=None` clears the notes. Tags and
+        custom fields are replaced completely, so one of two concurrent changes is lost. Metadata is merged by key.
 
         Args:
             team_id: The team's id, a UUID.
@@ -219,23 +219,23 @@ class AsyncCustomers(AsyncResource):
             tags: Replaces all tags; `[]` removes them.
             notes: The new notes; `None` clears them.
             custom_fields: Replaces all custom data.
-            metadata: Merged into the metadata there is: a key with `None` is removed, a key left out stays. At most
-                50 keys of at most 40 characters, values of at most 500.
-            extra_body: Further fields, in the API's spelling.
-            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. Repeating the call with the
-                same key within 24 hours returns the first answer and changes nothing again.
-                By default a fresh UUID for each call, the same on all of its attempts.
+            metadata: Merged into the existing metadata: a key with `None` is removed, other keys are kept. At most 50
+                keys of at most 40 characters, values of at most 500.
+            extra_body: Additional fields, by the API's names.
+            idempotency_key: Identifies this operation: 1 to 255 printable ASCII characters. Repeating the call with the
+                same key within 24 hours returns the first response and changes nothing again. By default a new UUID for
+                each call, sent with all its attempts.
 
         Returns:
-            The customer as it is now.
+            The updated customer.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
             NotFoundError: The team has no such customer.
-            ConflictError: The email belongs to another customer of the team.
-            PermissionDeniedError: The key is publishable, or of another team.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came; repeat it with the error's `idempotency_key`.
+            ConflictError: Another customer of the team has this email address.
+            PermissionDeniedError: The key is publishable or belongs to another team.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received; repeat the call with the error's `idempotency_key`.
 
         Example:
             ```python
@@ -259,23 +259,23 @@ class AsyncCustomers(AsyncResource):
             )
         )
 
-    async def find(self, team_id: Id, email: str) -> models.Customer | None:
+    async def find(self, team_id: str | UUID, email: str) -> models.Customer | None:
         """Find a customer by email address (API page "Customers", List Customers).
 
-        It searches for the address, and compares it with that of each match in any case, because a search also finds
-        parts of a name or address. Usually one request.
+        It lists the customers whose name or email address contains the address, and compares each email address,
+        ignoring case. It usually sends one request.
 
         Args:
             team_id: The team's id, a UUID.
-            email: The whole email address, in any case.
+            email: The complete email address, in any case.
 
         Returns:
-            The customer; `None` if the team has none with this address.
+            The customer; `None` if no customer of the team has this email address.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            APIStatusError: The server answered with an error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            APIStatusError: The server returned an error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -289,27 +289,27 @@ class AsyncCustomers(AsyncResource):
         return None
 
     async def delete(
-        self, team_id: Id, customer_id: Id, *, idempotency_key: str | None = None
+        self, team_id: str | UUID, customer_id: str | UUID, *, idempotency_key: str | None = None
     ) -> models.DeletedCustomer:
-        """Delete a customer (API page "Customers", Delete Customer). Needs a secret key that may delete.
+        """Delete a customer (API page "Customers", Delete Customer). Requires a secret key that may delete.
 
-        A deletion whose answer is lost on the way, and whose repetition finds the customer gone, counts as done.
+        If the response is lost and the retry returns 404, the deletion has succeeded.
 
         Args:
             team_id: The team's id, a UUID.
             customer_id: The customer's id: `cus_…` or a UUID.
-            idempotency_key: Names this operation: 1 to 255 printable ASCII characters. By default a fresh UUID for
-                each call, the same on all of its attempts.
+            idempotency_key: Identifies this operation: 1 to 255 printable ASCII characters. By default a new UUID for
+                each call, sent with all its attempts.
 
         Returns:
-            The receipt, with the id of the customer that is gone.
+            The confirmation, with the id of the deleted customer.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
             NotFoundError: The team has no such customer.
-            PermissionDeniedError: The key may not delete, is publishable, or of another team.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came.
+            PermissionDeniedError: The key may not delete, is publishable, or belongs to another team.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -320,49 +320,49 @@ class AsyncCustomers(AsyncResource):
 
     async def upsert(
         self,
-        team_id: Id,
+        team_id: str | UUID,
         *,
         email: str,
         name: str,
         sentiment: models.CustomerSentiment | None = None,
         status: models.CustomerStatus | None = None,
-        tags: TagsParam | None = None,
+        tags: builtins.list[str] | tuple[str, ...] | None = None,
         notes: str | None = None,
         custom_fields: Mapping[str, Json] | None = None,
         metadata: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
     ) -> models.Upserted:
-        """Create a customer, or update the one with this email address (API page "Customers"). Needs a secret key.
+        """Create a customer, or update the one with this email address (API page "Customers"). Requires a secret key.
 
-        It creates first, so that two programs at the same time create one customer. If the address is taken, it finds
-        that customer in any case of letters, and updates the fields that you pass. One request for a new customer,
-        three for one that exists; for many customers, `bulk_import` takes one request for 500.
+        It first tries to create the customer, so that concurrent calls create only one. If a customer already has the
+        email address in any case, it updates the fields that you pass. It sends one request for a new customer and
+        three for an existing one. For many customers, `bulk_import` sends one request for each 500.
 
         Args:
             team_id: The team's id, a UUID.
-            email: Email address, by which the customer is found in any case. One that exists keeps its spelling.
+            email: Email address, in any case. An existing customer's email address is not changed.
             name: Display name.
             sentiment: `"happy"`, `"neutral"` (the server's default), `"frustrated"` or `"angry"`.
             status: `"active"` (the server's default) or `"inactive"`.
-            tags: Tags; replaces all tags of a customer that exists.
+            tags: Tags; replaces all tags of an existing customer.
             notes: Internal notes.
-            custom_fields: Custom data: any JSON values; replaces all custom data of a customer that exists.
-            metadata: Developer metadata, merged into that of a customer that exists.
-            extra_body: Further fields, in the API's spelling.
-            idempotency_key: Names this operation: 1 to 200 printable ASCII characters. Repeating the call with the
-                same key within 24 hours has no further effect, unless others have deleted the customer since. By
-                default a fresh UUID for each call.
+            custom_fields: Custom data: any JSON values; replaces all custom data of an existing customer.
+            metadata: Developer metadata; merged into that of an existing customer.
+            extra_body: Additional fields, by the API's names.
+            idempotency_key: Identifies this operation: 1 to 200 printable ASCII characters. Repeating the call with the
+                same key within 24 hours has no further effect, unless the customer was deleted since. By default a new
+                UUID for each call.
 
         Returns:
             The customer, and whether it was created.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            ConflictError: The address was taken each time, but no customer was found by it.
-            PermissionDeniedError: The key is publishable, or of another team.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came; repeat it with the same key.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            ConflictError: The email address is taken, but no customer with it was found.
+            PermissionDeniedError: The key is publishable or belongs to another team.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received; repeat the call with the error's `idempotency_key`.
 
         Example:
             ```python
@@ -388,7 +388,7 @@ class AsyncCustomers(AsyncResource):
             error.idempotency_key = steps.key
             raise
 
-    async def _upsert(self, team_id: Id, steps: UpsertSteps) -> models.Upserted:
+    async def _upsert(self, team_id: str | UUID, steps: UpsertSteps) -> models.Upserted:
         while True:
             if steps.attempts:
                 await self._transport.back_off(steps.attempts)
@@ -397,61 +397,61 @@ class AsyncCustomers(AsyncResource):
             except ConflictError as error:
                 steps.check_conflict(error)
                 conflict = error
-            if (holder := await self.find(team_id, steps.email)) is None:
+            if (existing := await self.find(team_id, steps.email)) is None:
                 steps.check_missing(conflict)
-                continue  # it is gone meanwhile
+                continue  # it was deleted meanwhile
             try:
-                return models.Upserted(await self._send(steps.update(holder.id)), created=False)
+                return models.Upserted(await self._send(steps.update(existing.id)), created=False)
             except NotFoundError:
                 continue
 
     async def bulk_update(
         self,
-        team_id: Id,
-        ids: AsyncItems[Id],
+        team_id: str | UUID,
+        ids: AsyncItems[str | UUID],
         *,
         name: str | NotGiven = NOT_GIVEN,
         email: str | NotGiven = NOT_GIVEN,
         sentiment: models.CustomerSentiment | NotGiven = NOT_GIVEN,
         status: models.CustomerStatus | NotGiven = NOT_GIVEN,
-        tags: TagsParam | NotGiven = NOT_GIVEN,
+        tags: builtins.list[str] | tuple[str, ...] | NotGiven = NOT_GIVEN,
         notes: str | NotGiven | None = NOT_GIVEN,
         custom_fields: Mapping[str, Json] | NotGiven = NOT_GIVEN,
         metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven = NOT_GIVEN,
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
     ) -> models.BulkResult:
-        """Change many customers alike, 100 with each request (API page "Bulk operations"). Needs a secret key.
+        """Update many customers alike, 100 per request (API page "Bulk operations"). Requires a secret key.
 
-        The ids are drawn one by one, so a generator of any length will do. Each id is checked before its request is
-        sent. An id that fails on the server is an entry in `errors`, and raises nothing.
+        The ids are read lazily, so a generator of any length is allowed. Each id is checked before its request is sent.
+        An id that the server rejects is reported in `errors` and raises no exception.
 
         Args:
             team_id: The team's id, a UUID.
             ids: The customers' ids: `cus_…` or UUIDs.
             name: The new display name.
-            email: The new email address, unique in the team, so only one customer can have it.
+            email: The new email address, unique in the team, so only one customer can get it.
             sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
             status: `"active"` or `"inactive"`.
             tags: Replaces all tags; `[]` removes them.
             notes: The new notes; `None` clears them.
             custom_fields: Replaces all custom data.
-            metadata: Merged into the metadata there is: a key with `None` is removed, a key left out stays. At most
-                50 keys of at most 40 characters, values of at most 500.
-            extra_body: Further fields, in the API's spelling.
-            idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
-                and ids within 24 hours goes on where it ended, and changes nothing again. By default a fresh UUID.
+            metadata: Merged into the existing metadata: a key with `None` is removed, other keys are kept. At most 50
+                keys of at most 40 characters, values of at most 500.
+            extra_body: Additional fields, by the API's names.
+            idempotency_key: Identifies this operation: 1 to 244 printable ASCII characters. Repeating the call with the
+                same key and ids within 24 hours continues it, and changes nothing twice. By default a new UUID.
 
         Returns:
-            The sum over all requests, and the errors with their index in `ids`.
+            The totals of all requests, and the errors with their index in `ids`.
 
         Raises:
-            InvalidParameterError: A parameter was refused. Of `ids`, those of earlier requests were sent: see
-                `partial`.
-            PermissionDeniedError: The key is publishable, or of another team.
-            ConflictError: The key was used for other content within 24 hours.
-            APIStatusError: The server answered a request with another error; `partial` has the result so far.
-            APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
+            InvalidParameterError: A parameter is invalid. Ids of earlier requests were sent: see `partial`.
+            PermissionDeniedError: The key is publishable or belongs to another team.
+            ConflictError: The idempotency key was used with other content within 24 hours.
+            APIStatusError: The server returned another error status; `partial` is the result so far.
+            APIConnectionError: A request got no response; `partial` is the result so far. Repeat the call with the
+                error's `idempotency_key` to continue it.
 
         Example:
             ```python
@@ -475,29 +475,29 @@ class AsyncCustomers(AsyncResource):
         return await self._run(job, ids)
 
     async def bulk_delete(
-        self, team_id: Id, ids: AsyncItems[Id], *, idempotency_key: str | None = None
+        self, team_id: str | UUID, ids: AsyncItems[str | UUID], *, idempotency_key: str | None = None
     ) -> models.BulkResult:
-        """Delete many customers, 100 with each request (API page "Bulk operations"). Needs a key that may delete.
+        """Delete many customers, 100 per request (API page "Bulk operations"). Requires a key that may delete.
 
-        The ids are drawn one by one, so a generator of any length will do. Each id is checked before its request is
-        sent. An id that fails on the server is an entry in `errors`, and raises nothing.
+        The ids are read lazily, so a generator of any length is allowed. Each id is checked before its request is sent.
+        An id that the server rejects is reported in `errors` and raises no exception.
 
         Args:
             team_id: The team's id, a UUID.
             ids: The customers' ids: `cus_…` or UUIDs.
-            idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
-                and ids within 24 hours goes on where it ended. By default a fresh UUID.
+            idempotency_key: Identifies this operation: 1 to 244 printable ASCII characters. Repeating the call with the
+                same key and ids within 24 hours continues it. By default a new UUID.
 
         Returns:
-            The sum over all requests, and the errors with their index in `ids`.
+            The totals of all requests, and the errors with their index in `ids`.
 
         Raises:
-            InvalidParameterError: A parameter was refused. Of `ids`, those of earlier requests were sent: see
-                `partial`.
-            PermissionDeniedError: The key may not delete, is publishable, or of another team.
-            ConflictError: The key was used for other content within 24 hours.
-            APIStatusError: The server answered a request with another error; `partial` has the result so far.
-            APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
+            InvalidParameterError: A parameter is invalid. Ids of earlier requests were sent: see `partial`.
+            PermissionDeniedError: The key may not delete, is publishable, or belongs to another team.
+            ConflictError: The idempotency key was used with other content within 24 hours.
+            APIStatusError: The server returned another error status; `partial` is the result so far.
+            APIConnectionError: A request got no response; `partial` is the result so far. Repeat the call with the
+                error's `idempotency_key` to continue it.
 
         Example:
             ```python
@@ -509,37 +509,37 @@ class AsyncCustomers(AsyncResource):
 
     async def bulk_import(
         self,
-        team_id: Id,
+        team_id: str | UUID,
         records: AsyncItems[models.CustomerRecord | Mapping[str, object]],
         *,
         merge_strategy: str = "skip",
         idempotency_key: str | None = None,
     ) -> models.ImportResult:
-        """Create many customers, up to 500 with each request (API page "Import"). Needs a secret key.
+        """Create many customers, up to 500 per request (API page "Import"). Requires a secret key.
 
-        The records are drawn one by one, so a generator of any length will do. Each record is checked before its
-        request is sent. A record that fails on the server is an entry in `errors`, and raises nothing. A request has
-        at most 1 MiB.
+        The records are read lazily, so a generator of any length is allowed. Each record is checked before its request
+        is sent. A record that the server rejects is reported in `errors` and raises no exception. A request has at most
+        1 MiB.
 
         Args:
             team_id: The team's id, a UUID.
-            records: A list or another iterable, such as a `csv.DictReader`. Each record is a mapping with `name` and
-                `email`, and further fields of `create`: `CustomerRecord`. A field that is `None` is left out.
-            merge_strategy: What the server does with a customer that exists, by its email address. The API documents
-                `"skip"`, which leaves it as it is; other values are passed on.
-            idempotency_key: Names this operation: 1 to 244 printable ASCII characters. The same call with the same key
-                and records within 24 hours goes on where it ended, and creates nobody twice. By default a fresh UUID.
+            records: An iterable of mappings, such as a list or a `csv.DictReader`. Each has `name` and `email`, and any
+                other fields of `CustomerRecord`. A field that is `None` is omitted.
+            merge_strategy: How the server handles a record whose email address a customer already has. The API
+                documents `"skip"`, which leaves the customer unchanged; other values are sent unchecked.
+            idempotency_key: Identifies this operation: 1 to 244 printable ASCII characters. Repeating the call with the
+                same key and records within 24 hours continues it, and creates no customer twice. By default a new UUID.
 
         Returns:
-            The sum over all requests, and the errors with their index in `records`.
+            The totals of all requests, and the errors with their index in `records`.
 
         Raises:
-            InvalidParameterError: A parameter was refused. Of `records`, those of earlier requests were sent: see
-                `partial`.
-            PermissionDeniedError: The key is publishable, or of another team.
-            ConflictError: The key was used for other content within 24 hours.
-            APIStatusError: The server answered a request with another error; `partial` has the result so far.
-            APIConnectionError: A request got no answer; `partial` has the result so far, `idempotency_key` goes on.
+            InvalidParameterError: A parameter is invalid. Records of earlier requests were sent: see `partial`.
+            PermissionDeniedError: The key is publishable or belongs to another team.
+            ConflictError: The idempotency key was used with other content within 24 hours.
+            APIStatusError: The server returned another error status; `partial` is the result so far.
+            APIConnectionError: A request got no response; `partial` is the result so far. Repeat the call with the
+                error's `idempotency_key` to continue it.
 
         Example:
             ```python
@@ -552,32 +552,32 @@ class AsyncCustomers(AsyncResource):
 
     async def export(
         self,
-        team_id: Id,
+        team_id: str | UUID,
         *,
         status: models.CustomerStatus | None = None,
         sentiment: models.CustomerSentiment | None = None,
         search: str | None = None,
         tag: str | None = None,
     ) -> models.CustomerExport:
-        """Export up to 10,000 customers with one request (API page "Export"). Needs a secret key.
+        """Export up to 10,000 customers with one request (API page "Export"). Requires a secret key.
 
-        An export of more customers is cut off, and a warning is logged; `list` reads any number.
+        A larger export is truncated, and a warning is logged. `list` has no such limit.
 
         Args:
             team_id: The team's id, a UUID.
-            status: Only customers of this status: `"active"` or `"inactive"`.
-            sentiment: Only customers of this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
-            search: Only customers whose name or email contains this.
-            tag: Only customers with exactly this tag.
+            status: Only customers with this status: `"active"` or `"inactive"`.
+            sentiment: Only customers with this sentiment: `"happy"`, `"neutral"`, `"frustrated"` or `"angry"`.
+            search: Only customers whose name or email address contains this text.
+            tag: Only customers with this tag.
 
         Returns:
             The customers.
 
         Raises:
-            InvalidParameterError: A parameter was refused; nothing was sent.
-            PermissionDeniedError: The key is publishable, or of another team.
-            APIStatusError: The server answered with another error.
-            APIConnectionError: No answer came.
+            InvalidParameterError: A parameter is invalid; nothing was sent.
+            PermissionDeniedError: The key is publishable or belongs to another team.
+            APIStatusError: The server returned another error status.
+            APIConnectionError: No response was received.
 
         Example:
             ```python
@@ -589,15 +589,15 @@ class AsyncCustomers(AsyncResource):
 
     @property
     def with_raw_response(self) -> AsyncCustomersWithRawResponse:
-        """The same methods, each returning the `RawResponse` with status, headers and `parse()`."""
+        """The same methods, returning a `RawResponse` with status, headers and `parse()`."""
         return AsyncCustomersWithRawResponse(AsyncCustomers(self._transport, raw=True))
 
 
 class AsyncCustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, each returning a `RawResponse`.
+    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, returning a `RawResponse`.
 
     Attributes:
-        resource: The `AsyncCustomers` whose methods these are.
+        resource: The `AsyncCustomers` that sends the requests.
     """
 
     def __init__(self, customers: AsyncCustomers) -> None:
@@ -605,24 +605,24 @@ class AsyncCustomersWithRawResponse:
 
     @async_raw_form(AsyncCustomers.list)
     def list(self) -> None:
-        """`AsyncCustomers.list`, as a `RawResponse`."""
+        """Like `AsyncCustomers.list`, but return a `RawResponse`."""
 
     @async_raw_form(AsyncCustomers.create)
     def create(self) -> None:
-        """`AsyncCustomers.create`, as a `RawResponse`."""
+        """Like `AsyncCustomers.create`, but return a `RawResponse`."""
 
     @async_raw_form(AsyncCustomers.get)
     def get(self) -> None:
-        """`AsyncCustomers.get`, as a `RawResponse`."""
+        """Like `AsyncCustomers.get`, but return a `RawResponse`."""
 
     @async_raw_form(AsyncCustomers.update)
     def update(self) -> None:
-        """`AsyncCustomers.update`, as a `RawResponse`."""
+        """Like `AsyncCustomers.update`, but return a `RawResponse`."""
 
     @async_raw_form(AsyncCustomers.delete)
     def delete(self) -> None:
-        """`AsyncCustomers.delete`, as a `RawResponse`."""
+        """Like `AsyncCustomers.delete`, but return a `RawResponse`."""
 
     @async_raw_form(AsyncCustomers.export)
     def export(self) -> None:
-        """`AsyncCustomers.export`, as a `RawResponse`."""
+        """Like `AsyncCustomers.export`, but return a `RawResponse`."""
