@@ -426,20 +426,17 @@ def _seconds(text: str) -> float | None:
 
 
 class RawResponse(Generic[T]):
-    """A response with its status and headers, as `with_raw_response` returns it. `parse()` gives the model.
-
-    Attributes:
-        status_code: The HTTP status.
-        headers: The HTTP headers; names in any case.
-        content: The body's bytes, decompressed.
-        attempts: How many times the call was sent.
-    """
+    """A response with its status and headers, as returned by `with_raw_response`. `parse()` returns the model."""
 
     def __init__(self, response: ReceivedResponse, parse: Callable[[ReceivedResponse], T]) -> None:
         self.status_code: int = response.status_code
+        """The HTTP status code."""
         self.headers: httpx.Headers = response.headers
+        """The HTTP headers, with case-insensitive names."""
         self.content: bytes = response.content
+        """The response body as bytes, decompressed."""
         self.attempts: int = response.attempts
+        """The number of attempts."""
         self._response = response
         self._parse = parse
 

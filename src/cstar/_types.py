@@ -44,26 +44,32 @@ Timeout: TypeAlias = float | Annotated[httpx.Timeout, _InstanceSchema()]
 
 
 class ListOptions(TypedDict, total=False):
-    """The parameters of every list, for `**options: Unpack[ListOptions]`.
-
-    Attributes:
-        page: The number of the page to begin at; by default 1, the first.
-        page_size: Rows per page, 1 to 100; by default 100. Each page is a request, so larger ones spare the rate limit.
-        prefetch: How many pages to fetch ahead while iterating, 0 to 100; by default 0.
-        gapless: Whether to prove that iterating skips no row, whatever others write meanwhile; by default `False`. It
-            then sends about 15% more requests, of up to 100 rows each. Without it, iterating makes up for rows that are
-            deleted or inserted in front meanwhile, and for what the loop itself does to the rows that it was given.
-        resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it yielded.
-            The `checkpoint()` of the iterator returns it. `None`, the default, begins anew.
-        extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-    """
+    """The parameters of every list, for `**options: Unpack[ListOptions]`."""
 
     page: int
+    """The number of the first page to fetch; by default 1."""
+
     page_size: int
+    """Rows per page, from 1 to 100; by default 100. Each page is a request, so large pages save rate limit."""
+
     prefetch: int
+    """The number of pages to fetch ahead while iterating, from 0 to 100; by default 0."""
+
     gapless: bool
+    """Whether iteration yields every row, even if other clients write at the same time; by default `False`.
+
+    This sends about 15% more requests, of up to 100 rows each. Without it, iteration still corrects for rows that are
+    deleted or inserted in front of its position, and for what the loop does to the rows that it received.
+    """
+
     resume: str | None
+    """A checkpoint of an earlier iteration over the same list, to continue after the last row that it yielded.
+
+    The iterator's `checkpoint()` returns it. By default `None`: start at `page`.
+    """
+
     extra_query: Mapping[str, QueryValue] | None
+    """Further query parameters, in the API's spelling. A list repeats its name; `None` is omitted."""
 
 
 Items: TypeAlias = Iterable[T]
