@@ -1,4 +1,4 @@
-"""Types that the signatures share."""
+"""Types shared by the public signatures."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_GIVEN", "Json", "ListOptions", "NotGiven", "QueryValue"]
 
-# Covariant where pydantic's JsonValue is not: a `dict[str, list[str]]` is a `Json`, but no `JsonValue`.
+# Covariant, unlike pydantic's JsonValue: a `dict[str, list[str]]` is a `Json`, but not a `JsonValue`.
 Json = TypeAliasType("Json", "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None")
-"""What `custom_fields`, `extra_body` and `json` may hold: strings, numbers, booleans, `None`, lists and mappings."""
+"""A JSON value in `custom_fields`, `extra_body` and `json`: a string, number, boolean, `None`, list or mapping."""
 
 Id: TypeAlias = str | UUID
 """An id of the API."""
 
 QueryScalar: TypeAlias = str | int | float | bool
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None
-"""A value of `extra_query` and `params`. A list repeats its name; `None` is left out."""
-
+"""A value in `extra_query` and `params`. A list repeats its name; `None` is omitted."""
 
 T = TypeVar("T")
 
 
 class _InstanceSchema:
-    """Lets pydantic validate an instance of a class that it does not know, for `pydantic.validate_call`."""
+    """Makes `pydantic.validate_call` accept any instance of the annotated class."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: object) -> CoreSchema:  # noqa: ANN401 - any class
         from pydantic_core.core_schema import is_instance_schema
@@ -80,7 +79,7 @@ AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterabl
 
 
 class NotGiven(Enum):
-    """The type of `NOT_GIVEN`, for annotations of your own wrappers."""
+    """The type of `NOT_GIVEN`, for annotations in wrappers."""
 
     NOT_GIVEN = "NOT_GIVEN"
 
@@ -92,4 +91,4 @@ class NotGiven(Enum):
 
 
 NOT_GIVEN = NotGiven.NOT_GIVEN
-"""Stands for "leave this parameter out", where `None` already means something: in an update, null."""
+"""The default of parameters that may be omitted, if `None` has another meaning: in an update, null."""

@@ -58,8 +58,8 @@ class Customer(Model):
     updated_at: AwareDatetime = Field(default=cast("AwareDatetime", None))
     """The time of the last change, with its time zone. Some responses omit it: then it is `None`."""
 
-    def _why_frozen(self, name: str) -> str:
-        return f"{super()._why_frozen(name)}. To change the customer, call customers.update(team_id, customer.id, …)"
+    def _frozen_message(self, name: str) -> str:
+        return f"{super()._frozen_message(name)}. To change the customer, call customers.update(team_id, customer.id, …)"
 
 
 class RecentTicket(Model):
