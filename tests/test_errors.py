@@ -778,7 +778,7 @@ def test_a_response_about_another_customer_is_rejected(api_mock: respx.Router, r
 )
 def test_a_response_with_another_email_address_is_rejected(api_mock: respx.Router, run: Runner, action: Any) -> None:
     api_mock.route().respond(json=ok(CUSTOMER))
-    with pytest.raises(APIResponseValidationError, match="it has another email address than the one that was sent"):
+    with pytest.raises(APIResponseValidationError, match="its email address is not the one that was sent"):
         run(action)
 
 

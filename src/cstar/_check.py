@@ -1,7 +1,7 @@
 """Pure checks of parameters: each returns the value to send, or raises an error that describes the allowed values.
 
-Instances of subclasses, such as enum members, are first converted to plain strings and numbers: their `str()` may differ
-from their value.
+Instances of subclasses, such as enum members, are first converted to plain strings and numbers, because their `str()`
+may differ from their value.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ API_VERSION = "2026-03-01"
 _KEY = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
-# Set for each call. As a default header, an Idempotency-Key would make all writes one operation, and the others would not
-# match the body.
+# Set for each call. As a default header, an Idempotency-Key would make all writes one operation, and the others would
+# not match the body.
 HEADERS_OF_A_CALL = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
 _RESERVED_HEADERS = {"authorization", *HEADERS_OF_A_CALL}
 MAX_PORT = 65535
@@ -220,4 +220,6 @@ def _check_header(option: str, name: str, value: object) -> None:
     if name in _RESERVED_HEADERS:
         raise ConfigurationError(f"{option}: {name} is set for each call, by api_key, idempotency_key or the body")
     if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-        raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without leading or trailing spaces")
+        raise ConfigurationError(
+            f"{option}: the value of {name} must be printable ASCII without a space at either end"
+        )
