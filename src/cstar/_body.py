@@ -98,7 +98,7 @@ class Body:
         self._content.clear()
         if not self._is_rejected:
             self._is_rejected = True
-            raise BodyRejectedError(f"it has more than {MAX_BODY_SIZE} bytes")
+            raise BodyRejectedError(f"it has more than the {MAX_BODY_SIZE} bytes that are accepted")
 
     def _window_bits(self, start: bytes) -> int:
         if self._encoding != "deflate":

@@ -220,6 +220,4 @@ def _check_header(option: str, name: str, value: object) -> None:
     if name in _RESERVED_HEADERS:
         raise ConfigurationError(f"{option}: {name} is set for each call, by api_key, idempotency_key or the body")
     if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-        raise ConfigurationError(
-            f"{option}: the value of {name} must be printable ASCII without a space at either end"
-        )
+        raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without a space at either end")

@@ -147,7 +147,7 @@ class _BaseTransport(Generic[ClientsT]):
         self, state: CallState, response: httpx.Response | None, rejected: BodyRejectedError | MemoryError
     ) -> APIResponseValidationError:
         """An attempt got a response whose body is not accepted."""
-        reason = str(rejected) or "it needs more memory than there is"
+        reason = str(rejected) or "there is not enough memory for it"
         status_code = 0 if response is None else response.status_code
         headers = httpx.Headers() if response is None else response.headers
         received = ReceivedResponse(status_code, headers, b"", self.options.api_key, state.attempts)

@@ -97,18 +97,18 @@ class APIConnectionError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
         self.was_sent: bool = was_sent
-        """Whether an attempt may have reached the server. If so, a write may have taken effect."""
+        """Whether an attempt may have reached the server. If so, a write may have been carried out."""
 
 
 class APITimeoutError(APIConnectionError):
     """No response was received within `timeout` or `deadline`; the message says which.
 
-    A write may have taken effect: see `was_sent`.
+    A write may have been carried out: see `was_sent`.
     """
 
 
 class APIResponseValidationError(APIError):
-    """The response reports success, but is invalid: not JSON, or not as documented. A write probably took effect."""
+    """The response has a success status, but is not JSON or not as documented. A write was probably carried out."""
 
     def __init__(
         self,
@@ -227,6 +227,6 @@ class RateLimitError(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the server, or a proxy in front of it, failed. A write may have taken effect."""
+    """5xx: the server, or a proxy in front of it, failed. A write may have been carried out."""
 
     status_code = 500

@@ -11,8 +11,8 @@ from pydantic_core.core_schema import plain_serializer_function_ser_schema
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
-# Validates `Literal[…] | str` as `str`: the literals are for readers and type checkers. Comparing with each literal would
-# take 10% of the time to parse a page of customers.
+# Validates `Literal[…] | str` as `str`: the literals are for readers and type checkers. Comparing with each literal
+# would take 10% of the time to parse a page of customers.
 OpenEnum = GetPydanticSchema(lambda _source, handler: handler(str))
 
 

@@ -59,9 +59,7 @@ class Customer(Model):
     """The time of the last change, with its time zone. Some responses omit it: then it is `None`."""
 
     def _frozen_message(self, name: str) -> str:
-        return (
-            f"{super()._frozen_message(name)}. To change it, call customers.update(team_id, customer.id, …)"
-        )
+        return f"{super()._frozen_message(name)}. To change it, call customers.update(team_id, customer.id, …)"
 
 
 class RecentTicket(Model):
