@@ -235,8 +235,9 @@ def test_exactly_the_attributes_are_described(documented: Documented) -> None:
         # An editor that hovers over an attribute shows only the docstring below it.
         assert not in_section or not re.match(r"cstar\.(models|errors|_types|_response)\b", each.__module__)
         if not is_dataclass(each):
-            stored = (node for statement in init for node in ast.walk(statement) if isinstance(node, ast.Attribute))
-            attributes |= {node.attr for node in stored if isinstance(node.ctx, ast.Store) and node.attr[0] != "_"}
+            nodes = (node for statement in init for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+            stored = {ast.unparse(node) for node in nodes if isinstance(node.ctx, ast.Store)}
+            attributes |= {name.removeprefix("self.") for name in stored if re.match(r"self\.[a-z]\w*$", name)}
     assert described == attributes
 
 

@@ -1,8 +1,8 @@
 """Bulk calls: items of an iterable, checked and sent in chunks. Without I/O.
 
 A `BulkJob` accepts items, and returns the call of each chunk when the chunk is complete. The same input always gives
-the same chunks, with the idempotency keys `{key}-1`, `{key}-2`, …. If a job is repeated with its key, the server replays
-the responses to the chunks that it has received, and processes the others.
+the same chunks, with the idempotency keys `{key}-1`, `{key}-2`, …. If a job is repeated with its key, the server
+replays the responses to the chunks that it has received, and processes the others.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class BulkJob(Generic[ResultT]):
         elif self._chunk_count and hasattr(error, "add_note"):  # Python 3.11
             # Without the errors, because there may be many.
             counts = ", ".join(f"{name}={count}" for name, count in self._counts.items()) or "none"
-            note = f"This bulk call had sent {self._chunk_count} requests. Results: {counts}. "
+            note = f"Requests sent by this bulk call: {self._chunk_count}. Results: {counts}. "
             with suppress(Exception):
                 error.add_note(f"{note}To continue, repeat it with idempotency_key={self.key!r}.")
 

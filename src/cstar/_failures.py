@@ -63,7 +63,7 @@ def connection_error(
 ) -> APIConnectionError:
     """Return the error for the caller."""
     with suppress(RuntimeError):
-        # The error keeps its request, whose headers contain the API key.
+        # Replace the request of the error: its headers contain the API key.
         error.request = httpx.Request(error.request.method, error.request.url)
     call, name, is_timeout = state.call, type(error).__name__, _is_timeout(error)
     sentence = f"{call} got no response from {options.base_url}"

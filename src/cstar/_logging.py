@@ -1,4 +1,4 @@
-"""The logger `cstar`: DEBUG for attempts, INFO for delays, WARNING for invalid fields and incomplete iterations."""
+"""The logger `cstar`: DEBUG for attempts, INFO for delays, WARNING for problems that raise no error."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def _describe_invalid_body(invalid: ValueError, response: ReceivedResponse) -> s
         start = response.content.removeprefix(BOM_UTF8).lstrip()[:400]
         if not start.startswith(b"<") and (b"{" in start or b"[" in start):
             return f"the body is not JSON: {broken}"
-        source = f" ({_perhaps(response)})" if response.proxy else ""
+        source = f" ({_possible_source(response)})" if response.proxy else ""
         text = f"the body is not JSON but begins with {_excerpt(str(response.body))!r}{source}"
         return f"{text}. Is base_url={response.base_url!r} right?"
     if isinstance(body, dict) and body.get("error"):
@@ -344,17 +344,17 @@ def _message_without_envelope(response: ReceivedResponse, body: JsonValue) -> st
     if 300 <= response.status_code < 400 and (target := response.header("Location")):
         return f"it redirects to {target}, and redirects are not followed. Is base_url right?"
     if body is None:
-        hint = _encoding_hint(response) + ("" if response.proxy is None else f" ({_perhaps(response)})")
+        hint = _encoding_hint(response) + ("" if response.proxy is None else f" ({_possible_source(response)})")
         return f"the response body is empty, or could not be read{hint}."
     if len(response.content) > MAX_SHOWN_BODY_SIZE:
         return f"the response body has {len(response.content)} bytes, too many to look for a message."
     if isinstance(body, str):
-        return f"the response is not JSON ({_perhaps(response)}): {_excerpt(body)!r}."
+        return f"the response is not JSON ({_possible_source(response)}): {_excerpt(body)!r}."
     return "the response has no error message."
 
 
-def _perhaps(response: ReceivedResponse) -> str:
-    return f"perhaps that of {response.proxy}" if response.proxy else "perhaps a proxy's"
+def _possible_source(response: ReceivedResponse) -> str:
+    return f"possibly from {response.proxy}" if response.proxy else "possibly from a proxy"
 
 
 def _excerpt(text: str) -> str:

@@ -52,7 +52,7 @@ def is_retryable(outcome: Outcome, state: CallState) -> bool:
 
 
 def is_lost_response(response: ReceivedResponse) -> bool:
-    """Whether a proxy sent it because it got no response (502, 504). The request may have taken effect."""
+    """Whether a proxy got no response from the API (502, 504). The request may have been carried out."""
     return response.status_code in {502, 504}
 
 

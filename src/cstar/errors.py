@@ -50,7 +50,7 @@ class ConfigurationError(CstarError, ValueError):
 
 
 class InvalidParameterError(CstarError, ValueError):
-    """A parameter is invalid. Its request was not sent."""
+    """A parameter is invalid. The request was not sent."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ class APIError(CstarError):
         self.partial: BulkResult | ImportResult | None = None
         """The result so far, if the error ended a bulk call; otherwise `None`.
 
-        To continue, repeat the bulk call with the same `idempotency_key` and input: no change is made twice.
+        To continue, repeat the bulk call with the same `idempotency_key` and input.
         """
 
 
@@ -197,7 +197,7 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the API key lacks the permission: it is publishable (read-only), or of another team."""
+    """403: the API key is publishable (read-only), belongs to another team, or lacks the permission."""
 
     status_code = 403
 
