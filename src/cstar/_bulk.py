@@ -247,7 +247,7 @@ async def iterate_async(param: str, items: object) -> AsyncGenerator[object, Non
 
 
 async def close_source(source: AsyncGenerator[object], error: BaseException) -> None:
-    """Close the items of a bulk call that ended with an error. If closing fails too, log it, so the error is raised."""
+    """Close the items of a bulk call after an error. A failure to close is logged, so the first error is raised."""
     try:
         await source.aclose()
     except BaseException as failure:
@@ -257,7 +257,7 @@ async def close_source(source: AsyncGenerator[object], error: BaseException) -> 
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions of an exception group, or the exception itself."""
+    """Yield the exceptions of an exception group, or the exception itself."""
     # Python 3.10 has no BaseExceptionGroup.
     members: tuple[BaseException, ...] = getattr(error, "exceptions", ())
     if not members:
