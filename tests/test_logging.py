@@ -36,9 +36,9 @@ def test_each_attempt_is_a_debug_line_and_each_retry_an_info_line(
     told = [(record.levelname, record.getMessage()) for record in lines.records if record.name == "cstar"]
     assert [level for level, _ in told] == ["DEBUG", "INFO", "DEBUG", "INFO", "DEBUG"]
     assert told[0][1].startswith(f"GET {GET}: attempt 1: ReadTimeout")
-    assert told[1][1].startswith(f"GET {GET}: attempt 1 got no answer (ReadTimeout: slow); retrying in 0.")
+    assert told[1][1].startswith(f"GET {GET}: attempt 1 got no response (ReadTimeout: slow); retrying in 0.")
     assert told[2][1].startswith(f"GET {GET}: attempt 2: 503")
-    assert told[3][1].startswith(f"GET {GET}: attempt 2 was answered with 503; retrying in 1.")
+    assert told[3][1].startswith(f"GET {GET}: attempt 2 returned 503; retrying in 1.")
     assert told[4][1].startswith(f"GET {GET}: attempt 3: 200, request req_2, ")
 
 
@@ -112,12 +112,12 @@ def test_cstar_log_debug_turns_on_everything_once() -> None:
     told = run_program("debug")
     assert len(told) == 3
     assert "DEBUG GET /auth/whoami: attempt 1: ConnectError" in told[0]
-    assert "INFO GET /auth/whoami: attempt 1 got no answer" in told[1]
+    assert "INFO GET /auth/whoami: attempt 1 got no response" in told[1]
 
 
 def test_cstar_log_info_turns_on_the_retries() -> None:
     [told] = run_program("INFO")
-    assert "cstar INFO GET /auth/whoami: attempt 1 got no answer" in told
+    assert "cstar INFO GET /auth/whoami: attempt 1 got no response" in told
 
 
 def test_cstar_log_does_not_double_a_logging_setup_of_your_own() -> None:

@@ -118,7 +118,7 @@ def test_a_model_is_a_snapshot_that_says_what_to_call_instead(name: str) -> None
     jane = Customer.model_validate(CUSTOMER)
     for change in (lambda: setattr(jane, name, "x"), lambda: delattr(jane, name)):
         with pytest.raises(
-            AttributeError, match=rf"^{name} cannot be changed here: a Customer is a snapshot.*update\("
+            AttributeError, match=rf"^{name} cannot be changed: a Customer is a read-only snapshot.*update\("
         ):
             change()
     assert jane == Customer.model_validate(CUSTOMER)

@@ -141,7 +141,7 @@ BAD_FIELDS = [
     ("custom_fields", {1: "x"}, "a key of custom_fields must be a string"),
     ("custom_fields", {"a": {"b": [dt.date(2026, 1, 1)]}}, "custom_fields.a.b[0] must be JSON"),
     ("custom_fields", {"a": decimal.Decimal(1)}, "not a value of type Decimal"),
-    ("custom_fields", {"a": math.nan}, "a number that JSON can carry: finite"),
+    ("custom_fields", {"a": math.nan}, "a number that JSON can represent: finite"),
     ("custom_fields", {"a": math.inf}, "finite"),
     ("custom_fields", {"a": "\ud800"}, "surrogates"),
     ("custom_fields", CIRCULAR, "contains itself"),

@@ -305,7 +305,7 @@ def test_an_answer_of_a_proxy_itself_names_it(run: Runner, monkeypatch: pytest.M
     with RawServer(reject) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(
-            APIStatusError, match=f"perhaps that of the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"
+            APIStatusError, match=f"possibly from the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"
         ):
             run(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
@@ -317,7 +317,7 @@ def test_a_page_of_a_proxy_with_status_200_names_it(run: Runner, monkeypatch: py
 
     with RawServer(sign_in) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with pytest.raises(APIResponseValidationError, match=r"'Sign in' \(perhaps that of the proxy http://127"):
+        with pytest.raises(APIResponseValidationError, match=r"'Sign in' \(possibly from the proxy http://127"):
             run(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 

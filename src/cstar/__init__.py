@@ -1,4 +1,4 @@
-"""A typed client of the cStar customer-support API: `Cstar`, and `AsyncCstar` for asyncio and trio."""
+"""A typed client for the cStar customer-support API: `Cstar`, and `AsyncCstar` for asyncio and trio."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ __all__ += models.__all__
 
 
 def _lazy(name: str) -> object:
-    # The models are loaded when they are named: see `cstar.models`.
+    # Models are imported on first access: see `cstar.models`.
     if name in models.__all__:
         return getattr(models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-if not TYPE_CHECKING:  # to a type checker, it would be any name that is there
+if not TYPE_CHECKING:  # type checkers would accept any name
     __getattr__ = _lazy
 
 

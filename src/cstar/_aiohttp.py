@@ -1,4 +1,4 @@
-"""Corrections of httpx-aiohttp's errors: it maps most of aiohttp's to `ConnectTimeout`, and some not at all."""
+"""Corrections for httpx-aiohttp, which maps most errors of aiohttp to `ConnectTimeout`, and some not at all."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _NOT_SENT = {
 
 
 def is_from_aiohttp(error: httpx.HTTPError) -> bool:
-    """Whether httpx-aiohttp has made an error of one of aiohttp's."""
+    """Whether httpx-aiohttp converted the error from an error of aiohttp."""
     return _package(type(error.__cause__).__module__) == "aiohttp"
 
 
 def was_sent(error: httpx.HTTPError) -> bool:
-    """Whether the request of such an error may have reached the server."""
+    """Whether the request of a converted error may have reached the server."""
     return _NOT_SENT.isdisjoint(cls.__name__ for cls in type(error.__cause__).__mro__)
 
 
 def is_timeout(error: httpx.HTTPError) -> bool:
-    """Whether such an error is about time."""
+    """Whether a converted error is a timeout."""
     return any(cls.__name__ == "TimeoutError" for cls in type(error.__cause__).__mro__)
 
 
 def as_httpx_error(error: Exception) -> httpx.HTTPError | None:
-    """The error of httpx for one that httpx-aiohttp does not map; `None` for what is not its or aiohttp's error."""
+    """Convert an error that httpx-aiohttp does not map. Return `None` for errors from other packages."""
     if _package(type(error).__module__) == "aiohttp":
-        # The text of the exception shows the query, and its request the API key, so it is not chained.
+        # Do not chain the error: its text contains the query, and its request the API key.
         return httpx.RemoteProtocolError(" ".join(str(getattr(error, "message", error)).split()))
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is not None and _package(trace.tb_frame.f_globals.get("__name__", "")) == "httpx_aiohttp":
-        # It cannot encode every reason phrase.
+        # httpx-aiohttp cannot encode every reason phrase.
         return httpx.RemoteProtocolError(str(error))
     return None
 

@@ -1,4 +1,4 @@
-"""The body of a response: decompressed as it is received, and bounded in size."""
+"""Response bodies: decompressed while they are received, and limited in size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import httpx
 
-# Bytes, compressed or not. A page of 100 customers takes some 50 KB.
+# Bytes, compressed or not. A page of 100 customers has about 50 KB.
 MAX_BODY_SIZE = 64 * 1024 * 1024
-# The encodings of Python's zlib, which can stop before a small body has filled the memory.
+# The encodings that Python's zlib decompresses, because it can stop at a given size.
 ACCEPT_ENCODING = "gzip, deflate"
 
 
@@ -21,21 +21,21 @@ class _Decompressor(Protocol):
 
 
 class BodyRejectedError(Exception):
-    """A body is too large, or in an encoding that was not asked for."""
+    """A body is too large, or has an encoding that was not requested."""
 
 
 class Body:
     """The body of a response.
 
     Args:
-        response: The response, whose body may have been read already: by a custom httpx client's hook or transport.
+        response: The response. An event hook or transport of a custom httpx client may have read its body already.
 
     Attributes:
-        is_read: Whether it has been read already.
-        is_faulty: Whether it cannot be decompressed.
+        is_read: Whether the body has been read already.
+        is_faulty: Whether the body cannot be decompressed.
 
     Raises:
-        BodyRefusedError: The body is too large, or in an encoding that was not asked for.
+        BodyRejectedError: The body is too large, or has an encoding that was not requested.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -54,17 +54,17 @@ class Body:
             if name.lower() == b"content-encoding":
                 self._encoding += (", " if self._encoding else "") + value.decode("ascii", "replace").strip().lower()
             elif name.lower() == b"content-length" and value.isdigit() and int(value) > MAX_BODY_SIZE:
-                raise BodyRejectedError(f"it has {int(value)} bytes, and at most {MAX_BODY_SIZE} are accepted")
+                raise BodyRejectedError(f"it has {int(value)} bytes, but at most {MAX_BODY_SIZE} are accepted")
         if self._encoding == "identity":
             self._encoding = ""
         if self._encoding not in {"", "gzip", "x-gzip", "deflate"}:
-            raise BodyRejectedError(f"its encoding is {self._encoding!r}, and only {ACCEPT_ENCODING!r} was asked for")
+            raise BodyRejectedError(f"its encoding is {self._encoding!r}, but only {ACCEPT_ENCODING!r} was requested")
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes received; none after a refusal.
+        """Add the next bytes received. They are ignored after a `BodyRejectedError`.
 
         Raises:
-            BodyRefusedError: The body is too large.
+            BodyRejectedError: The body is too large.
         """
         self._received += len(chunk)
         if self._is_rejected or self._received > MAX_BODY_SIZE:
@@ -86,7 +86,7 @@ class Body:
 
     @property
     def content(self) -> bytes:
-        """The whole body; nothing where it cannot be decompressed."""
+        """The whole body, decompressed; empty if it cannot be decompressed."""
         return b"" if self.is_faulty else bytes(self._content)
 
     def _add(self, data: bytes) -> None:
@@ -103,6 +103,6 @@ class Body:
     def _window_bits(self, start: bytes) -> int:
         if self._encoding != "deflate":
             return zlib.MAX_WBITS | 16
-        # "deflate" is the zlib format (RFC 9110, section 8.4.1.2), but some servers send it without the zlib header.
+        # "deflate" is the zlib format (RFC 9110, section 8.4.1.2), but some servers omit its header.
         has_header = start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
         return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS

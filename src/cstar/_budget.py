@@ -1,7 +1,7 @@
-"""The rate limit of the API key: the latest headers, the pages reserved by walks, and the seconds until it resets.
+"""The rate limit of the API key: the latest headers, the requests reserved for prefetching, and the time to its reset.
 
-The server's clock may differ from this machine's, so the seconds until a reset count from the `Date` of the response.
-The monotonic clock measures them.
+The server's clock may differ from the local clock. Therefore the seconds until the reset count from the `Date` of the
+response, and the monotonic clock measures them.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
     import httpx
 
-# Seconds. No reset is believed to be further ahead, unless the window is longer.
+# Seconds. The longest plausible time to a reset, if the response has no window.
 DAY = 86_400.0
-# A reset is in Unix seconds. Numbers outside of these bounds, of 2001 and 5138, are in another unit.
+# A reset is a Unix time in seconds. Numbers outside these bounds (the years 2001 and 5138) have another unit.
 MIN_UNIX_TIME, MAX_UNIX_TIME = 1e9, 1e11
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The rate limit in a response.
+    """The rate limit of a response, with times by the monotonic clock.
 
     Attributes:
         limit: The rate limit.
-        sent: When the request was sent, by the monotonic clock.
-        received: When the response was received.
-        reset: When the window ends.
+        sent: The time when the request was sent.
+        received: The time when the response was received.
+        reset: The time when the window ends.
     """
 
     limit: RateLimit
@@ -48,7 +48,7 @@ class _Reading:
 
 
 class Budget:
-    """The rate limit of a client and all that share its connections.
+    """The rate limit of a client and of all clients that share its connections.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -56,20 +56,21 @@ class Budget:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # Responses whose headers were not looked at yet: the headers, when the request was sent, and when the response
-        # was received, by the monotonic clock and by this machine's. Those that overtake each other are among the last.
+        # Responses whose headers are not parsed yet: the headers, the monotonic times when the request was sent and the
+        # response was received, and the local time when it was received. The latest 100 are enough, even if responses
+        # arrive out of order.
         self._unread: deque[tuple[httpx.Headers, float, float, float]] = deque(maxlen=100)
         self._latest: _Reading | None = None
-        # Pages under way that walks fetch ahead, for each process.
+        # The number of pages being prefetched, by process.
         self._reserved: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def learn(self, headers: httpx.Headers, *, sent: float) -> None:
-        """Take note of a response's headers.
+        """Record the headers of a response.
 
         Args:
             headers: The headers.
-            sent: When the request was sent, by the monotonic clock.
+            sent: The time when the request was sent, by the monotonic clock.
         """
         if "X-RateLimit-Remaining" in headers:
             self._unread.append((headers, sent, self._clock(), time.time()))
@@ -81,7 +82,7 @@ class Budget:
         return None if reading is None else reading.limit
 
     def _reading(self) -> _Reading | None:
-        # Parsed on demand, because most programs never ask for it.
+        # Parsed on demand, because most programs never use it.
         with suppress(IndexError):
             while True:
                 headers, sent, received, wall_clock = self._unread.popleft()
@@ -95,7 +96,7 @@ class Budget:
         """Reserve a request for a page.
 
         Returns:
-            Whether one is left, or the page is needed anyway.
+            Whether a request remains in the window, or the page is needed now.
         """
         reading = self._reading()
         is_known = reading is not None and reading.reset > self._clock()
@@ -106,14 +107,14 @@ class Budget:
             return True
 
     def release_page(self) -> None:
-        """Give a reservation back: its response has been counted, or there will be none."""
+        """Release a reservation: the response has been recorded, or the request has failed."""
         with self._lock:
             self._reserved[os.getpid()] -= 1
 
     def seconds_until_reset(self, longest: float) -> float:
-        """The seconds to wait before the next request: 0 if some are left, or if the wait is longer than `longest`.
+        """Return the seconds to wait before the next request: 0 if requests remain, or if the wait exceeds `longest`.
 
-        If the wait is longer, the request is sent, because its response explains the limit better.
+        If the wait exceeds `longest`, the request is sent, because the server's response explains the limit better.
         """
         reading = self._reading()
         if reading is None or reading.limit.remaining > 0:
@@ -131,13 +132,13 @@ class Budget:
 
 
 def rate_limit(headers: httpx.Headers, *, now: datetime | None = None) -> RateLimit | None:
-    """The rate limit in the `X-RateLimit-*` headers; `None` if they are missing or invalid.
+    """Return the rate limit in the `X-RateLimit-*` headers; `None` if they are missing or invalid.
 
     Args:
         headers: The headers of a response.
-        now: The time of the response, where it has no `Date`; by default this machine's.
+        now: The time of the response if it has no `Date`; by default the local time.
     """
-    # In one pass: each look-up of a header in `httpx.Headers` reads all of them.
+    # In one pass, because each lookup in `httpx.Headers` iterates over all headers.
     prefix = b"x-ratelimit-"
     values = {name[len(prefix) :]: value for raw, value in headers.raw if (name := raw.lower()).startswith(prefix)}
     try:
@@ -147,7 +148,7 @@ def rate_limit(headers: httpx.Headers, *, now: datetime | None = None) -> RateLi
         window = _window(values.get(b"window", b""))
         now = server_time(headers) or now or datetime.now(timezone.utc)
         if reset > MAX_UNIX_TIME:
-            reset /= 1000  # in milliseconds
+            reset /= 1000  # milliseconds
         elif reset < MIN_UNIX_TIME:
             reset += now.timestamp()  # seconds from now
         furthest = now + timedelta(seconds=window if window is not None and window > 0 else DAY)
@@ -164,7 +165,7 @@ def _window(value: bytes) -> float | None:
 
 
 def seconds_until_reset(headers: httpx.Headers) -> float | None:
-    """The seconds from a response to the reset of a rate limit that it says is used up; otherwise `None`."""
+    """Return the seconds until the rate limit resets, if the headers show that it is used up; otherwise `None`."""
     now = server_time(headers) or datetime.now(timezone.utc)
     limit = rate_limit(headers, now=now)
     if limit is None or limit.remaining > 0:
@@ -174,29 +175,29 @@ def seconds_until_reset(headers: httpx.Headers) -> float | None:
 
 
 def server_time(headers: httpx.Headers) -> datetime | None:
-    """The time of a response by the server's clock (RFC 9110, section 6.6.1)."""
+    """Return the `Date` of a response (RFC 9110, section 6.6.1)."""
     date = headers.get("Date")
     return None if date is None else http_date(date)
 
 
 def http_date(text: str) -> datetime | None:
-    """A date as HTTP writes it; `None` for any other text."""
+    """Parse an HTTP date; return `None` for other text."""
     from email.utils import parsedate_to_datetime
 
     try:
         moment = parsedate_to_datetime(text)
-        # "-0000" says that the zone is not known.
+        # The zone "-0000" gives a datetime without a zone.
         return moment.replace(tzinfo=moment.tzinfo or timezone.utc)
     except (ValueError, OverflowError, TypeError):
         return None
 
 
 def _latest(known: _Reading | None, received: _Reading) -> _Reading:
-    """Which of two readings counts."""
-    # The request was sent after the other response was there, so the server knew what it said.
+    """Return the later of two readings."""
+    # The request was sent after the other response was received.
     if known is None or received.sent >= known.received:
         return received
-    # They overtook each other: in one window, the one with fewer requests left is the later one.
+    # Concurrent requests: in the same window, the reading with fewer remaining requests is the later one.
     if (known.limit.limit, known.limit.reset_at) == (received.limit.limit, received.limit.reset_at):
         return min(known, received, key=lambda reading: reading.limit.remaining)
     return max(known, received, key=lambda reading: reading.reset)

@@ -1,8 +1,8 @@
-"""Bulk calls: any number of items, drawn one by one, checked, and sent in chunks. Pure.
+"""Bulk calls: items of an iterable, checked and sent in chunks. Without I/O.
 
-A `BulkJob` is fed with items, and returns the call of each chunk when the chunk is complete. The same input makes the
-same chunks, and their idempotency keys are `{key}-1`, `{key}-2`, …: a job that is repeated with its key receives the
-first responses of the chunks that were sent, and goes on with the others.
+A `BulkJob` accepts items, and returns the call of each chunk when the chunk is complete. The same input always gives
+the same chunks, with the idempotency keys `{key}-1`, `{key}-2`, …. If a job is repeated with its key, the server
+replays the responses to the chunks that it has received, and processes the others.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from cstar.models.bulk import BulkError, BulkResult, ImportResult
 
 MAX_BODY_SIZE = 1024 * 1024
-MAX_BASE_KEY_LENGTH = 244  # of at most 255 characters, which leaves room for the number of a chunk
+MAX_BASE_KEY_LENGTH = 244  # characters; an Idempotency-Key has at most 255, with the number of the chunk
 
 
 class Item(NamedTuple):
-    """An item, checked and encoded, with what its errors may call it."""
+    """An item, checked and encoded, with its id or email address to match errors."""
 
     content: bytes
     id: str | None = None
@@ -42,18 +42,18 @@ ResultT = TypeVar("ResultT", bound="BulkResult | ImportResult")
 
 
 class BulkJob(Generic[ResultT]):
-    """A bulk call under way.
+    """The state of a bulk call.
 
     Args:
-        param: The name of the parameter that has the items.
+        param: The name of the parameter with the items.
         path: The path of the requests.
         before: The body before the items.
         after: The body after the items.
         max_items: The number of items in a chunk.
         check: Checks and encodes an item. Its first argument is the name of the item, such as `ids[7]`.
         model: The model of the result.
-        names: What a response must say about itself if it says anything, such as `{"action": "delete"}`.
-        count: Returns the counts of a response to a number of items.
+        names: The values that these fields of a response must have if they are present, such as `{"action": "delete"}`.
+        count: Returns the counts of a response. Its second argument is the number of items sent.
         key: The idempotency key; by default a new UUID.
 
     Raises:
@@ -89,11 +89,11 @@ class BulkJob(Generic[ResultT]):
             raise InvalidParameterError(
                 f"the fields to change must have at most {MAX_BODY_SIZE // 2:,} bytes as JSON, not {len(after):,}"
             )
-        # The chunk that is being filled, the index of its first item, and its size in bytes with commas.
+        # The incomplete chunk, the index of its first item, and its size in bytes with commas.
         self._items: list[Item] = []
         self._first = 0
         self._size = 0
-        # The chunk that was sent last.
+        # The last chunk that was returned to be sent.
         self._sent: list[Item] = []
         self._sent_first = 0
         self._chunk_count = 0
@@ -107,10 +107,10 @@ class BulkJob(Generic[ResultT]):
         return self._model(**self._counts, errors=[*self._errors])
 
     def feed(self, value: object) -> Call[BulkData] | None:
-        """Add an item, and return the call to send now, if a chunk is complete.
+        """Add an item. Return the call of a chunk if it is complete.
 
         Raises:
-            InvalidParameterError: The item is invalid. Nothing of its chunk was sent.
+            InvalidParameterError: The item is invalid. Its chunk was not sent.
         """
         name = f"{self.param}[{self._first + len(self._items)}]"
         item = self._check(name, value)
@@ -124,7 +124,7 @@ class BulkJob(Generic[ResultT]):
         return self.rest() if len(self._items) == self._max_items else call
 
     def rest(self) -> Call[BulkData] | None:
-        """The call of the last chunk, if there is one to send."""
+        """Return the call of the incomplete chunk; `None` if it is empty."""
         from cstar._envelopes import BulkData
 
         if not self._items:
@@ -138,27 +138,27 @@ class BulkJob(Generic[ResultT]):
 
     @property
     def _chunk_key(self) -> str:
-        """The idempotency key of the last chunk."""
+        """The idempotency key of the last chunk that was returned."""
         return f"{self.key}-{self._chunk_count}"
 
     def receive(self, data: BulkData) -> None:
-        """Add the response to the call that was returned last."""
+        """Add the response to the last chunk."""
         self._counts.update(self._count(data, len(self._sent)))
         if errors := errors_of(data):
             self._errors += _locate(errors, self._sent, self._sent_first)
 
     def annotate(self, error: BaseException, api_key: str) -> None:
-        """Add the result so far, and the key to go on with, to an exception that ends the job."""
+        """Add the result so far and the idempotency key to an exception that ends the job."""
         if isinstance(error, APIError) or (isinstance(error, InvalidParameterError) and self._chunk_count):
             error.partial = self._redacted_result(api_key)
-            if error.idempotency_key in {None, self._chunk_key}:  # another one is of a call of the caller's iterable
+            if error.idempotency_key in {None, self._chunk_key}:  # another key is of a call in the caller's iterable
                 error.idempotency_key = self.key
-        elif self._chunk_count and hasattr(error, "add_note"):  # from Python 3.11 on
-            # Without the errors, which may be many.
+        elif self._chunk_count and hasattr(error, "add_note"):  # Python 3.11
+            # Without the errors, because there may be many.
             counts = ", ".join(f"{name}={count}" for name, count in self._counts.items()) or "none"
-            note = f"Requests that this bulk call had sent: {self._chunk_count}. Results: {counts}. "
+            note = f"Requests sent by this bulk call: {self._chunk_count}. Results: {counts}. "
             with suppress(Exception):
-                error.add_note(f"{note}The same call with idempotency_key={self.key!r} goes on.")
+                error.add_note(f"{note}To continue, repeat it with idempotency_key={self.key!r}.")
 
     def _redacted_result(self, api_key: str) -> ResultT:
         text = self.result.model_dump_json().replace(api_key, REDACTED)
@@ -166,22 +166,22 @@ class BulkJob(Generic[ResultT]):
 
 
 def _check_names(names: Mapping[str, str], data: BulkData) -> BulkData:
-    """Return the data of a response that is about the call.
+    """Return the data if it belongs to a bulk call with these names.
 
     Raises:
-        ValueError: It is about something else.
+        ValueError: It does not belong to the call.
     """
-    said = data.model_extra or {}
+    extra = data.model_extra or {}
     for name, expected in names.items():
-        if said.get(name, expected) != expected:
+        if extra.get(name, expected) != expected:
             raise ValueError(f"data.{name}: Input should be {expected!r}")
-    if not data.model_fields_set and "object" not in said:
+    if not data.model_fields_set and "object" not in extra:
         raise ValueError("data: neither counts nor errors")
     return data
 
 
 def errors_of(data: BulkData) -> list[BulkError]:
-    """The errors of a response. One that makes no sense was kept as received, and becomes a message."""
+    """Return the errors of a response. An invalid error, which was kept as received, becomes a message."""
     from cstar.models.bulk import BulkError
 
     errors = cast("object", data.errors)
@@ -192,7 +192,7 @@ def errors_of(data: BulkData) -> list[BulkError]:
 
 
 def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> Iterator[BulkError]:
-    """The errors of a chunk, each with its index in the input of the job where it can be known."""
+    """Yield the errors of a chunk, each with its index in the input of the job, if it can be determined."""
     places: dict[str, int | None] = {}  # by id and email address; None if several items have it
     for number, item in enumerate(items):
         for name in filter(None, (item.id, item.email)):
@@ -213,32 +213,32 @@ def _normalized(name: object) -> str:
 
 
 def iterate(param: str, items: object) -> Iterator[object]:
-    """Draw the items of a bulk call.
+    """Iterate over the items of a bulk call.
 
     Raises:
-        InvalidParameterError: It is not an iterable of items.
+        InvalidParameterError: The parameter is not an iterable of items.
     """
     given = items
     if isinstance(items, (str, bytes, Mapping)):
-        reject(param, "a list or another iterable (a single one goes in a list)", given)
+        reject(param, "a list or another iterable (put a single item in a list)", given)
     if not isinstance(items, Iterable) and not hasattr(type(items), "__getitem__"):
-        hint = " (AsyncCstar takes an async one, too)" if isinstance(items, AsyncIterable) else ""
+        hint = " (only AsyncCstar accepts async iterables)" if isinstance(items, AsyncIterable) else ""
         reject(param, f"a list or another iterable{hint}", given)
     yield from cast("Iterable[object]", items)
 
 
 async def iterate_async(param: str, items: object) -> AsyncGenerator[object, None]:
-    """Draw the items of a bulk call from an iterable or an async iterable.
+    """Iterate over the items of a bulk call, which may be an async iterable.
 
     Raises:
-        InvalidParameterError: It is neither.
+        InvalidParameterError: The parameter is not an iterable of items.
     """
     if isinstance(items, AsyncIterable):
         iterator = aiter(cast("AsyncIterable[object]", items))
         try:
             async for item in iterator:
                 yield item
-        finally:  # one that is not drawn to its end would wait for the garbage collector
+        finally:  # do not leave an unfinished iterator to the garbage collector
             if hasattr(iterator, "aclose"):
                 await cast("Any", iterator).aclose()
         return
@@ -247,7 +247,7 @@ async def iterate_async(param: str, items: object) -> AsyncGenerator[object, Non
 
 
 async def close_source(source: AsyncGenerator[object], error: BaseException) -> None:
-    """Close the source of a bulk call that ended with an error, which must not be lost if closing fails, too."""
+    """Close the items of a bulk call after an error. A failure to close is logged, so the first error is raised."""
     try:
         await source.aclose()
     except BaseException as failure:
@@ -257,8 +257,8 @@ async def close_source(source: AsyncGenerator[object], error: BaseException) -> 
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions of an exception group, or the exception itself."""
-    # Python 3.10 has no class of groups.
+    """Yield the exceptions of an exception group, or the exception itself."""
+    # Python 3.10 has no BaseExceptionGroup.
     members: tuple[BaseException, ...] = getattr(error, "exceptions", ())
     if not members:
         yield error

@@ -1,4 +1,4 @@
-"""One API call before any I/O, checked and encoded. Pure: building one needs no server and no client."""
+"""An API call as a value: checked and encoded, before any I/O."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The resource that a call is about, so that a response about another one is rejected.
+    """The resource of a call, to reject a response about another resource.
 
     Attributes:
-        id: Its id, if the call names it.
-        email: Its email address, if the call sets it.
+        id: The id, if it is in the path.
+        email: The email address, if the call sets it.
     """
 
     id: str | None = None
     email: str | None = field(default=None, repr=False)
 
     def mismatch(self, value: object) -> str | None:
-        """Describe how a value is about another resource; `None` if it is not."""
+        """Describe the mismatch, if a value is about another resource; otherwise return `None`."""
         received_id, received_email = getattr(value, "id", None), getattr(value, "email", None)
         if self.id and isinstance(received_id, str) and are_different_ids(self.id, received_id):
             return f"it is about {received_id!r}, not {self.id!r}"
         if self.email and isinstance(received_email, str) and are_different_emails(self.email, received_email):
-            return "it has another email address than the one that was sent"
+            return "its email address is not the one that was sent"
         return None
 
 
 def are_different_ids(sent: str, received: str) -> bool:
-    # The API accepts a UUID and a prefixed id for one customer: only ids of one form can be compared.
+    # A customer has a UUID and a prefixed id. Only ids of the same form can be compared.
     return sent.casefold() != received.casefold() and _id_form(sent) == _id_form(received)
 
 
 def are_different_emails(sent: str, received: str) -> bool:
-    # A server may store an address in lower case, and an international one in another form.
+    # The server may store an address in lower case, and an internationalized address in another form.
     return (sent + received).isascii() and sent.strip().casefold() != received.strip().casefold()
 
 
 def _id_form(id: str) -> str:
-    """The form of an id: `"uuid"`, or its prefix, such as `"cus"`."""
+    """Return the form of an id: `"uuid"`, or its prefix, such as `"cus"`."""
     lower = id.lower()
     return "uuid" if _UUID.fullmatch(lower) else lower.partition("_")[0] if "_" in lower else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One logical call: every attempt sends exactly this.
+    """A call. Every attempt sends the same request.
 
     Attributes:
         method: The HTTP method.
@@ -74,9 +74,9 @@ class Call(Generic[T]):
         parse: Parses the body of a successful response.
         query: The query parameters, in order.
         body: The JSON body.
-        idempotency_key: Names the logical operation, so that it has one effect however many attempts arrive.
-        subject: The resource that the response must be about.
-        deleted_value: For a delete: makes the value to return where no response tells it.
+        idempotency_key: The Idempotency-Key: the server performs the call once, even if several attempts arrive.
+        subject: The resource that the response must describe.
+        deleted_value: For a delete: returns the value if the response has none.
     """
 
     method: str
@@ -94,19 +94,19 @@ class Call(Generic[T]):
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
-        # Without the query: search terms do not belong in logs and tracebacks.
+        # Without the query: search terms must not appear in logs and tracebacks.
         return f"{self.method} {self.path}"
 
 
 def encode(body: JsonValue) -> bytes:
-    """The body's bytes, encoded once for all attempts."""
+    """Encode a JSON body."""
     return to_json(body)
 
 
 def new_key(given: str | None, *, max_length: int = MAX_KEY_LENGTH) -> str:
-    """The caller's Idempotency-Key, or a fresh one: a version 4 UUID (RFC 9562, section 5.4).
+    """Return the caller's Idempotency-Key, checked, or a new version 4 UUID (RFC 9562, section 5.4).
 
-    A key from which those of several requests are derived has a smaller `max_length`.
+    A key from which the keys of several requests are derived has a smaller `max_length`.
     """
     if given is not None:
         return check_idempotency_key("idempotency_key", given, max_length=max_length)
@@ -114,14 +114,14 @@ def new_key(given: str | None, *, max_length: int = MAX_KEY_LENGTH) -> str:
 
 
 def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:
-    """The named fields with those of `extra_body`, in the API's spelling."""
+    """Merge the named fields with `extra_body`."""
     added = {} if extra is None else check_json_object("extra_body", extra)
     _reject_repeated("extra_body", added, fields)
     return {**fields, **added}
 
 
 def merge_query(named: Mapping[str, str | None], extra: Mapping[str, object] | None) -> tuple[tuple[str, str], ...]:
-    """The named query parameters that were given, with those of `extra_query`, in the API's spelling."""
+    """Merge the named query parameters that are not `None` with `extra_query`."""
     given = tuple([(name, value) for name, value in named.items() if value is not None])
     if extra is None:
         return given
@@ -133,6 +133,6 @@ def merge_query(named: Mapping[str, str | None], extra: Mapping[str, object] | N
 def _reject_repeated(param: str, added: Mapping[str, object], named: Mapping[str, object]) -> None:
     if repeated := sorted(added.keys() & named.keys()):
         raise InvalidParameterError(
-            f"{param} may not repeat {', '.join(map(repr, repeated))}: the parameter of that name is sent already",
+            f"{param} may not repeat {', '.join(map(repr, repeated))}: the call has a parameter of that name",
             param=param,
         )

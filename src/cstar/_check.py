@@ -1,7 +1,7 @@
-"""Pure checks of what a caller passes in: each returns the value as it will be sent, or says what is allowed.
+"""Pure checks of parameters: each returns the value to send, or raises an error that describes the allowed values.
 
-What is checked is what is sent: strings and numbers are made plain ones first, because a subclass (an enum's member)
-may be shown as something else than it is.
+Instances of subclasses, such as enum members, are first converted to plain strings and numbers, because their `str()`
+may differ from their value.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\;])")
 
 
 def reject(param: str, allowed: str, value: object) -> NoReturn:
-    """Raise the one error for a refused value: "`param` must be `allowed`, not `value`"."""
+    """Raise the error for an invalid value: "`param` must be `allowed`, not `value`"."""
     shown = f"a value of type {type(value).__name__}"
     if value is None or isinstance(value, (bool, float)):
         shown = repr(value)
-    elif (text := _plain(value)) is not None:
+    elif (text := _plain_str(value)) is not None:
         shown = repr(text) if len(text) <= 80 else f"{text[:60]!r}… ({len(text)} characters)"
     elif isinstance(value, int) and abs(value) < 10**20:
         shown = repr(int(value))
     raise InvalidParameterError(f"{param} must be {allowed}, not {shown}", param=param)
 
 
-def _plain(value: object) -> str | None:
-    """A string's value, whatever a subclass says of itself; `None` for anything else."""
+def _plain_str(value: object) -> str | None:
+    """The value of a string as a plain `str`, even if a subclass overrides `__str__`; `None` for other types."""
     return str.__str__(value) if isinstance(value, str) else None
 
 
 def check_text(param: str, value: object) -> str:
-    text = _plain(value)
+    text = _plain_str(value)
     if text is None:
         reject(param, "a string", value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        reject(param, "text that UTF-8 can carry (no lone surrogates)", text)
+        reject(param, "text that UTF-8 can encode (no lone surrogates)", text)
     return text
 
 
@@ -73,12 +73,12 @@ def check_non_blank(param: str, value: object) -> str:
 
 
 def check_id(param: str, value: object) -> str:
-    """An id becomes a part of the path, so nothing that could lead to another path may pass."""
+    """Check an id. It becomes a part of the path, so characters that could lead to another path are rejected."""
     if isinstance(value, UUID):
         return str(value)
-    text = _plain(value)
+    text = _plain_str(value)
     if text is not None and _API_KEY.match(text.strip()):
-        # The wrong argument, which would end up in URLs and logs.
+        # In the path, the key would appear in URLs and logs.
         raise InvalidParameterError(f"{param} must be an id, not an API key", param=param)
     if text is None:
         allowed = "a string (an id made of A-Z a-z 0-9 _ -) or a uuid.UUID"
@@ -87,33 +87,33 @@ def check_id(param: str, value: object) -> str:
                 f"{param} must be {allowed}, not a {type(value).__name__}: pass its .id", param=param
             )
         reject(param, allowed, value)
-    return _matching(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
+    return _check_match(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
 
 
 def check_idempotency_key(param: str, value: object, *, max_length: int = MAX_KEY_LENGTH) -> str:
     allowed = f"1 to {max_length} printable ASCII characters without a space at either end"
-    key = _matching(_IDEMPOTENCY_KEY, param, allowed, value)
+    key = _check_match(_IDEMPOTENCY_KEY, param, allowed, value)
     return key if len(key) <= max_length else reject(param, allowed, key)
 
 
 def check_path(param: str, value: object) -> str:
-    """A path below the base URL: whatever could change the host or climb out of the base is refused."""
-    path = _matching(_PATH, param, "a path such as '/teams/{team_id}/tickets' (a query goes into params)", value)
-    # Twice, and with path parameters (";…"), because some proxies decode and normalise before they pass it on.
+    """Check a path below the base URL. A path that could lead to another host or outside the base is rejected."""
+    path = _check_match(_PATH, param, "a path such as '/teams/{team_id}/tickets' (a query goes into params)", value)
+    # Some proxies decode a path twice, or normalize it without its path parameters (";…").
     if any(_DOT_SEGMENT.search(form) for form in (path, unquote(path), unquote(unquote(path)))):
         reject(param, "a path without '.' and '..'", path)
     return path
 
 
-def _matching(pattern: re.Pattern[str], param: str, allowed: str, value: object) -> str:
-    text = _plain(value)
+def _check_match(pattern: re.Pattern[str], param: str, allowed: str, value: object) -> str:
+    text = _plain_str(value)
     if text is None or not pattern.fullmatch(text):
         reject(param, allowed, value)
     return text
 
 
 def check_choice(param: str, value: object, choices: Collection[str]) -> str:
-    text = _plain(value)
+    text = _plain_str(value)
     if text is None or text not in choices:
         reject(param, "one of " + ", ".join(map(repr, choices)), value)
     return text
@@ -143,10 +143,10 @@ def check_metadata(param: str, value: object, *, removable: bool = False) -> dic
     Args:
         param: The parameter's name.
         value: What the caller passed.
-        removable: Whether a value may be `None`, which in an update removes the key.
+        removable: Whether a value may be `None`, which removes the key in an update.
     """
     metadata: dict[str, JsonValue] = {}
-    for name, text in _named(param, value):
+    for name, text in _items(param, value):
         if len(name) > MAX_METADATA_KEY_LENGTH:
             reject(f"a key of {param}", f"at most {MAX_METADATA_KEY_LENGTH} characters", name)
         place = f"{param}[{name!r}]"
@@ -165,11 +165,11 @@ def check_metadata(param: str, value: object, *, removable: bool = False) -> dic
 
 
 def check_json_object(param: str, value: object) -> dict[str, JsonValue]:
-    return {name: check_json(f"{param}.{name}", item, depth=1) for name, item in _named(param, value)}
+    return {name: check_json(f"{param}.{name}", item, depth=1) for name, item in _items(param, value)}
 
 
 def check_json(param: str, value: object, *, depth: int = 0) -> JsonValue:
-    """The value as plain JSON; whatever JSON would lose or change in silence is refused with its place."""
+    """Convert a value to plain JSON. Values that JSON cannot represent exactly are rejected with their location."""
     if depth > MAX_JSON_DEPTH:
         root = re.split(r"[.\[]", param, maxsplit=1)[0]
         raise InvalidParameterError(
@@ -180,18 +180,18 @@ def check_json(param: str, value: object, *, depth: int = 0) -> JsonValue:
     if isinstance(value, str):
         return check_text(param, value)
     if isinstance(value, (int, float)):
-        return _number(param, value, "a number that JSON can carry: finite, and of at most 1000 digits")
+        return _number(param, value, "a number that JSON can represent: finite, and at most 1000 digits")
     if _is_mapping(value):
-        return {name: check_json(f"{param}.{name}", item, depth=depth + 1) for name, item in _named(param, value)}
+        return {name: check_json(f"{param}.{name}", item, depth=depth + 1) for name, item in _items(param, value)}
     if _is_list(value):
         return [check_json(f"{param}[{place}]", item, depth=depth + 1) for place, item in enumerate(value)]
     reject(param, "JSON (a string, number, boolean, None, list or mapping)", value)
 
 
 def check_query(param: str, value: object) -> list[tuple[str, str]]:
-    """Query parameters as pairs: a list repeats its name, `None` is left out."""
+    """Convert query parameters to pairs: a list repeats its name, `None` is omitted."""
     pairs: list[tuple[str, str]] = []
-    for name, item in _named(param, value):
+    for name, item in _items(param, value):
         values = item if _is_list(item) else [] if item is None else [item]
         pairs += [(name, _query_text(f"{param}[{name!r}]", each)) for each in values]
     return pairs
@@ -208,21 +208,21 @@ def _query_text(param: str, value: object) -> str:
     return check_text(param, value)
 
 
-def _number(param: str, value: int | float, allowed: str) -> int | float:  # noqa: PYI041 - told apart here
+def _number(param: str, value: int | float, allowed: str) -> int | float:  # noqa: PYI041 - handled differently
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else reject(param, allowed, value)
     return int(value) if abs(value) < 10**1000 else reject(param, allowed, value)
 
 
-def _named(param: str, value: object) -> Iterator[tuple[str, object]]:
+def _items(param: str, value: object) -> Iterator[tuple[str, object]]:
     if not _is_mapping(value):
         reject(param, "a mapping of names to values", value)
-    # A JSON encoder would turn the keys 1 and True into "1" and "true", and so let two keys fall together.
+    # A JSON encoder would turn the key 1 into "1", which may be a key already.
     for key, item in value.items():
         yield check_text(f"a key of {param}", key), item
 
 
-# isinstance alone leaves the types of the elements unknown to the type checkers.
+# With isinstance alone, type checkers do not know the types of the elements.
 def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
     return isinstance(value, Mapping)
 

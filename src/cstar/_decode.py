@@ -1,4 +1,4 @@
-"""Bytes to values: parsers for the envelopes of the API, each with a fast way and a lenient one."""
+"""Parsers for response bodies, each with a fast and a lenient mode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class PageData(Generic[T]):
-    """One page as the server sent it."""
+    """The decoded page of a list."""
 
     rows: list[T]
     total: int
@@ -34,27 +34,27 @@ class PageData(Generic[T]):
 
 
 class Parser(Protocol[T_co]):
-    """Parses the body of a successful response, in a fast way and in a lenient one."""
+    """A parser for the body of a successful response, with a fast and a lenient mode."""
 
     def __call__(self, content: bytes) -> T_co:
-        """The value of a response that is as documented.
+        """Parse a body that conforms to the API's documentation.
 
         Raises:
-            ValueError: It is not.
+            ValueError: It does not conform.
         """
         ...
 
     def leniently(self, content: bytes) -> tuple[T_co, Deviations]:
-        """The value of a response that deviates from the documentation, and the values that make no sense.
+        """Parse a body that deviates from the API's documentation. Also return its invalid fields.
 
         Raises:
-            ValueError: It cannot be read.
+            ValueError: It cannot be parsed.
         """
         ...
 
 
 class _JsonParser:
-    """Any JSON; a response without content is `None`."""
+    """A parser for any JSON. An empty body is `None`."""
 
     def __call__(self, content: bytes) -> JsonValue:
         body: JsonValue = from_json(content) if content else None
@@ -73,7 +73,7 @@ json_or_none: Parser[JsonValue] = _JsonParser()
 
 
 def is_blank(content: bytes) -> bool:
-    """Whether a body has no content: nothing but white space, or a byte order mark."""
+    """Whether a body is empty, except for whitespace and a byte order mark."""
     return not content.removeprefix(BOM_UTF8).strip()
 
 
@@ -104,7 +104,7 @@ class _ListParser(Generic[T]):
     def __call__(self, content: bytes) -> PageData[T]:
         envelope = self._adapter.validate_json(content)
         paging = envelope.paging
-        return PageData(envelope.data, paging.total, paging.page, paging.page_size, paging.is_followed)
+        return PageData(envelope.data, paging.total, paging.page, paging.page_size, paging.has_next)
 
     def leniently(self, content: bytes) -> tuple[PageData[T], Deviations]:
         from cstar._lenient import Reader, parse_json
@@ -113,7 +113,7 @@ class _ListParser(Generic[T]):
         envelope = parse_json(content)
         rows: list[T] = reader.read_rows(self._model, reader.data(envelope))
         paging = reader.read_paging(envelope, len(rows))
-        page = PageData(rows, paging.total, paging.page, paging.page_size, paging.is_followed)
+        page = PageData(rows, paging.total, paging.page, paging.page_size, paging.has_next)
         return page, reader.deviations
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -137,32 +137,32 @@ class _ConvertingParser(Generic[T, U]):
 
 
 def converted(parser: Parser[T], convert: Callable[[T], U]) -> Parser[U]:
-    """A parser that converts the value of another one, with a function that can be pickled."""
+    """Return a parser that passes the value of another parser to a function. The function must be picklable."""
     return _ConvertingParser(parser, convert)
 
 
-# The envelopes are imported with the first parser, because pydantic loads most of itself with its first model.
+# `_envelopes` is imported with the first parser, because defining a model imports most of pydantic.
 @lru_cache(maxsize=256)
-def _object_parser(model: Any) -> _ObjectParser[Any]:  # noqa: ANN401 - a cached function has no type variables
+def _object_parser(model: Any) -> _ObjectParser[Any]:  # noqa: ANN401 - lru_cache loses type variables
     from cstar._envelopes import object_adapter
 
     return _ObjectParser(model, object_adapter(model))
 
 
 @lru_cache(maxsize=256)
-def _list_parser(model: Any) -> _ListParser[Any]:  # noqa: ANN401 - likewise
+def _list_parser(model: Any) -> _ListParser[Any]:  # noqa: ANN401 - see above
     from cstar._envelopes import list_adapter
 
     return _ListParser(model, list_adapter(model))
 
 
 def object_of(model: type[T]) -> Parser[T]:
-    """A parser of `{"success": true, "data": <model>}`."""
+    """Return the parser for `{"success": true, "data": <model>}`."""
     parse: Parser[T] = _object_parser(cast("object", model))
     return parse
 
 
 def list_of(model: type[T]) -> Parser[PageData[T]]:
-    """A parser of a list in either shape: with `pagination` beside the data, or in `meta` and without `hasMore`."""
+    """Return the parser for a list, with `pagination` at the top level or in `meta`."""
     parse: Parser[PageData[T]] = _list_parser(cast("object", model))
     return parse

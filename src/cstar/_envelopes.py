@@ -1,4 +1,4 @@
-"""What the API wraps its answers in, as pydantic models. Loaded with the first call: see `cstar.models`."""
+"""The envelopes of responses as pydantic models. Imported with the first call: see `cstar.models`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class _Envelope(BaseModel):
-    # pydantic would keep every short string for the next one that is the same, which few in a list of customers are.
+    # pydantic caches short strings by default. In a list of customers, few strings are equal.
     model_config: ClassVar[ConfigDict] = ConfigDict(cache_strings="keys")
 
     success: Literal[True] = True
@@ -28,7 +28,7 @@ class ObjectEnvelope(_Envelope, Generic[T]):
 
 
 class Paging(Model):
-    """Where a page stands in its list: with `hasMore`, or with `totalPages` or nothing instead."""
+    """The `pagination` object: with `hasMore`, with `totalPages`, or with neither."""
 
     total: int
     page: int | None = None
@@ -37,11 +37,11 @@ class Paging(Model):
     total_pages: int | None = None
 
     @property
-    def is_followed(self) -> bool:
-        """Whether there is another page.
+    def has_next(self) -> bool:
+        """Whether another page follows.
 
         Raises:
-            ValueError: It does not say.
+            ValueError: The fields do not show it.
         """
         if self.has_more is not None:
             return self.has_more
@@ -49,7 +49,7 @@ class Paging(Model):
             return self.page < self.total_pages
         if self.page is not None and self.page_size is not None:
             return self.page * self.page_size < self.total
-        raise ValueError("pagination: it does not tell whether this is the last page")
+        raise ValueError("pagination: it does not show whether this is the last page")
 
 
 class _Meta(Model):
@@ -65,10 +65,10 @@ class ListEnvelope(_Envelope, Generic[T]):
 
     @property
     def paging(self) -> Paging:
-        """The paging, wherever it stands.
+        """The `pagination` object, at the top level or in `meta`.
 
         Raises:
-            ValueError: There is none. Taking this for the last page would lose the rest in silence.
+            ValueError: It is missing. Assuming the last page would silently lose the remaining rows.
         """
         paging = self.pagination or (self.meta and self.meta.pagination)
         if not paging:
@@ -77,7 +77,7 @@ class ListEnvelope(_Envelope, Generic[T]):
 
 
 class BulkData(Model):
-    """The data of a response to a bulk update, delete or import. Counts may be missing."""
+    """The data of a response to a bulk update, delete or import."""
 
     total: int | None = None
     succeeded: int | None = None
@@ -100,18 +100,18 @@ class ExportData(Model):
 
 
 def object_adapter(model: type[T]) -> TypeAdapter[ObjectEnvelope[T]]:
-    """What validates an object's envelope."""
+    """Return the validator of an object's envelope."""
     return _adapter(ObjectEnvelope, cast("object", model))
 
 
 def list_adapter(model: type[T]) -> TypeAdapter[ListEnvelope[T]]:
-    """What validates a list's envelope."""
+    """Return the validator of a list's envelope."""
     return _adapter(ListEnvelope, cast("object", model))
 
 
-def _adapter(envelope: Any, model: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a generic class has no type to name
+def _adapter(envelope: Any, model: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - generic classes as values
     adapter: TypeAdapter[Any] = TypeAdapter(envelope[model])
-    # Some types turn out to be unfinished only when they are used: then now, not after something was sent.
+    # pydantic finds some errors in a type only when it validates. Find them now, before a request is sent.
     with suppress(ValidationError):
         adapter.validate_json(b"null")
     return adapter

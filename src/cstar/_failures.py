@@ -1,4 +1,4 @@
-"""Why an attempt got no response: whether its request was sent, and the error for the caller."""
+"""Errors of attempts without a response: whether the request was sent, and the error for the caller."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from cstar._call_state import CallState
     from cstar._options import Options
 
-# OpenSSL's reasons for which no handshake succeeds: the server speaks no TLS, or only versions that are not accepted.
+# OpenSSL's reasons for a permanent failure: the server does not support TLS, or only versions that are not accepted.
 _NO_COMMON_PROTOCOL = re.compile("WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|NO_PROTOCOLS|ALERT_PROTOCOL_VERSION")
 # The request was not sent if httpx raised one of these.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
 def was_sent(error: httpx.HTTPError) -> bool:
-    """Whether the request may have reached the server, as far as the error tells."""
+    """Whether the request of a failed attempt may have reached the server."""
     return _aiohttp.was_sent(error) if _aiohttp.is_from_aiohttp(error) else not isinstance(error, _NOT_SENT)
 
 
 def is_permanent(error: httpx.HTTPError) -> bool:
-    """Whether another attempt would fail for the same reason.
+    """Whether a retry would fail for the same reason.
 
-    That is a certificate that is not trusted, a server that does not speak TLS, an unsupported protocol, a malformed
-    request, or a refusal by the proxy.
+    Such reasons are an untrusted certificate, a server without TLS, an unsupported protocol, a malformed request, and a
+    4xx status of the proxy.
     """
     causes = _causes(error)
     if isinstance(error, httpx.ProxyError):
         return re.match("4(?!08|29)", str(error)) is not None
     if isinstance(error, httpx.LocalProtocolError):
-        # In HTTP/2, the state of the connection may be to blame.
+        # In HTTP/2, the state of the connection may be the reason.
         return not any(type(each).__module__.startswith("h2.") for each in causes)
     if isinstance(error, httpx.UnsupportedProtocol) or any(
         isinstance(each, ssl.SSLCertVerificationError) for each in causes
@@ -49,7 +49,7 @@ def is_permanent(error: httpx.HTTPError) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """An error, and what led to it."""
+    """Return an error and its causes."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
@@ -61,12 +61,12 @@ def _causes(error: BaseException) -> list[BaseException]:
 def connection_error(
     state: CallState, error: httpx.HTTPError, options: Options, proxy: str | None
 ) -> APIConnectionError:
-    """The error for the caller."""
+    """Return the error for the caller."""
     with suppress(RuntimeError):
-        # The error keeps its request, whose headers contain the API key.
+        # Replace the request of the error: its headers contain the API key.
         error.request = httpx.Request(error.request.method, error.request.url)
     call, name, is_timeout = state.call, type(error).__name__, _is_timeout(error)
-    sentence = f"{call} got no answer from {options.base_url}"
+    sentence = f"{call} got no response from {options.base_url}"
     if proxy is not None:
         sentence += f" through {proxy}"
     if is_timeout:
@@ -89,9 +89,9 @@ def _is_timeout(error: httpx.HTTPError) -> bool:
 
 
 def _time_limit(state: CallState, options: Options) -> str:
-    """Which limit ran out."""
+    """Describe the time limit that was exceeded."""
     left = state.attempt_time_left()
-    if left is None or left > 0.01:  # an `httpx.Timeout`, whose waits end before
+    if left is None or left > 0.01:  # one of the timeouts of an `httpx.Timeout`
         return " in time"
     if state.is_cut_by_deadline:
         return f" within the deadline of {options.deadline:g} s"
@@ -99,7 +99,7 @@ def _time_limit(state: CallState, options: Options) -> str:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """The text of an error. Of anyio's and trio's "all attempts to connect failed", the text of the first attempt."""
+    """Return the text of an error, or of the first OSError behind "all attempts to connect failed" (anyio, trio)."""
     for cause in _causes(error) if "attempts" in str(error) else ():
         for each in (cause, *getattr(cause, "exceptions", ())):
             if isinstance(each, OSError) and each.errno is not None:

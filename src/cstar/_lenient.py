@@ -1,9 +1,9 @@
-"""Reads a response or webhook that deviates from the documentation, as a person would. Loaded only for such a one.
+"""The lenient parser, for responses and webhooks that deviate from the documentation. Imported on demand.
 
-The text: a byte order mark is skipped, lone surrogates and invalid bytes become U+FFFD.
-A field: missing or null is the default or `None`; a value of another type is converted where its meaning is clear; any
-other value is kept as received, and reported.
-Refused: what is not JSON, an envelope or row that is not an object, and a row without a string for an id.
+Text: a byte order mark is skipped; lone surrogates and invalid bytes become U+FFFD.
+Fields: a missing or null field gets its default or `None`. A value of another type is converted if its meaning is
+unambiguous; otherwise it is kept as received, and its field is reported.
+Rejected: text that is not JSON, an envelope or row that is not an object, and a row whose id is not a string.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-# An ISO 8601 date, with a time and a zone where there are any.
+# An ISO 8601 date, optionally with a time and a zone.
 _TIME = re.compile(
     r"\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(?:(Z|UTC|GMT)|([+-]\d\d):?(\d\d)?)?)?\s*",
     re.IGNORECASE,
 )
-_MAX_CONVERTED = 10_000  # items of a list or object; conversion of millions takes half a minute
-_MAX_TIME_LENGTH = 64  # the pattern takes quadratic time for a text with many blanks
+_MAX_CONVERTED = 10_000  # items of a list or object; converting millions takes half a minute
+_MAX_TIME_LENGTH = 64  # characters; matching many spaces takes quadratic time
 
 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class _Number(float):
-    """A number with its text: 1.10 in metadata is "1.10"."""
+    """A float with its JSON text, so that 1.10 in metadata becomes "1.10"."""
 
     __slots__ = ("text",)
 
@@ -59,7 +59,7 @@ class _Number(float):
 def _integer(text: str) -> int | str:
     try:
         return int(text)
-    except ValueError:  # more digits than Python converts
+    except ValueError:  # too many digits: sys.get_int_max_str_digits()
         return text
 
 
@@ -88,7 +88,7 @@ def _without_lone_surrogates(value: Any) -> Any:
 
 
 def plain(value: Any) -> JsonValue:
-    """The value as plain JSON, without `_Number`."""
+    """Convert a value to plain JSON, without `_Number`."""
     result: JsonValue = from_json(to_json(value))
     return result
 
@@ -105,7 +105,7 @@ def _array(value: Any) -> list[Any] | None:
 
 
 def _interpretations(value: Any) -> Iterator[Any]:
-    """The value, and what else it may mean, most likely first."""
+    """Yield the value and its possible conversions, most likely first."""
     yield value
     if isinstance(value, (list, dict)) and len(cast("list[Any]", value)) > _MAX_CONVERTED:
         return
@@ -137,7 +137,7 @@ def _adapter(type_: Any) -> TypeAdapter[Any]:
 
 @lru_cache(maxsize=64)
 def _fields(model: type[Model]) -> list[tuple[str, FieldInfo, TypeAdapter[Any], list[str]]]:
-    """The fields of a model: name, description, what validates it, and its names in JSON."""
+    """Return the fields of a model: name, `FieldInfo`, validator, and names in JSON."""
     return [
         (name, field, TypeAdapter(field.rebuild_annotation()), _names_in_json(model, name, field))
         for name, field in model.model_fields.items()
@@ -145,7 +145,7 @@ def _fields(model: type[Model]) -> list[tuple[str, FieldInfo, TypeAdapter[Any], 
 
 
 def _names_in_json(model: type[Model], name: str, field: FieldInfo) -> list[str]:
-    """The names that a field may have, the documented one first."""
+    """Return the names that a field may have in JSON, the documented name first."""
     alias = field.validation_alias
     choices: list[Any] = getattr(alias, "choices", [alias])
     aliases = [each for each in (*choices, field.alias) if isinstance(each, str)]
@@ -157,7 +157,7 @@ def _model_of(type_: Any) -> type[Model] | None:
     # On Python 3.10, list[str] is an instance of type.
     if get_origin(type_) is not None or not (isinstance(type_, type) and issubclass(type_, Model)):
         return None
-    return type_ if type_.__module__.startswith("cstar.") else None  # a subclass is the caller's to validate
+    return type_ if type_.__module__.startswith("cstar.") else None  # a caller's subclass is validated strictly
 
 
 def _row_model_of(type_: Any) -> type[Model] | None:
@@ -175,18 +175,18 @@ def _without_none(type_: Any) -> Any:
 
 
 def is_success(envelope: dict[str, Any]) -> bool:
-    """Whether an envelope does not report a failure."""
+    """Whether the `success` of an envelope is true or missing."""
     return str(envelope.get("success", True)).lower() not in {"false", "0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Deviations:
-    """The values of a response that make no sense, and are kept as received.
+    """The invalid values of a response, which are kept as received.
 
     Attributes:
-        fields: The names of their fields, each once, sorted.
-        rows: The number of rows that have one.
-        row_count: The number of rows; `None` if the response is not a list.
+        fields: The names of their fields, unique and sorted.
+        rows: The number of rows with invalid values.
+        row_count: The number of all rows; `None` if the response is not a list.
     """
 
     fields: tuple[str, ...] = ()
@@ -195,7 +195,7 @@ class Deviations:
 
 
 class Reader:
-    """Reads one response, and keeps account of the values that make no sense."""
+    """Reads one response and collects the fields with invalid values."""
 
     def __init__(self) -> None:
         self._kept: list[str] = []  # names of fields
@@ -204,14 +204,14 @@ class Reader:
 
     @property
     def deviations(self) -> Deviations:
-        """The values that make no sense."""
+        """The invalid values so far."""
         return Deviations(tuple(sorted(set(self._kept))), self._rows_with_kept, self._row_count)
 
     def data(self, envelope: Any) -> Any:
-        """The data in an envelope.
+        """Return the `data` of an envelope.
 
         Raises:
-            ValueError: It is no envelope, or reports a failure.
+            ValueError: The envelope is invalid, or reports a failure.
         """
         envelope = _object(envelope)
         if envelope is None:
@@ -223,16 +223,16 @@ class Reader:
         return envelope["data"]
 
     def read(self, type_: Any, value: Any, place: str = "data", name: str = "") -> Any:
-        """A value as a type: leniently where that is a model of this library, or a list of one.
+        """Convert JSON to a type. Only models of this library, and lists of them, are read leniently.
 
         Args:
             type_: The type.
             value: The JSON.
-            place: Where it stands, for errors.
-            name: The name of its field, for the report.
+            place: The location of the value, for errors.
+            name: The field of the value, for `deviations`.
 
         Raises:
-            ValueError: It cannot be read.
+            ValueError: The value is invalid.
         """
         if (model := _model_of(type_)) is not None:
             return self._read_model(model, value, place, name)
@@ -247,10 +247,10 @@ class Reader:
             raise ValueError(f"{place}.{format_validation_error(invalid)}") from None
 
     def read_rows(self, model: Any, value: Any) -> list[Any]:
-        """The rows of a list; null is an empty list.
+        """Return the rows of a list. Null is an empty list.
 
         Raises:
-            ValueError: One of them cannot be read.
+            ValueError: A row is invalid.
         """
         items = _array([] if value is None else value)
         if items is None:
@@ -264,10 +264,10 @@ class Reader:
         return rows
 
     def read_paging(self, envelope: dict[str, Any], row_count: int) -> Paging:
-        """The paging of a list. It has a total and `has_more`: derived, if the response leaves them out.
+        """Return the paging of a list. A missing `total` or `has_more` is derived from the other fields.
 
         Raises:
-            ValueError: There is none, or it does not tell whether this is the last page.
+            ValueError: The paging is missing, or does not show whether this is the last page.
         """
         found = _object(envelope.get("pagination")) or _object((_object(envelope.get("meta")) or {}).get("pagination"))
         if found is None:
@@ -282,14 +282,12 @@ class Reader:
             if page is not None and pages is not None:
                 has_more = page < pages
             elif total is None:
-                raise ValueError(
-                    "pagination: neither hasMore, totalPages nor total tells whether this is the last page"
-                )
+                raise ValueError("pagination: one of hasMore, totalPages and total is required")
             elif page is not None and size is not None:
                 has_more = page * size < total
             else:
                 has_more = 0 < row_count < total
-        if total is None:  # so many at least
+        if total is None:  # the minimum
             total = max(0, (page or 1) - 1) * (size or row_count) + row_count + has_more
         return Paging(total=total, page=page, page_size=size, has_more=has_more)
 
@@ -299,10 +297,10 @@ class Reader:
         return self.read_fields(model, value, place, name)
 
     def read_fields(self, model: type[Model], value: Any, place: str = "data", name: str = "") -> Any:
-        """A value as a model, field by field: for a value that is known to deviate.
+        """Convert a value that is known to deviate to a model, field by field.
 
         Raises:
-            ValueError: It is not an object, or has no id.
+            ValueError: The value is not an object, or its id is invalid.
         """
         rest = _object(value)
         if rest is None:
@@ -323,7 +321,7 @@ class Reader:
                 values[field_name] = None if default is PydanticUndefined else default
             else:
                 values[field_name] = self._read_field(field, adapter, item, f"{name}.{names[0]}" if name else names[0])
-        # Not `model_construct`, which cannot take a field of any name, nor, in old versions, `AliasChoices`.
+        # `model_construct` does not support every field name, nor, in old versions of pydantic, `AliasChoices`.
         instance = model.__new__(model)
         object.__setattr__(instance, "__dict__", values)
         object.__setattr__(instance, "__pydantic_fields_set__", given)

@@ -1,4 +1,4 @@
-"""The one logger, `cstar`: DEBUG for an attempt, INFO for a wait, WARNING for a walk that cannot keep its promise."""
+"""The logger `cstar`: DEBUG for attempts, INFO for delays, WARNING for problems that raise no error."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 
 
 def configure_from_environment() -> None:
-    """Turn logging on for a script that sets `CSTAR_LOG=debug` or `CSTAR_LOG=info`; otherwise leave it alone."""
-    asked = os.environ.get("CSTAR_LOG", "").strip().lower()
-    if not asked:
+    """Enable logging if the environment variable CSTAR_LOG is `debug` or `info`."""
+    level = os.environ.get("CSTAR_LOG", "").strip().lower()
+    if not level:
         return
-    if asked not in _LEVELS:
-        logger.warning("CSTAR_LOG must be one of 'debug', 'info', not %r: logging stays as it is", asked)
+    if level not in _LEVELS:
+        logger.warning("CSTAR_LOG must be one of 'debug', 'info', not %r: logging is unchanged", level)
         return
-    logger.setLevel(_LEVELS[asked])
-    # httpx logs each URL at INFO, and a URL contains what is searched for.
-    of_httpx = logging.getLogger("httpx")
-    if of_httpx.level == logging.NOTSET:
-        of_httpx.setLevel(logging.WARNING)
+    logger.setLevel(_LEVELS[level])
+    # httpx logs each URL at INFO, and URLs contain search terms.
+    httpx_logger = logging.getLogger("httpx")
+    if httpx_logger.level == logging.NOTSET:
+        httpx_logger.setLevel(logging.WARNING)
     if not logger.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))

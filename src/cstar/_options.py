@@ -1,4 +1,4 @@
-"""What a client is built from, checked once: a client is always rebuilt from exactly this."""
+"""The options of a client: resolved from arguments and environment, and validated."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ DEFAULT_BASE_URL = "https://www.cstar.help/api/v1"
 _KEY = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
-# Each call sets these itself: one value for all calls would make every write the same write, or belie the body. And the
-# key would be the wrong one.
+# Set for each call. As a default header, an Idempotency-Key would make all writes one operation, and the others would
+# not match the body.
 HEADERS_OF_A_CALL = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
 _RESERVED_HEADERS = {"authorization", *HEADERS_OF_A_CALL}
 MAX_PORT = 65535
-# Seconds. Sockets accept no much longer timeouts.
+# Seconds. Sockets do not accept much longer timeouts.
 _MAX_TIMEOUT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The checked options of a client; the meaning of each is documented at `Cstar`."""
+    """The validated options of a client. `Cstar` documents them."""
 
     api_key: str = field(repr=False)
     base_url: str
@@ -60,7 +60,7 @@ class Options:
         if self.on_attempt is not None and not callable(self.on_attempt):
             raise ConfigurationError(f"on_attempt must be callable, not a {type(self.on_attempt).__name__}")
         if inspect.iscoroutinefunction(self.on_attempt):
-            raise ConfigurationError("on_attempt must be a plain function, not async: nothing would await it")
+            raise ConfigurationError("on_attempt must be a plain function, not async: it is not awaited")
         for name, value in self.default_headers.items():
             _check_header("default_headers", name, value)
 
@@ -78,7 +78,7 @@ class Options:
         api_version: str,
         on_attempt: Callable[[Attempt], object] | None,
     ) -> Options:
-        """Fill in from the environment what was not given, and check all of it."""
+        """Create options, with defaults from the environment."""
         if api_key is None:
             api_key = os.environ.get("CSTAR_API_KEY") or None
         if api_key is None:
@@ -93,7 +93,7 @@ class Options:
             max_retries=max_retries,
             max_retry_wait=max_retry_wait,
             api_version=api_version,
-            default_headers={} if default_headers is None else _mapping_of_headers(default_headers),
+            default_headers={} if default_headers is None else _normalize_headers(default_headers),
             on_attempt=on_attempt,
         )
 
@@ -106,7 +106,7 @@ class Options:
         max_retry_wait: float | NotGiven,
         default_headers: Mapping[str, str] | NotGiven,
     ) -> Options:
-        """These options with what is given changed; headers are added to those there are."""
+        """Copy these options with changes. Headers are merged into the existing ones."""
         return replace(
             self,
             timeout=self.timeout if timeout is NOT_GIVEN else timeout,
@@ -115,19 +115,19 @@ class Options:
             max_retry_wait=self.max_retry_wait if max_retry_wait is NOT_GIVEN else max_retry_wait,
             default_headers=self.default_headers
             if default_headers is NOT_GIVEN
-            else {**self.default_headers, **_mapping_of_headers(default_headers)},
+            else {**self.default_headers, **_normalize_headers(default_headers)},
         )
 
 
 def _check_key(api_key: object) -> None:
-    # No message here shows the key, not even a part of it.
+    # No message may contain the key or a part of it.
     if not isinstance(api_key, str):
         raise ConfigurationError(f"api_key must be a string, not a {type(api_key).__name__}")
     if not api_key:
         raise ConfigurationError("api_key must not be empty")
     if not _KEY.fullmatch(api_key):
         raise ConfigurationError(
-            "api_key must be printable ASCII without blanks or line breaks (the key is not shown here; "
+            "api_key must be printable ASCII without spaces or line breaks (the key is not shown here; "
             "was it read from a file with a newline at its end?)"
         )
 
@@ -135,15 +135,15 @@ def _check_key(api_key: object) -> None:
 def _check_base_url(base_url: str, api_key: str) -> None:
     try:
         url = httpx.URL(base_url)
-        url.host.encode("idna")  # as the socket will, with a worse message
+        url.host.encode("idna")  # which the socket would do, with a less helpful error message
     except (httpx.InvalidURL, UnicodeError) as invalid:
         raise ConfigurationError(f"base_url is not a URL: {invalid}") from None
     if url.scheme not in {"https", "http"} or not url.host.strip(".") or re.search(r"\s", base_url):
-        raise ConfigurationError(f"base_url must be like {DEFAULT_BASE_URL!r}: http or https, and a host")
+        raise ConfigurationError(f"base_url must have the scheme http or https and a host, as in {DEFAULT_BASE_URL!r}")
     if (url.port or 0) > MAX_PORT:
         raise ConfigurationError(f"base_url must have a port up to {MAX_PORT}, not {url.port}")
     if url.userinfo:
-        # httpx would send it as Basic authentication in the place of the key.
+        # httpx would send them as Basic authentication instead of the API key.
         raise ConfigurationError("base_url must not contain a user name or password")
     if url.query or url.fragment:
         raise ConfigurationError("base_url must not contain a query or a fragment")
@@ -155,12 +155,12 @@ def _check_base_url(base_url: str, api_key: str) -> None:
 
 
 def _is_test_key(api_key: str) -> bool:
-    # A key of a kind that we do not know is treated as a live one.
+    # Keys with an unknown prefix are treated as live keys.
     return api_key.startswith(("sk_test_", "pk_test_"))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to this host stays on this machine."""
+    """Whether a host is a loopback address or name."""
     host = host.rstrip(".")
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -200,20 +200,20 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _mapping_of_headers(headers: object) -> dict[str, str]:
+def _normalize_headers(headers: object) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"default_headers must be a mapping, not a {type(headers).__name__}")
-    # In lower case, since a header that is written in two ways is still one header.
+    # In lower case, because header names are case-insensitive.
     named = cast("Mapping[object, str]", headers)
-    if wrong := [name for name in named if not isinstance(name, str)]:
-        raise ConfigurationError(f"default_headers: {wrong[0]!r} is no header name")
+    if invalid := [name for name in named if not isinstance(name, str)]:
+        raise ConfigurationError(f"default_headers: {invalid[0]!r} is not a header name")
     return {str(name).lower(): value for name, value in named.items()}
 
 
 def _check_header(option: str, name: str, value: object) -> None:
     if not _HEADER_NAME.fullmatch(name):
-        raise ConfigurationError(f"{option}: {name!r} is no header name")
+        raise ConfigurationError(f"{option}: {name!r} is not a header name")
     if name in _RESERVED_HEADERS:
         raise ConfigurationError(f"{option}: {name} is set for each call, by api_key, idempotency_key or the body")
     if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-        raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without blanks around it")
+        raise ConfigurationError(f"{option}: the value of {name} must be printable ASCII without a space at either end")

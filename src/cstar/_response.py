@@ -1,4 +1,4 @@
-"""A response: as it was received, what it means for a call (a value or an error), and its raw form for callers."""
+"""Responses: as received, converted to a value or an error, and as returned by `with_raw_response`."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ ERROR_BY_STATUS: Mapping[int, type[APIStatusError]] = {
     )
 }
 
-# Replaces the API key where a server repeats it.
+# Replaces the API key in responses.
 REDACTED = "[hidden]"
-# Bytes of a body that an error shows.
+# Bytes. Larger bodies are truncated in errors.
 MAX_SHOWN_BODY_SIZE = 1024 * 1024
 
 
@@ -70,11 +70,11 @@ class ReceivedResponse:
         status_code: The HTTP status.
         headers: The HTTP headers.
         content: The body, decompressed.
-        api_key: The API key, which the server may repeat, and which nothing that is shown may contain.
-        attempts: The number of attempts up to this one.
-        after_lost_response: Whether the response to an earlier attempt was lost, which may have had its effect.
-        discard_connection: Makes the connection unusable, for a response that belongs to another request.
-        proxy: The proxy that it may come from.
+        api_key: The API key, to redact it: the server may repeat it.
+        attempts: The number of attempts so far.
+        after_lost_response: Whether the response to an earlier attempt was lost. That attempt may have taken effect.
+        discard_connection: Closes the connection, for a response that belongs to another request.
+        proxy: The proxy that may have sent the response.
         base_url: The base URL of the API.
     """
 
@@ -94,28 +94,28 @@ class ReceivedResponse:
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for this request: a header, or in the envelope."""
+        """The server's id of the request, from a header or the envelope."""
         return self.header("X-Request-Id") or _request_id_in(self.body)
 
     def redact(self, text: str) -> str:
-        """A text without the API key."""
+        """Replace the API key in a text."""
         return text.replace(self.api_key, REDACTED) if self.api_key else text
 
     def header(self, name: str) -> str | None:
-        """A header, redacted."""
+        """Return a header, redacted; `None` if it is missing."""
         value = self.headers.get(name)
         return None if value is None else self.redact(value)
 
     def redacted_headers(self) -> dict[str, str]:
-        """All headers, redacted, with their names in lower case."""
+        """Return all headers, redacted, with lower-case names."""
         return {name: self.redact(value) for name, value in self.headers.items()}
 
     @cached_property
     def body(self) -> JsonValue:
-        """The body, redacted: JSON where it is JSON, otherwise text; `None` where there is none. Cut if it is large."""
+        """The body, redacted: parsed if it is JSON, otherwise text; `None` if it is empty. Truncated if it is large."""
         if not self.content:
             return None
-        # Parsed, a body can take a hundred times its size.
+        # Parsed JSON can take a hundred times the memory of its text.
         if len(self.content) > MAX_SHOWN_BODY_SIZE:
             return self.redact(self.content[:MAX_SHOWN_BODY_SIZE].decode("utf-8", "replace"))
         try:
@@ -124,7 +124,7 @@ class ReceivedResponse:
             return self.redact(self.content.decode("utf-8", "replace"))
 
     def without_api_key(self) -> ReceivedResponse:
-        """The response as it may be pickled."""
+        """Return a copy to pickle, without the API key."""
         content = self.content.replace(self.api_key.encode(), REDACTED.encode()) if self.api_key else self.content
         headers = httpx.Headers([(name, self.redact(value)) for name, value in self.headers.multi_items()])
         return replace(self, headers=headers, content=content, api_key="", discard_connection=None)
@@ -153,15 +153,15 @@ def _redact(value: JsonValue, response: ReceivedResponse) -> JsonValue:
     return value
 
 
-# ── Meaning ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Interpretation ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def interpret(call: Call[T], response: ReceivedResponse) -> T:
-    """What a response means for a call: the value of the call's type, or an error.
+    """Return the value of a response to a call, or raise its error.
 
     Raises:
-        APIStatusError: The class for its status, with the server's explanation.
-        APIResponseValidationError: The body is not as the API documents, or about another resource.
+        APIStatusError: The response has an error status.
+        APIResponseValidationError: The body is not as documented, or is about another resource.
     """
     raise_for_status(call, response)
     value = _value(call, response)
@@ -169,8 +169,8 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
         if response.discard_connection is not None:
             response.discard_connection()
         hint = (
-            "The server, or a proxy before it, has probably sent one response too many, so the connection is closed. "
-            "Or a mock returned the wrong customer."
+            "The server, or a proxy in front of it, probably sent the response to another request, so the connection "
+            "is closed. Or a mock returned the wrong customer."
         )
         raise _validation_error(call, response, f"{mismatch}. {hint}")
     return value
@@ -187,16 +187,16 @@ def _value(call: Call[T], response: ReceivedResponse) -> T:
     except ValueError as invalid:
         if call.deleted_value is not None and _is_bare_receipt(call, response):
             return call.deleted_value()
-        raise _validation_error(call, response, format_validation_error(invalid, response)) from None
+        raise _validation_error(call, response, _describe_invalid_body(invalid, response)) from None
     except MemoryError:
-        raise _validation_error(call, response, "it needs more memory than there is") from None
+        raise _validation_error(call, response, "there is not enough memory for it") from None
     if deviations.fields:
         _warn(call, response, deviations)
     return value
 
 
 def _warn(call: Call[Any], response: ReceivedResponse, deviations: Deviations) -> None:
-    """Name the fields of a response whose values make no sense, and never the values."""
+    """Log the names of the invalid fields of a response, but never their values."""
     is_one = len(deviations.fields) == 1
     rows = f" in {deviations.rows} of {deviations.row_count} rows" if deviations.rows else ""
     logger.warning(
@@ -210,12 +210,12 @@ def _warn(call: Call[Any], response: ReceivedResponse, deviations: Deviations) -
 
 
 def is_already_deleted(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Whether a 404 means success: it answers a delete after an attempt whose response was lost."""
+    """Whether a 404 means success: for a delete, after an attempt whose response was lost."""
     return call.deleted_value is not None and response.status_code == 404 and response.after_lost_response
 
 
 def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Whether a response to a delete reports success without naming what was deleted."""
+    """Whether a response to a delete reports success without the deleted id."""
     if is_blank(response.content):
         return True
     body = response.body
@@ -231,7 +231,7 @@ def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
 
 
 def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:
-    sentence = f"{call} was answered with {_status(response.status_code)}, but not as the API documents: {reason}"
+    sentence = f"{call} returned {_status(response.status_code)}, but the response is not as documented: {reason}"
     suffix = _suffix(request_id=response.request_id, attempts=response.attempts)
     return APIResponseValidationError(
         response.redact(sentence + suffix),
@@ -244,23 +244,24 @@ def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) ->
     )
 
 
-def format_validation_error(invalid: ValueError, response: ReceivedResponse) -> str:
+def _describe_invalid_body(invalid: ValueError, response: ReceivedResponse) -> str:
     if is_blank(response.content):
         return "the body is empty" + _encoding_hint(response)
     try:
         is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
         body = response.body if is_large else _parse_json(response.content)
     except ValueError as broken:
-        # What looks like JSON holds people's data, a page of HTML does not.
+        # Do not quote a body that looks like JSON, because it may contain personal data. A page of HTML does not.
         start = response.content.removeprefix(BOM_UTF8).lstrip()[:400]
         if not start.startswith(b"<") and (b"{" in start or b"[" in start):
             return f"the body is not JSON: {broken}"
-        source = f" ({_perhaps(response)})" if response.proxy else ""
+        source = f" ({_possible_source(response)})" if response.proxy else ""
         text = f"the body is not JSON but begins with {_excerpt(str(response.body))!r}{source}"
         return f"{text}. Is base_url={response.base_url!r} right?"
     if isinstance(body, dict) and body.get("error"):
         fields = error_fields(body)
-        return f"it reports an error: {fields.get('message') or fields.get('code') or 'it does not say which'}"
+        message = fields.get("message") or fields.get("code")
+        return f"it reports an error: {message}" if message else "it reports an error without a message or code"
     return str(invalid)
 
 
@@ -270,10 +271,10 @@ def _encoding_hint(response: ReceivedResponse) -> str:
 
 
 def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
-    """Raise the error of a response's status, if it is one.
+    """Raise the error of an error status.
 
     Raises:
-        APIStatusError: The class for this status, with the server's explanation.
+        APIStatusError: The subclass for the status, with the server's message.
     """
     if response.is_success or is_already_deleted(call, response):
         return
@@ -286,9 +287,9 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     request_id = response.request_id
     sentences = [f"{call} failed with {_status(code)}: {message}"]
     if code == 409 and response.after_lost_response:
-        sentences.append("An earlier attempt got no answer: the conflict may be with what it did.")
+        sentences.append("An earlier attempt got no response: the conflict may be with its result.")
     names_resource = call.subject is not None and call.subject.id is not None
-    if code == 404 and not ("code" in fields and names_resource):  # not that of a resource
+    if code == 404 and not ("code" in fields and names_resource):  # not a missing resource
         sentences.append(
             f"There is nothing at {response.base_url}{call.path}. Is base_url={response.base_url!r} right?"
         )
@@ -314,11 +315,11 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
 
 
 def error_fields(body: JsonValue) -> dict[str, str]:
-    """The strings of the documented error object, or of the older shapes: `"error": "…"`, `"message": "…"`, `field`."""
+    """Return the strings of the documented error object, or of its older shapes: `"error": "…"`, `"message": "…"`."""
     if not isinstance(body, dict):
         return {}
     error = body.get("error")
-    # In the older shapes, the other fields stand beside the message.
+    # In the older shapes, the other fields are at the top level.
     beside = {name: body.get(name) for name in ("code", "param", "field")}
     source = (
         error if isinstance(error, dict) else {**beside, "message": error or body.get("message") or body.get("detail")}
@@ -343,17 +344,17 @@ def _message_without_envelope(response: ReceivedResponse, body: JsonValue) -> st
     if 300 <= response.status_code < 400 and (target := response.header("Location")):
         return f"it redirects to {target}, and redirects are not followed. Is base_url right?"
     if body is None:
-        hint = _encoding_hint(response) + ("" if response.proxy is None else f" ({_perhaps(response)})")
-        return f"the answer's body is empty, or could not be read{hint}."
+        hint = _encoding_hint(response) + ("" if response.proxy is None else f" ({_possible_source(response)})")
+        return f"the response body is empty, or could not be read{hint}."
     if len(response.content) > MAX_SHOWN_BODY_SIZE:
-        return f"the answer has {len(response.content)} bytes, too many to look for a reason."
+        return f"the response body has {len(response.content)} bytes, too many to look for a message."
     if isinstance(body, str):
-        return f"the answer is not JSON ({_perhaps(response)}): {_excerpt(body)!r}."
-    return "the answer does not say why."
+        return f"the response is not JSON ({_possible_source(response)}): {_excerpt(body)!r}."
+    return "the response has no error message."
 
 
-def _perhaps(response: ReceivedResponse) -> str:
-    return f"perhaps that of {response.proxy}" if response.proxy else "perhaps a proxy's"
+def _possible_source(response: ReceivedResponse) -> str:
+    return f"possibly from {response.proxy}" if response.proxy else "possibly from a proxy"
 
 
 def _excerpt(text: str) -> str:
@@ -382,27 +383,27 @@ def _suffix(*details: str | None, request_id: str | None, attempts: int) -> str:
 
 
 def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> float | None:
-    """Seconds the server asks to wait: the Retry-After header (RFC 9110, section 10.2.3), or `retryAfter` in the error.
+    """Return the seconds to wait: from Retry-After (RFC 9110, section 10.2.3), or from `retryAfter` in the error.
 
-    A value that is neither a number of seconds nor a date is ignored. A 429 without one asks to wait for the reset, if
-    its rate limit is used up.
+    A value that is neither a number of seconds nor a date is ignored. For a 429 without a valid value, this is the time
+    until the rate limit resets, if it is used up.
 
     Args:
         response: The response.
-        now: The time of the response, where it has no `Date`; by default this machine's.
+        now: The time of the response if it has no `Date`; by default the local time.
     """
     header = response.headers.get("Retry-After")
-    # Of several headers, the greatest number counts.
-    asked = max(filter(None, map(_seconds, header.split(","))), default=_seconds(header)) if header else None
-    if asked is None and header is not None and (moment := http_date(header)) is not None:
-        asked = max(
+    # Several headers are joined by commas: the largest number counts.
+    seconds = max(filter(None, map(_seconds, header.split(","))), default=_seconds(header)) if header else None
+    if seconds is None and header is not None and (moment := http_date(header)) is not None:
+        seconds = max(
             0.0, (moment - (server_time(response.headers) or now or datetime.now(timezone.utc))).total_seconds()
         )
-    if asked is None and not response.is_success:
-        asked = _retry_after_in(response.body)
-    if asked is None and response.status_code == 429:
-        asked = seconds_until_reset(response.headers)
-    return asked
+    if seconds is None and not response.is_success:
+        seconds = _retry_after_in(response.body)
+    if seconds is None and response.status_code == 429:
+        seconds = seconds_until_reset(response.headers)
+    return seconds
 
 
 def _retry_after_in(body: JsonValue) -> float | None:
@@ -413,7 +414,7 @@ def _retry_after_in(body: JsonValue) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    if not text.isascii() or "_" in text:  # which are numbers to Python alone
+    if not text.isascii() or "_" in text:  # numbers only in Python
         return None
     try:
         seconds = float(text)
@@ -426,41 +427,38 @@ def _seconds(text: str) -> float | None:
 
 
 class RawResponse(Generic[T]):
-    """A response with its status and headers, as `with_raw_response` returns it. `parse()` gives the model.
-
-    Attributes:
-        status_code: The HTTP status.
-        headers: The HTTP headers; names in any case.
-        content: The body's bytes, decompressed.
-        attempts: How many times the call was sent.
-    """
+    """A response with its status and headers, as returned by `with_raw_response`. `parse()` returns the model."""
 
     def __init__(self, response: ReceivedResponse, parse: Callable[[ReceivedResponse], T]) -> None:
         self.status_code: int = response.status_code
+        """The HTTP status code."""
         self.headers: httpx.Headers = response.headers
+        """The HTTP headers, with case-insensitive names."""
         self.content: bytes = response.content
+        """The response body as bytes, decompressed."""
         self.attempts: int = response.attempts
+        """The number of attempts."""
         self._response = response
         self._parse = parse
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for this request, for a support ticket."""
+        """The server's id of the request, for a support ticket."""
         return self._response.request_id
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The rate limit in this response's headers; `None` where there is none."""
+        """The rate limit in the headers; `None` if they have none."""
         return rate_limit(self.headers)
 
     def parse(self) -> T:
-        """What the call without `with_raw_response` would have returned.
+        """Parse the body to the value that the call returns without `with_raw_response`.
 
         Returns:
             The model, or the page.
 
         Raises:
-            APIResponseValidationError: The body cannot be read.
+            APIResponseValidationError: The body is invalid.
 
         Example:
             ```python
@@ -471,7 +469,7 @@ class RawResponse(Generic[T]):
         return self._parse(self._response)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A pickled response holds no API key, but for that of a list, whose page needs one to fetch the next.
+        # Without the API key, except for a list, whose page needs the key to fetch the next page.
         return RawResponse, (self._response.without_api_key(), self._parse)
 
     def __repr__(self) -> str:

@@ -147,7 +147,7 @@ class _BaseTransport(Generic[ClientsT]):
         self, state: CallState, response: httpx.Response | None, rejected: BodyRejectedError | MemoryError
     ) -> APIResponseValidationError:
         """Record a response whose body is rejected, and return the error to raise."""
-        reason = str(rejected) or "it needs more memory than there is"
+        reason = str(rejected) or "there is not enough memory for it"
         status_code = 0 if response is None else response.status_code
         headers = httpx.Headers() if response is None else response.headers
         received = ReceivedResponse(status_code, headers, b"", self.options.api_key, state.attempts)
@@ -156,7 +156,7 @@ class _BaseTransport(Generic[ClientsT]):
             received.redact(
                 f"{state} failed: {reason}."
                 if response is None
-                else f"{state} was answered with {status_code}, but its body is rejected: {reason}."
+                else f"{state} returned {status_code}, but its body is rejected: {reason}."
             ),
             status_code=status_code,
             headers=received.redacted_headers(),
@@ -177,9 +177,9 @@ class _BaseTransport(Generic[ClientsT]):
             APIResponseValidationError: The response is a redirect to an invalid URL.
         """
         # httpx parses the target of a redirect even if it does not follow it. On failure it discards the response.
-        if isinstance(error, httpx.InvalidURL) or "location header" in str(error):
+        if isinstance(error, httpx.InvalidURL):
             raise APIResponseValidationError(
-                f"{state} was answered with a redirect, but not as the API documents: its target is not a URL.",
+                f"{state} returned a redirect, but the response is not as documented: its target is not a URL.",
                 attempts=state.attempts,
                 idempotency_key=state.call.idempotency_key,
             ) from None

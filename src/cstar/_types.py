@@ -1,4 +1,4 @@
-"""Types that the signatures share."""
+"""Types shared by the public signatures."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_GIVEN", "Json", "ListOptions", "NotGiven", "QueryValue"]
 
-# Covariant where pydantic's JsonValue is not: a `dict[str, list[str]]` is a `Json`, but no `JsonValue`.
+# Covariant, unlike pydantic's JsonValue: a `dict[str, list[str]]` is a `Json`, but not a `JsonValue`.
 Json = TypeAliasType("Json", "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None")
-"""What `custom_fields`, `extra_body` and `json` may hold: strings, numbers, booleans, `None`, lists and mappings."""
+"""A JSON value in `custom_fields`, `extra_body` and `json`: a string, number, boolean, `None`, list or mapping."""
 
 Id: TypeAlias = str | UUID
 """An id of the API."""
 
 QueryScalar: TypeAlias = str | int | float | bool
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None
-"""A value of `extra_query` and `params`. A list repeats its name; `None` is left out."""
-
+"""A value in `extra_query` and `params`. A list repeats its name; `None` is omitted."""
 
 T = TypeVar("T")
 
 
 class _InstanceSchema:
-    """Lets pydantic validate an instance of a class that it does not know, for `pydantic.validate_call`."""
+    """Makes `pydantic.validate_call` accept any instance of the annotated class."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: object) -> CoreSchema:  # noqa: ANN401 - any class
         from pydantic_core.core_schema import is_instance_schema
@@ -44,26 +43,32 @@ Timeout: TypeAlias = float | Annotated[httpx.Timeout, _InstanceSchema()]
 
 
 class ListOptions(TypedDict, total=False):
-    """The parameters of every list, for `**options: Unpack[ListOptions]`.
-
-    Attributes:
-        page: The number of the page to begin at; by default 1, the first.
-        page_size: Rows per page, 1 to 100; by default 100. Each page is a request, so larger ones spare the rate limit.
-        prefetch: How many pages to fetch ahead while iterating, 0 to 100; by default 0.
-        gapless: Whether to prove that iterating skips no row, whatever others write meanwhile; by default `False`. It
-            then sends about 15% more requests, of up to 100 rows each. Without it, iterating makes up for rows that are
-            deleted or inserted in front meanwhile, and for what the loop itself does to the rows that it was given.
-        resume: A checkpoint of an earlier iteration over the same list, to go on after the last row that it yielded.
-            The `checkpoint()` of the iterator returns it. `None`, the default, begins anew.
-        extra_query: Further query parameters, in the API's spelling. A list repeats its name; `None` is left out.
-    """
+    """The parameters of every list, for `**options: Unpack[ListOptions]`."""
 
     page: int
+    """The number of the first page to fetch; by default 1."""
+
     page_size: int
+    """Rows per page, from 1 to 100; by default 100. Each page is a request, so large pages save rate limit."""
+
     prefetch: int
+    """The number of pages to fetch ahead while iterating, from 0 to 100; by default 0."""
+
     gapless: bool
+    """Whether to verify that iteration skips no row, even if other clients write at the same time; by default `False`.
+
+    This sends about 15% more requests, of up to 100 rows each. Without it, iteration still handles insertions and
+    deletions in front of its position, and any changes that the loop makes to the rows that it received.
+    """
+
     resume: str | None
+    """A checkpoint of an earlier iteration over the same list, to continue after the last row that it yielded.
+
+    The iterator's `checkpoint()` returns it. By default `None`: start at `page`.
+    """
+
     extra_query: Mapping[str, QueryValue] | None
+    """Further query parameters, in the API's spelling. A list repeats its name; `None` is omitted."""
 
 
 Items: TypeAlias = Iterable[T]
@@ -74,7 +79,7 @@ AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterabl
 
 
 class NotGiven(Enum):
-    """The type of `NOT_GIVEN`, for annotations of your own wrappers."""
+    """The type of `NOT_GIVEN`, for annotations in wrappers."""
 
     NOT_GIVEN = "NOT_GIVEN"
 
@@ -86,4 +91,4 @@ class NotGiven(Enum):
 
 
 NOT_GIVEN = NotGiven.NOT_GIVEN
-"""Stands for "leave this parameter out", where `None` already means something: in an update, null."""
+"""The default of parameters that may be omitted, if `None` has another meaning: in an update, null."""

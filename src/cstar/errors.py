@@ -1,7 +1,7 @@
-"""Everything this library raises, as one tree under `CstarError`.
+"""The exceptions that this library raises: one hierarchy under `CstarError`.
 
-Every error survives `pickle` with its attributes (a task queue can carry it from worker to caller) and none holds the
-API key. `str(error)` is a sentence for a person; the attributes are for programs.
+Every error can be pickled with its attributes, so a task queue can send it to another process. No error contains the
+API key. `str(error)` is for people; the attributes are for programs.
 """
 
 from __future__ import annotations
@@ -37,77 +37,67 @@ __all__ = [
 
 
 class CstarError(Exception):
-    """The base of every error this library raises.
-
-    Attributes:
-        message: A sentence for a person.
-    """
+    """The base class of every error that this library raises."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
         self.message: str = message
+        """The error message."""
 
 
 class ConfigurationError(CstarError, ValueError):
-    """The client cannot be built from these options: no key, a malformed key, a live key over plain http."""
+    """The options of a client are invalid: no API key, a malformed key, a live key over plain http."""
 
 
 class InvalidParameterError(CstarError, ValueError):
-    """A parameter was refused before anything was sent.
-
-    Attributes:
-        param: The parameter's name as you wrote it, with the place inside it where there is one
-            (`"metadata"`, `"custom_fields.plan.price"`, `"records[17].email"`).
-        partial: The result so far, if a bulk call had sent requests before it drew an invalid item; otherwise `None`.
-        idempotency_key: The key of that bulk call.
-    """
+    """A parameter is invalid. The request was not sent."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param: str | None = param
+        """The parameter, with the path to the invalid value: `"email"`, `"custom_fields.plan.price"`, `"ids[17]"`."""
         self.partial: BulkResult | ImportResult | None = None
+        """The result so far, if a bulk call had sent requests before it read the invalid item; otherwise `None`."""
         self.idempotency_key: str | None = None
+        """The idempotency key of that bulk call; otherwise `None`."""
 
 
 class WebhookSignatureError(CstarError):
-    """A webhook delivery is not proven to come from cStar, or is an old one; the message says what to check."""
+    """The signature of a webhook delivery is missing, invalid or too old. The message says what to check."""
 
 
 class WebhookPayloadError(CstarError):
-    """A webhook delivery comes from cStar, but is not a JSON object, or is nested too deeply."""
+    """The signature of a webhook delivery is valid, but its body is not a JSON object, or is nested too deeply."""
 
 
 class APIError(CstarError):
-    """A call was sent and did not succeed.
-
-    Attributes:
-        attempts: How many times the call was sent.
-        idempotency_key: The Idempotency-Key that was sent, `None` for a read. Sending the same call with it later is
-            safe: the server acts on it once at most within 24 hours.
-        partial: The result so far, if the error ended a bulk call; otherwise `None`. The same bulk call with the same
-            `idempotency_key` and input goes on, and repeats nothing.
-    """
+    """The base class of errors of API calls: the call was attempted and failed."""
 
     def __init__(self, message: str, *, attempts: int = 1, idempotency_key: str | None = None) -> None:
         super().__init__(message)
         self.attempts: int = attempts
+        """The number of attempts."""
         self.idempotency_key: str | None = idempotency_key
+        """The Idempotency-Key of the call; `None` for a read.
+
+        Repeating the call with this key is safe for 24 hours: the server performs it at most once.
+        """
         self.partial: BulkResult | ImportResult | None = None
+        """The result so far, if the error ended a bulk call; otherwise `None`.
+
+        To continue, repeat the bulk call with the same `idempotency_key` and input.
+        """
 
 
 class APIConnectionError(APIError):
-    """No response was received: the server could not be reached, or the connection was lost.
-
-    Attributes:
-        was_sent: Whether an attempt may have reached the server: then a write may have been carried out. `False` means
-            that no attempt got as far as sending anything.
-    """
+    """No response was received: the server could not be reached, or the connection was lost."""
 
     def __init__(
         self, message: str, *, was_sent: bool = True, attempts: int = 1, idempotency_key: str | None = None
     ) -> None:
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
         self.was_sent: bool = was_sent
+        """Whether an attempt may have reached the server. If so, a write may have been carried out."""
 
 
 class APITimeoutError(APIConnectionError):
@@ -118,14 +108,7 @@ class APITimeoutError(APIConnectionError):
 
 
 class APIResponseValidationError(APIError):
-    """The response cannot be read: it is not JSON, or not what the call returns. A write was probably carried out.
-
-    Attributes:
-        status_code: The HTTP status.
-        headers: The HTTP headers, with their names in lower case.
-        body: The answer: JSON where it was JSON, otherwise text.
-        request_id: The server's name for this request, for a support ticket.
-    """
+    """The response has a success status, but is not JSON or not as documented. A write was probably carried out."""
 
     def __init__(
         self,
@@ -140,29 +123,23 @@ class APIResponseValidationError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts, idempotency_key=idempotency_key)
         self.status_code: int = status_code
+        """The HTTP status code."""
         self.headers: dict[str, str] = dict(headers or {})
+        """The HTTP headers, with lower-case names."""
         self.body: pydantic.JsonValue = body
+        """The response body: parsed if it is JSON, otherwise as text."""
         self.request_id: str | None = request_id
+        """The server's id of the request, for a support ticket."""
 
 
 class APIStatusError(APIError):
-    """The server answered with an error status. Statuses without a class of their own raise this one.
+    """The server returned an error status. A status without its own class raises this class."""
 
-    Attributes:
-        status_code: The HTTP status.
-        type: The server's kind of error, such as `"invalid_request_error"`.
-        code: The server's code, such as `"parameter_missing"`.
-        message: What the server said (`str(error)` says what failed as well).
-        param: The parameter the server objects to, in the API's spelling (`"customFields"`): its `param` or `field`.
-        doc_url: The page about this code.
-        request_id: The server's name for this request, for a support ticket.
-        headers: The HTTP headers, with their names in lower case.
-        body: The answer: JSON where it was JSON, otherwise text.
-        retry_after: Seconds that the server asks to wait before the next attempt: its Retry-After, or until the reset
-            of the rate limit if that is used up; `None` where it asks for no wait.
-    """
+    message: str
+    """The server's message. `str(error)` also names the call and the status."""
 
     status_code: int = 0
+    """The HTTP status code."""
 
     def __init__(
         self,
@@ -185,19 +162,30 @@ class APIStatusError(APIError):
         if status_code is not None:
             self.status_code = status_code
         self.type: str | None = type
+        """The server's category of the error, such as `"invalid_request_error"`."""
         self.code: str | None = code
+        """The server's error code, such as `"parameter_missing"`."""
         if server_message is not None:
             self.message = server_message
         self.param: str | None = param
+        """The invalid parameter, in the API's spelling (`"customFields"`): the server's `param` or `field`."""
         self.doc_url: str | None = doc_url
+        """The URL of the documentation of `code`."""
         self.request_id: str | None = request_id
+        """The server's id of the request, for a support ticket."""
         self.headers: dict[str, str] = dict(headers or {})
+        """The HTTP headers, with lower-case names."""
         self.body: pydantic.JsonValue = body
+        """The response body: parsed if it is JSON, otherwise as text."""
         self.retry_after: float | None = retry_after
+        """The seconds to wait before the next attempt, as the server requests; `None` if it requests no wait.
+
+        This is the Retry-After, or the time until the rate limit resets if that is used up.
+        """
 
 
 class BadRequestError(APIStatusError):
-    """400: the server refused a parameter; `param` says which."""
+    """400: a parameter is invalid; `param` names it."""
 
     status_code = 400
 
@@ -209,36 +197,36 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key may not do this: it is publishable (read-only), of another team, or lacks the permission."""
+    """403: the API key is publishable (read-only), belongs to another team, or lacks the permission."""
 
     status_code = 403
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such resource, or no such endpoint."""
+    """404: the resource, or the endpoint, does not exist."""
 
     status_code = 404
 
 
 class ConflictError(APIStatusError):
-    """409: another resource has the value, such as an email address, or another call had the idempotency key."""
+    """409: another resource has the same value, such as an email address, or another call used the idempotency key."""
 
     status_code = 409
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the request was understood and cannot be carried out as it is."""
+    """422: the request is well-formed, but cannot be carried out."""
 
     status_code = 422
 
 
 class RateLimitError(APIStatusError):
-    """429: the key's requests for this window are used up; `retry_after` says for how long."""
+    """429: the rate limit of the API key is used up; `retry_after` is the number of seconds to wait."""
 
     status_code = 429
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the server, or a proxy before it, failed. A write may have been carried out."""
+    """5xx: the server, or a proxy in front of it, failed. A write may have been carried out."""
 
     status_code = 500

@@ -1,7 +1,7 @@
-"""The public models: pydantic models, one file for each resource, and the rate limit.
+"""The public models, one file for each resource, with `__all__` as the only list of them.
 
-`__all__` below is the only list of them. They are loaded when the first one is named: only for a model does pydantic
-load most of itself, which would take longer than all else in importing the client.
+The pydantic models are imported on first access, because defining a model imports most of pydantic. That takes longer
+than the rest of importing the client.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _lazy(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-if not TYPE_CHECKING:  # to a type checker, it would be any name that is there
+if not TYPE_CHECKING:  # type checkers would accept any name
     __getattr__ = _lazy
 
 

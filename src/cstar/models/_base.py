@@ -1,4 +1,4 @@
-"""The base of the models that callers receive."""
+"""The base class of the public models."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic_core.core_schema import plain_serializer_function_ser_schema
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
-# Marks `Literal[…] | str`: the known values are for readers and type checkers, while any string will do. To try each of
-# them first would take a tenth of the time that a page of customers does.
+# Validates `Literal[…] | str` as `str`: the literals are for readers and type checkers. Comparing with each literal
+# would take 10% of the time to parse a page of customers.
 OpenEnum = GetPydanticSchema(lambda _source, handler: handler(str))
 
 
 class Model(BaseModel):
-    """snake_case attributes over camelCase JSON, both accepted; fields that the server adds later are kept."""
+    """A frozen model: snake_case attributes, camelCase JSON. It accepts both spellings and keeps unknown fields."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True
@@ -25,7 +25,7 @@ class Model(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 - pydantic's signature
-        # A value that makes no sense is kept as received. pydantic would warn of it whenever the model is dumped.
+        # `cstar._lenient` keeps invalid values as received. pydantic would warn about them when the model is dumped.
         schema: Any = handler(source)
         fields = schema
         while "fields" not in fields:
@@ -34,22 +34,22 @@ class Model(BaseModel):
             field["schema"].setdefault("serialization", plain_serializer_function_ser_schema(_unchanged))
         return cast("CoreSchema", schema)
 
-    if not TYPE_CHECKING:  # to a type checker, any name could be assigned
+    if not TYPE_CHECKING:  # type checkers would allow assignment to any name
 
         def __setattr__(self, name: str, value: object) -> None:
             try:
                 super().__setattr__(name, value)
             except ValidationError:
-                raise AttributeError(self._why_frozen(name)) from None
+                raise AttributeError(self._frozen_message(name)) from None
 
         def __delattr__(self, name: str) -> None:
             try:
                 super().__delattr__(name)
             except ValidationError:
-                raise AttributeError(self._why_frozen(name)) from None
+                raise AttributeError(self._frozen_message(name)) from None
 
-    def _why_frozen(self, name: str) -> str:
-        return f"{name} cannot be changed here: a {type(self).__name__} is a snapshot of what the server had"
+    def _frozen_message(self, name: str) -> str:
+        return f"{name} cannot be changed: a {type(self).__name__} is a read-only snapshot"
 
 
 def _unchanged(value: object) -> object:
@@ -57,7 +57,7 @@ def _unchanged(value: object) -> object:
 
 
 def format_validation_error(invalid: ValidationError) -> str:
-    """Where and why something is not what it should be: places and reasons only, since what stands there is private."""
+    """Format at most three errors with their locations and reasons, but without the values, which are private."""
     found = invalid.errors(include_url=False, include_input=False, include_context=False)
     reasons = [": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]])) for each in found[:3]]
     return "; ".join(reasons) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")

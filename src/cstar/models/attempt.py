@@ -11,24 +11,28 @@ __all__ = ["Attempt"]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a call, as `on_attempt` receives it.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path below the base URL, without the query.
-        number: The number of the attempt; the first is 1.
-        status_code: The HTTP status; `None` if there was no response.
-        error: Why there was no response; `None` if there was one.
-        duration: Seconds that the attempt took.
-        retry_wait: Seconds until the next attempt; `None` after the last one.
-        request_id: The server's name for this request, where it gives one.
-    """
+    """One attempt of a call, as passed to `on_attempt`."""
 
     method: str
+    """The HTTP method."""
+
     path: str
+    """The path below the base URL, without the query."""
+
     number: int
+    """The number of the attempt, from 1."""
+
     status_code: int | None
+    """The HTTP status code; `None` if no response was received."""
+
     error: APIConnectionError | None
+    """The connection error; `None` if a response was received."""
+
     duration: float
+    """The duration of the attempt in seconds."""
+
     retry_wait: float | None
+    """The delay before the next attempt in seconds; `None` after the last attempt."""
+
     request_id: str | None
+    """The server's id of the request, if the response has one."""

@@ -1,4 +1,4 @@
-"""The customer, as the API's Customers page describes it."""
+"""Customers, as on the API page "Customers"."""
 
 from __future__ import annotations
 
@@ -9,88 +9,92 @@ from pydantic import AliasChoices, AwareDatetime, Field, JsonValue
 from cstar.models._base import Model, OpenEnum
 
 CustomerSentiment: TypeAlias = Literal["happy", "neutral", "frustrated", "angry"]
-"""The sentiments that a request may name (API page "Customers")."""
+"""The sentiments accepted in requests (API page "Customers")."""
 
 CustomerStatus: TypeAlias = Literal["active", "inactive"]
-"""The statuses that a request may name (API page "Customers")."""
+"""The statuses accepted in requests (API page "Customers")."""
 
 
 class Customer(Model):
-    """A customer of a team.
-
-    Attributes:
-        id: The prefixed id, `cus_…`.
-        object: Always `"customer"`.
-        name: Display name.
-        email: Email address, unique in the team.
-        sentiment: One of `CustomerSentiment`, or a value the server has added since.
-        status: One of `CustomerStatus`, or a value the server has added since.
-        tags: Tags, in the server's order.
-        notes: Internal notes.
-        custom_fields: Custom data: any JSON values.
-        ticket_count: How many tickets the customer has.
-        metadata: Developer metadata: at most 50 keys of at most 40 characters, values of at most 500.
-        created_at: When the customer was created, with its time zone.
-        updated_at: When the customer was last changed, with its time zone. Some responses leave it out; then it is
-            `None`.
-    """
+    """A customer of a team."""
 
     id: str
-    object: str = "customer"
-    name: str
-    email: str
-    sentiment: Annotated[CustomerSentiment | str, OpenEnum]
-    status: Annotated[CustomerStatus | str, OpenEnum]
-    tags: list[str] = Field(default_factory=list)
-    notes: str | None = None
-    custom_fields: dict[str, JsonValue] = Field(default_factory=dict)
-    ticket_count: int = 0
-    metadata: dict[str, str] = Field(default_factory=dict)
-    created_at: AwareDatetime
-    updated_at: AwareDatetime = Field(default=cast("AwareDatetime", None))  # the API documents it as always there
+    """The prefixed id, `cus_…`."""
 
-    def _why_frozen(self, name: str) -> str:
-        return f"{super()._why_frozen(name)}. To change the customer, call customers.update(team_id, customer.id, …)"
+    object: str = "customer"
+    """Always `"customer"`."""
+
+    name: str
+    """The display name."""
+
+    email: str
+    """The email address, unique in the team."""
+
+    sentiment: Annotated[CustomerSentiment | str, OpenEnum]
+    """One of `CustomerSentiment`, or a value that the API has added since."""
+
+    status: Annotated[CustomerStatus | str, OpenEnum]
+    """One of `CustomerStatus`, or a value that the API has added since."""
+
+    tags: list[str] = Field(default_factory=list)
+    """The tags, in the server's order."""
+
+    notes: str | None = None
+    """Internal notes."""
+
+    custom_fields: dict[str, JsonValue] = Field(default_factory=dict)
+    """Custom data: any JSON values."""
+
+    ticket_count: int = 0
+    """The number of tickets."""
+
+    metadata: dict[str, str] = Field(default_factory=dict)
+    """Developer metadata: at most 50 keys of at most 40 characters, values of at most 500 characters."""
+
+    created_at: AwareDatetime
+    """The time of creation, with its time zone."""
+
+    # Typed as the API documents it: always present.
+    updated_at: AwareDatetime = Field(default=cast("AwareDatetime", None))
+    """The time of the last change, with its time zone. Some responses omit it: then it is `None`."""
+
+    def _frozen_message(self, name: str) -> str:
+        return f"{super()._frozen_message(name)}. To change it, call customers.update(team_id, customer.id, …)"
 
 
 class RecentTicket(Model):
-    """A ticket as it is embedded in a `CustomerDetail`.
-
-    Attributes:
-        id: The prefixed id, `tkt_…`.
-        title: The ticket's title.
-        status: The ticket's status.
-        created_at: When the ticket was opened, with its time zone.
-    """
+    """A ticket in a `CustomerDetail`."""
 
     id: str
+    """The prefixed id, `tkt_…`."""
+
     title: str
+    """The title."""
+
     status: str
+    """The status."""
+
     created_at: AwareDatetime
+    """The time of creation, with its time zone."""
 
 
 class CustomerDetail(Customer):
-    """A `Customer` with the newest tickets, as `customers.get` returns it.
-
-    Attributes:
-        recent_tickets: The 10 newest tickets; `None` where `expand` asked to leave them out.
-    """
+    """A `Customer` with the newest tickets, as returned by `customers.get`."""
 
     recent_tickets: list[RecentTicket] | None = Field(
         default=None,
-        # `tickets` is its name in older documentation.
+        # `tickets` is the name in older documentation.
         validation_alias=AliasChoices("recentTickets", "recent_tickets", "tickets"),
         serialization_alias="recentTickets",
     )
+    """The 10 newest tickets; `None` if `expand` excludes them."""
 
 
 class DeletedCustomer(Model):
-    """The receipt for a deletion.
-
-    Attributes:
-        deleted: Always `True`.
-        id: The id of the customer that is gone.
-    """
+    """The receipt of a deletion."""
 
     deleted: bool = True
+    """Always `True`."""
+
     id: str
+    """The id of the deleted customer."""

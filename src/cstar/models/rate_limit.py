@@ -1,4 +1,4 @@
-"""Where the key stands in its rate limit, as the API's Rate limits page describes it."""
+"""The rate limit of the API key, as on the API page "Rate limits"."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["RateLimit"]
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The `X-RateLimit-*` headers of an answer.
-
-    Attributes:
-        limit: Requests allowed in a window.
-        remaining: Requests left in this one.
-        reset_at: When the window ends, in UTC.
-        window: The window's length in seconds, where the server says it.
-    """
+    """The `X-RateLimit-*` headers of a response."""
 
     limit: int
+    """The number of requests allowed in a window."""
+
     remaining: int
+    """The number of requests remaining in the current window."""
+
     reset_at: datetime
+    """The end of the current window, in UTC."""
+
     window: float | None = None
+    """The length of a window in seconds, if the response has it."""
