@@ -112,6 +112,19 @@ def test_a_page_shows_the_real_output_of_its_programs(page: str, monkeypatch: py
     assert compared
 
 
+def test_llms_txt_links_every_page_but_the_first() -> None:
+    links = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)/\)", text(DOCS / "llms.txt"), re.MULTILINE)
+    assert sorted(links) == sorted(
+        str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"
+    )
+
+
+def test_the_repository_has_one_address() -> None:
+    [address] = re.findall(r"^repo_url: (\S+)$", text(ROOT / "mkdocs.yml"), re.MULTILINE)
+    urls = text(ROOT / "pyproject.toml").partition("[project.urls]\n")[2].partition("\n\n")[0]
+    assert all(line.split(' = "')[1].startswith(address) for line in urls.splitlines())
+
+
 def test_every_example_is_shown() -> None:
     shown = set(re.findall(r'--8<-- "examples/([^"]+)"', text(*PAGES)))
     assert shown == {path.name for path in (ROOT / "examples").glob("*.py")} != set()
