@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
 import io
 import itertools
@@ -137,3 +139,60 @@ def test_no_python_is_shown_that_is_not_run(page: Path) -> None:
         assert block["language"] in {"python", "{ .python }", "sh", "text"}
         if block["language"] == "{ .python }":
             assert re.fullmatch(r'\s*--8<-- "examples/\w+\.py"\s*', block["body"])
+
+
+SCOPES = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.Lambda,
+    ast.ClassDef,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+)
+
+
+def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a scope, including nested scopes but not their contents."""
+    for child in ast.iter_child_nodes(scope):
+        yield child
+        if not isinstance(child, SCOPES):
+            yield from nodes_of(child)
+
+
+def bound_names(scope: ast.AST) -> Iterator[str]:
+    for node in nodes_of(scope):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.alias(name=name, asname=alias):
+                yield alias or name.partition(".")[0]
+
+
+def unbound_names(scope: ast.AST, known: set[str]) -> Iterator[ast.Name]:
+    """Yield the names that a scope loads and neither it nor an enclosing scope binds."""
+    known = known | set(bound_names(scope))
+    for node in nodes_of(scope):
+        if isinstance(node, SCOPES):
+            yield from unbound_names(node, known)
+        elif isinstance(node, ast.Name) and node.id not in known:
+            yield node
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_visible_blocks_use_no_name_that_only_a_hidden_block_binds(page: Path) -> None:
+    source = text(page)
+    known = set(dir(builtins))
+    unbound: list[str] = []
+    for block in FENCE.finditer(source):
+        if block["language"] == "python":
+            module = ast.parse(textwrap.dedent(block["body"]))
+            fence = source.count("\n", 0, block.start()) + 1
+            unbound += [
+                f"{page.relative_to(ROOT)}:{fence + name.lineno}: {name.id}" for name in unbound_names(module, known)
+            ]
+            known |= set(bound_names(module))
+    assert not unbound, "\n".join(unbound)
