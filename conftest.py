@@ -1,7 +1,8 @@
-"""Runs every Python block of the README and the docs, each page in order, against a sandbox."""
+"""Run the Python blocks of the README and the docs, page by page, against a sandbox."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,15 +25,25 @@ def documentation_sandbox() -> Iterator[Sandbox]:
 def sandbox_in_environment(documentation_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     documentation_sandbox.reset()
     with pytest.MonkeyPatch.context() as environment:
-        environment.chdir(tmp_path_factory.mktemp("page"))  # examples write databases to the current directory
+        environment.chdir(tmp_path_factory.mktemp("page"))  # examples write files to the current directory
         environment.setenv("CSTAR_API_KEY", documentation_sandbox.api_key)
         environment.setenv("CSTAR_BASE_URL", documentation_sandbox.url)
         environment.setenv("CSTAR_WEBHOOK_SECRET", documentation_sandbox.webhook_secret)
         yield
 
 
+@pytest.fixture(scope="module")
+def restored_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("cstar", "httpx")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
     patterns=["README.md", "docs/*.md", "docs/*/*.md"],
-    fixtures=["sandbox_in_environment", "documentation_sandbox", "cstar_sandbox", "cstar_client"],
+    fixtures=["sandbox_in_environment", "restored_loggers", "documentation_sandbox", "cstar_sandbox", "cstar_client"],
 ).pytest()
