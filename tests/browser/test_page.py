@@ -276,7 +276,7 @@ def test_addresses_break_only_after_punctuation(page, create, api, size):
             }
             return found;
         };
-        return [...document.querySelectorAll(".who span, summary code, dd code")].map(lines);
+        return [...document.querySelectorAll(".customer span, summary code, dd code")].map(lines);
         """
     )
     assert any(len(each) > 1 for each in lines)

@@ -166,7 +166,7 @@ def test_a_database_of_another_program_is_a_one_line_error(fails, tmp_path):
         (["--fault-rate", "2"], "probability must be less than or equal to 1, not 2.0."),
         (["--fault", '{"kind": "explode"}'], "kind must be 'latency', "),
         (["--port", "65536"], "port must be a whole number from 0 to 65535, not 65536."),
-        (["--customers", "-1"], "customers must be a whole number from 0 on, not -1."),
+        (["--customers", "-1"], "customers must be a whole number of at least 0, not -1."),
         (["--rate-limit", "0/60"], "rate_limit must be a whole number of requests and a number of seconds"),
     ],
 )

@@ -55,7 +55,7 @@ class Api:
         self._limiter = limiter
 
     def respond(self, request: ApiRequest, operation: Operation | ApiError) -> ApiResponse:
-        """Authenticate a request and perform its operation, or respond with the error given instead of one."""
+        """Authenticate a request, then perform its operation. If `operation` is an error, respond with it."""
         context, usage = self._receive(request)
         version = LATEST_VERSION
         try:
@@ -94,7 +94,7 @@ class Api:
     def _authorize(self, context: RequestContext, usage: Usage) -> None:
         key, request = context.api_key, context.request
         if usage.exceeded:
-            message = f"This API key has used its {usage.limit} requests; retry in {usage.retry_after} seconds."
+            message = f"This API key has used up its {usage.limit} requests; retry in {usage.retry_after} seconds."
             raise ApiError("rate_limit_exceeded", message, headers={"Retry-After": str(usage.retry_after)})
         if not key:
             raise ApiError("authentication_required", "Send your API key as 'Authorization: Bearer <key>'.")
@@ -165,7 +165,7 @@ class Api:
 
 
 def replace_with_error(response: ApiResponse, error: ApiError) -> ApiResponse:
-    """Replace the response to a request that was handled with an error."""
+    """Replace a response by an error; the request has been performed nevertheless."""
     failure = _failure(error, response.request_id, _clock.now())
     return replace(failure, headers={**response.headers, **failure.headers})
 

@@ -161,7 +161,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
     """Build the ASGI application of a sandbox."""
 
     async def contract(request: Request) -> Response:
-        # The host that the caller used; the address to listen on differs from it in a container.
+        # With the host that the caller used. In a container, it differs from the address to listen on.
         url = str(request.base_url).rstrip("/") + BASE_PATH
         return JSONResponse(document(services.store.credentials.team_id, url=url))
 
@@ -172,7 +172,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
         middleware=[Middleware(_HostCheck, allowed=allow_hosts)],
         exception_handlers={Exception: _failed},
         routes=[
-            # Starlette does not check the method for these objects, so the 405 comes from them, in the API's envelope.
+            # Starlette checks methods only for functions. These objects respond with a 405 in the API's envelope.
             *(Route(BASE_PATH + path, _Endpoint(services, operations)) for path, operations in by_path.items()),
             Route("/openapi.json", contract),
             *control_routes(services),

@@ -162,7 +162,7 @@ class Faults:
         Args:
             kind: What happens. "latency": the response is delayed. "status": a response with this status; from 400
                 on with the API's error envelope, below without a body. "drop": the connection is closed without a
-                response. "cut": it is closed in the middle of the response's body. "garbage": a body that is not JSON.
+                response. "cut": it is closed in the middle of the body. "garbage": a body that is not JSON.
                 "html": an error page, as from a proxy in front of the API. "flaky": at random, one of the above after
                 which a client should retry.
             status: For "status", 200 to 599 and required; for "html", 502 by default.

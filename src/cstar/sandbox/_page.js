@@ -69,7 +69,7 @@ async function refresh() {
   try {
     page = await fetchChanged();
   } catch {
-    showStatus("Not responding", "gone");
+    showStatus("Not responding", "unreachable");
     return;
   }
   if (page) update(document.body, page.body);

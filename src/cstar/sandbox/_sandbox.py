@@ -36,7 +36,8 @@ class Sandbox:
     Use it as a context manager, or call `start()` and `stop()`. It serves from one background thread; any number of
     clients may use it at once. Several sandboxes can run side by side, each with its own database.
 
-    It belongs to the process that started it. In a forked child, clients can use it; its methods raise RuntimeError.
+    It belongs to the process that started it. In a forked child, clients, `url` and the keys can be used;
+    everything else raises RuntimeError.
 
     Args:
         port: The TCP port; 0 picks a free one.
@@ -77,7 +78,7 @@ class Sandbox:
         _check("host", host, _Text, "an address such as '127.0.0.1'")
         path = str(database) if isinstance(database, os.PathLike) else database
         _check("database", path, _Text, "a path, or ':memory:'")
-        _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number from 0 on")
+        _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number of at least 0")
         _check("rate_limit", rate_limit, tuple[Annotated[int, Field(ge=1)], _Seconds] | None, rates)
         _check("webhook_url", webhook_url, _Text | _Texts | None, "a URL or a list of URLs")
         _check("allow_hosts", allow_hosts, list[_Host] | tuple[_Host, ...], "a list of host names, without ports")
@@ -164,7 +165,7 @@ class Sandbox:
         """Delete all customers, faults, requests, deliveries and idempotency keys; add the demo customers again.
 
         The port, the keys and the team stay the same, so clients keep working. The rate limit of each key starts again.
-        A database file is cleared, too. It takes milliseconds, so that each test can begin with a reset.
+        A database file is cleared, too. A reset takes milliseconds, so each test can begin with one.
 
         Raises:
             RuntimeError: It is not running.

@@ -335,6 +335,6 @@ def _describe_pending(deliveries: Iterable[Delivery], since: str) -> str:
     pending = [each for each in deliveries if each.outcome == "pending"]
     errors = [f"last attempt: {each.attempts[-1].error}" if each.attempts else "no attempt yet" for each in pending]
     counts = Counter(f"to {each.url} ({error})" for each, error in zip(pending, errors, strict=True))
-    where = "; ".join(f"{count} {what}" for what, count in counts.items())
+    where = "; ".join(f"{count} {target}" for target, count in counts.items())
     subject = "delivery is" if len(pending) == 1 else "deliveries are"
     return f"{len(pending)} webhook {subject} still pending {since}: {where}."
