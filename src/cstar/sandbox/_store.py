@@ -195,7 +195,7 @@ class Store:
         self._db.execute("DELETE FROM idempotency WHERE at < ?", (before,))
 
     def clear(self) -> None:
-        """Delete everything but the credentials."""
+        """Delete everything but the credentials; tables that refer to others come first."""
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'sandbox' ORDER BY rowid DESC"
         for (table,) in self._db.execute(tables).fetchall():
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names

@@ -102,7 +102,7 @@ class Webhooks:
     """The webhooks of one sandbox, sent on the event loop on which this async context manager is entered.
 
     A URL receives the events of one customer in order: each waits until the previous one is delivered or has failed.
-    Events of different customers, and different URLs, do not wait. Deliveries that are pending on exit stay pending.
+    Different customers and different URLs do not wait for each other. Deliveries pending on exit stay pending.
     """
 
     def __init__(
