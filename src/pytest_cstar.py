@@ -1,7 +1,7 @@
-"""Fixtures for testing code that uses cStar, against a sandbox; pytest finds them by itself once cstar is installed.
+"""Pytest fixtures for testing code that uses cStar with a sandbox. They need the extra `cstar[sandbox]`.
 
-A module of its own beside the package, because pytest imports it in every run of every project in the environment: it
-imports nothing of cstar before a test asks for a fixture. They need the extra `cstar[sandbox]`.
+Pytest imports this module in every run of every project in the environment. It is therefore not part of the package
+`cstar`, which it does not import until a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ def _cstar_session_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def cstar_sandbox(_cstar_session_sandbox: Sandbox) -> Sandbox:
-    """A local cStar: a real server with state, empty and well-behaved at the start of each test.
+    """A sandbox, which is a local cStar API: empty and without faults at the start of each test.
 
-    It is started once per session and reset for each test. `cstar_sandbox.faults` makes it misbehave,
-    `cstar_sandbox.requests` tells what arrived.
+    It is started once per session and reset for each test. `cstar_sandbox.faults` injects failures, and
+    `cstar_sandbox.requests` lists the received requests.
 
     Returns:
         The sandbox, running.
 
     Example:
         ```python
-        def test_an_outage_of_the_api_is_told(cstar_sandbox):
+        def test_an_outage_is_reported(cstar_sandbox):
             cstar_sandbox.faults.add("status", status=503, probability=1)
             assert "try again later" in my_program(cstar_sandbox.url, cstar_sandbox.api_key)
         ```
     """
     if _cstar_session_sandbox.is_running:
         _cstar_session_sandbox.reset()
-    else:  # a test has stopped it, to see its code without a server
+    else:  # a test has stopped it
         _cstar_session_sandbox.start()
     return _cstar_session_sandbox
 
 
 @pytest.fixture
 def cstar_client(cstar_sandbox: Sandbox) -> Iterator[Cstar]:
-    """A `Cstar` client of this test's sandbox, with its secret key.
+    """A `Cstar` client of the sandbox, with its secret key.
 
     Yields:
-        The client; it is closed after the test.
+        The client, which is closed after the test.
 
     Example:
         ```python
-        def test_the_report_counts_the_angry(cstar_client, cstar_sandbox):
+        def test_the_report_counts_angry_customers(cstar_client, cstar_sandbox):
             cstar_client.customers.create(
                 cstar_sandbox.team_id, name="Jane Doe", email="jane@example.com", sentiment="angry"
             )
@@ -75,22 +75,22 @@ def cstar_client(cstar_sandbox: Sandbox) -> Iterator[Cstar]:
 
 @pytest.fixture
 def async_cstar_client(cstar_sandbox: Sandbox) -> AsyncCstar:
-    """An `AsyncCstar` client of this test's sandbox, with its secret key; it need not be closed.
+    """An `AsyncCstar` client of the sandbox, with its secret key. It need not be closed.
 
-    It works under pytest-asyncio, anyio and trio alike.
+    It works with pytest-asyncio, anyio and trio.
 
     Returns:
         The client.
 
     Example:
         ```python
-        async def test_the_report_counts_nobody(async_cstar_client):
+        async def test_the_report_of_an_empty_team_is_zero(async_cstar_client):
             assert (await my_report(async_cstar_client)).angry == 0
         ```
     """
     from cstar import AsyncCstar
 
-    # A fixture that is not async itself cannot close it, so it keeps no connection that would be left behind.
+    # A fixture that is not async cannot close the client, so the client keeps no connections open.
     return AsyncCstar(
         api_key=cstar_sandbox.api_key, base_url=cstar_sandbox.url, default_headers={"Connection": "close"}
     )

@@ -132,7 +132,7 @@ def shared_box(port: int) -> Iterator[Sandbox]:
 @pytest.fixture
 def box(shared_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A sandbox as good as new that tells the receivers' port, and soon again where nobody has taken it."""
-    monkeypatch.setattr(_webhooks, "RETRY_WAITS", (0.02, 0.05, *[0.1] * 100))
+    monkeypatch.setattr(_webhooks, "RETRY_DELAYS", (0.02, 0.05, *[0.1] * 100))
     shared_box.reset()
     return shared_box
 

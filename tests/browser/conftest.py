@@ -1,4 +1,4 @@
-"""A headless Chromium, which `.ci/browser` installs; `pytest` alone leaves these tests out."""
+"""A fixture for headless Chromium, which `.ci/browser` installs. Plain `pytest` does not collect these tests."""
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
@@ -14,31 +14,31 @@ _SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,800",
-    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a name of another site that resolves to this machine
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # the name of another site, for DNS rebinding
 )
 _TEXT = "document.querySelector(arguments[0])?.textContent.replaceAll('\\n', '')"
 
 
 class Browser(Chrome):
-    """Chromium with helpers for these tests."""
+    """Chromium, with helpers for these tests."""
 
     def run(self, script, *arguments):
         return self.execute_script(script, *arguments)
 
     def text(self, selector):
-        """The text of the first match of a selector, also where hidden, without line breaks; "" without a match."""
+        """Return the text of the first match of a selector, hidden or not, without line breaks; "" without a match."""
         return self.run(f"return {_TEXT} ?? ''", selector)
 
     def count(self, selector):
         return self.run("return document.querySelectorAll(arguments[0]).length", selector)
 
     def wait_until(self, condition, *arguments):
-        """Wait until an expression is true; it is evaluated at every frame."""
+        """Wait until an expression is true; evaluate it once per frame."""
         held = self.execute_async_script(
             f"""
             const done = arguments[arguments.length - 1];
-            const look = () => {{ if ({condition}) done(true); else requestAnimationFrame(look); }};
-            look();
+            const check = () => {{ if ({condition}) done(true); else requestAnimationFrame(check); }};
+            check();
             """,
             *arguments,
         )
@@ -48,7 +48,7 @@ class Browser(Chrome):
         self.wait_until(f"{_TEXT}?.includes(arguments[1])", selector, text)
 
     def refresh_twice(self):
-        """Wait for two more requests of the page: the changes of the first response are then in place."""
+        """Wait for two more requests of the page; the first response has then been applied."""
         self.wait_until(
             "performance.getEntriesByType('resource').length >= arguments[0]",
             self.run("return performance.getEntriesByType('resource').length") + 2,
@@ -58,8 +58,8 @@ class Browser(Chrome):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
-    def complaints(self):
-        """Errors, warnings and violations of the Content-Security-Policy since the last call."""
+    def console_messages(self):
+        """Return the errors, warnings and policy violations since the last call."""
         return [entry["message"] for entry in self.get_log("browser")]
 
 

@@ -1,3 +1,5 @@
+"""Fixtures that run the examples for data engines against a sandbox."""
+
 from __future__ import annotations
 
 import importlib
@@ -20,7 +22,7 @@ sys.path.insert(0, str(EXAMPLES))
 
 @pytest.fixture
 def demo() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs an example as somebody would who has just found it: with its demo, by itself."""
+    """A function that runs an example in another process."""
 
     def demo(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -32,7 +34,7 @@ def demo() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs an example's main in this process, which has its engine loaded, and tells what it exits with."""
+    """A function that runs the `main` of an example in this process, and returns its exit code."""
 
     def run(name: str, *arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -46,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 @pytest.fixture
 def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A sandbox of 250 customers, which programs find in the environment."""
+    """A sandbox with 250 customers, to which the environment points."""
     with Sandbox(customers=250) as box:
         monkeypatch.setenv("CSTAR_API_KEY", box.api_key)
         monkeypatch.setenv("CSTAR_BASE_URL", box.url)

@@ -1,4 +1,4 @@
-"""examples/celery_tasks.py, with a Celery worker in this process and results that are really serialized."""
+"""examples/celery_tasks.py, with a Celery worker in this process and serialized results."""
 
 from __future__ import annotations
 
@@ -25,49 +25,47 @@ def _worker() -> Iterator[None]:
         environment.setenv("CELERY_BROKER_URL", "memory://")
         environment.setenv("CELERY_RESULT_BACKEND", "cache+memory://")
         app.conf.update(broker_transport_options={"polling_interval": 0.01}, worker_timer_precision=0.01)
-        app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)  # these are pytest's
+        app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)  # pytest captures both
         with start_worker(app, perform_ping_check=False):
             yield
 
 
 @pytest.fixture(autouse=True)
-def waits(_worker: None, client: Cstar, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Has the worker use this test's sandbox, and tells how long tasks were to wait before they were tried again."""
-    asked: list[float] = []
+def delays(_worker: None, client: Cstar, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the worker use the sandbox of the test and retry at once; return the retry delays in seconds."""
+    delays: list[float] = []
     retry = Task.retry
 
     def retry_at_once(self: Task, *, countdown: float, **options):
-        asked.append(countdown)
+        delays.append(countdown)
         return retry(self, countdown=0, **options)
 
     monkeypatch.setattr(Task, "retry", retry_at_once)
-    hasty = client.with_options(max_retries=0, max_retry_wait=1)
-    monkeypatch.setattr(celery_tasks, "client", lambda: hasty)
-    return asked
+    fast_client = client.with_options(max_retries=0, max_retry_wait=1)
+    monkeypatch.setattr(celery_tasks, "client", lambda: fast_client)
+    return delays
 
 
 def posts(box: Sandbox) -> list[tuple[str, int | None]]:
-    """The keys and statuses of the creates that arrived."""
+    """Return the idempotency keys and statuses of the received POSTs."""
     return [(each.headers["idempotency-key"], each.status) for each in box.requests if each.method == "POST"]
 
 
-def test_a_task_whose_answers_are_lost_creates_one_customer(box: Sandbox, client: Cstar, waits: list[float]) -> None:
+def test_a_task_whose_responses_are_lost_creates_one_customer(box: Sandbox, client: Cstar, delays: list[float]) -> None:
     box.faults.add("drop", when="after", method="POST", times=2)
     sent = create_customer.delay(box.team_id, "Ada", "ada@engines.test")
     created = sent.get(timeout=10, interval=0.01)
     key = f"celery-{sent.id}"
     assert posts(box) == [(key, None), (key, None), (key, 201)]
     assert [each.id for each in client.customers.list(box.team_id, search="@engines.test")] == [created]
-    assert waits == [30, 60]
+    assert delays == [30, 60]
 
 
 @pytest.mark.parametrize("fault", ["status", "garbage"])
-def test_a_task_is_tried_again_after_a_failure_and_after_an_answer_that_makes_no_sense(
-    box: Sandbox, waits: list[float], fault
-) -> None:
+def test_a_task_is_retried_after_an_error_or_an_invalid_response(box: Sandbox, delays: list[float], fault) -> None:
     box.faults.add(fault, status=500 if fault == "status" else None, method="POST")
     assert create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
-    assert waits == [30]
+    assert delays == [30]
 
 
 def test_a_task_that_is_delivered_twice_creates_one_customer(box: Sandbox, client: Cstar) -> None:
@@ -81,7 +79,7 @@ def test_a_task_that_is_delivered_twice_creates_one_customer(box: Sandbox, clien
     assert client.customers.list(box.team_id, search="@engines.test").total == 1
 
 
-def test_an_import_that_is_retried_goes_on_where_it_broke_off(box: Sandbox, client: Cstar, waits: list[float]) -> None:
+def test_a_retried_import_does_not_repeat_completed_requests(box: Sandbox, client: Cstar, delays: list[float]) -> None:
     box.faults.add("drop", when="after", path="*/import", times=2)
     records = [CustomerRecord(name="Ada", email=f"{n}@engines.test") for n in range(600)]
     sent = import_customers.delay(box.team_id, records)
@@ -89,10 +87,10 @@ def test_an_import_that_is_retried_goes_on_where_it_broke_off(box: Sandbox, clie
     key = f"celery-{sent.id}"
     assert posts(box) == [(f"{key}-1", None), (f"{key}-1", None), (f"{key}-1", 200), (f"{key}-2", 200)]
     assert client.customers.list(box.team_id, search="@engines.test").total == 600
-    assert waits == [30, 60]
+    assert delays == [30, 60]
 
 
-def test_an_import_that_is_delivered_twice_has_one_effect(box: Sandbox, client: Cstar) -> None:
+def test_an_import_that_is_delivered_twice_runs_once(box: Sandbox, client: Cstar) -> None:
     records = [CustomerRecord(name="Ada", email="ada@engines.test")]
     results = []
     for _ in range(2):
@@ -103,19 +101,19 @@ def test_an_import_that_is_delivered_twice_has_one_effect(box: Sandbox, client: 
     assert [request.replayed for request in box.requests if request.method == "POST"] == [False, True]
 
 
-def test_a_task_that_was_refused_waits_as_long_as_the_server_says(box: Sandbox, waits: list[float]) -> None:
+def test_a_task_waits_for_the_retry_after_of_the_server(box: Sandbox, delays: list[float]) -> None:
     box.faults.add("status", status=429, retry_after=1234, method="POST")
     assert create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
-    assert waits == [1234]
+    assert delays == [1234]
 
 
-def test_waits_do_not_outgrow_an_hour(box: Sandbox, waits: list[float]) -> None:
+def test_retry_delays_are_at_most_an_hour(box: Sandbox, delays: list[float]) -> None:
     box.faults.add("drop", method="POST", times=9)
     assert create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
-    assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
+    assert delays == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
-def test_an_error_reaches_the_caller_with_its_class_and_its_attributes(box: Sandbox) -> None:
+def test_an_error_reaches_the_caller_with_its_class_and_attributes(box: Sandbox) -> None:
     create_customer.delay(box.team_id, "Ada", "ada@engines.test").get(timeout=10, interval=0.01)
     again = create_customer.delay(box.team_id, "Another Ada", "ada@engines.test")
     with pytest.raises(ConflictError) as caught:
@@ -129,7 +127,7 @@ def test_an_error_reaches_the_caller_with_its_class_and_its_attributes(box: Sand
     assert box.api_key.encode() not in stored
 
 
-def test_a_job_that_gave_up_is_sent_again_with_its_errors_key(
+def test_a_failed_job_can_be_repeated_with_the_key_of_its_error(
     box: Sandbox, client: Cstar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(create_customer, "max_retries", 1)

@@ -1,4 +1,4 @@
-"""examples/export_dask.py, on a Dask cluster in this process and on one of another process."""
+"""examples/export_dask.py, on a Dask cluster in this process and on one in another process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def expected(client: Cstar, team_id: str) -> list[dict]:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_the_export_is_every_customer_with_every_field(box: Sandbox, client: Cstar, folder: Path) -> None:
+def test_the_export_has_every_customer_with_every_field(box: Sandbox, client: Cstar, folder: Path) -> None:
     client.customers.create(
         box.team_id,
         name="Ada",
@@ -60,12 +60,10 @@ def test_the_export_is_every_customer_with_every_field(box: Sandbox, client: Cst
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_export_costs_a_request_for_each_100_customers_and_two_more(
-    box: Sandbox, client: Cstar, folder: Path
-) -> None:
+def test_an_export_sends_a_request_per_100_customers_and_two_more(box: Sandbox, client: Cstar, folder: Path) -> None:
     export(client, box.team_id, folder)
-    asked = sorted(request.query for request in box.requests)
-    assert asked == [
+    queries = sorted(request.query for request in box.requests)
+    assert queries == [
         "page=1&pageSize=1",
         "page=1&pageSize=1",
         "page=1&pageSize=100",
@@ -75,7 +73,7 @@ def test_an_export_costs_a_request_for_each_100_customers_and_two_more(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_nobody_is_exported_too(box: Sandbox, client: Cstar, folder: Path) -> None:
+def test_an_empty_list_is_exported(box: Sandbox, client: Cstar, folder: Path) -> None:
     for customer in client.customers.list(box.team_id):
         client.customers.delete(box.team_id, customer.id)
     assert export(client, box.team_id, folder) == 0
@@ -83,7 +81,7 @@ def test_nobody_is_exported_too(box: Sandbox, client: Cstar, folder: Path) -> No
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_customer_who_comes_while_pages_are_read_is_noticed(
+def test_a_customer_created_during_the_export_is_detected(
     box: Sandbox, client: Cstar, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_page = export_dask.read_page
@@ -100,16 +98,16 @@ def test_a_customer_who_comes_while_pages_are_read_is_noticed(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_one_who_comes_when_another_has_gone_is_noticed_though_the_number_is_the_same(
+def test_a_create_and_a_delete_that_keep_the_total_are_detected(
     box: Sandbox, client: Cstar, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = export_dask.state
-    gone = client.customers.list(box.team_id).data[99]
+    deleted = client.customers.list(box.team_id).data[99]
     states = []
 
     def state_after_change(client, team_id):
         if states:
-            client.customers.delete(team_id, gone.id)
+            client.customers.delete(team_id, deleted.id)
             client.customers.create(team_id, name="Ada", email="ada@engines.test")
         states.append(state(client, team_id))
         return states[-1]
@@ -122,7 +120,7 @@ def test_one_who_comes_when_another_has_gone_is_noticed_though_the_number_is_the
 
 
 @pytest.mark.usefixtures("cluster")
-def test_one_who_comes_and_goes_again_is_noticed(
+def test_a_customer_that_exists_only_while_one_page_is_read_is_detected(
     box: Sandbox, client: Cstar, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_page = export_dask.read_page
@@ -130,11 +128,11 @@ def test_one_who_comes_and_goes_again_is_noticed(
     def read_page_between(number, client, team_id, total):
         if number != 2:
             return read_page(number, client, team_id, total)
-        visitor = client.customers.create(team_id, name="Ada", email="ada@engines.test")
+        created = client.customers.create(team_id, name="Ada", email="ada@engines.test")
         try:
             return read_page(number, client, team_id, total)
         finally:
-            client.customers.delete(team_id, visitor.id)
+            client.customers.delete(team_id, created.id)
 
     monkeypatch.setattr(export_dask, "read_page", read_page_between)
     with pytest.raises(ListChangedError, match=r"there were 250 customers at first, and 251 at page \d"):
@@ -142,31 +140,31 @@ def test_one_who_comes_and_goes_again_is_noticed(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_error_in_a_worker_reaches_the_caller_with_its_attributes_and_leaves_nothing_behind(
+def test_an_error_in_a_worker_reaches_the_caller_and_removes_the_files(
     box: Sandbox, client: Cstar, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = export_dask.state
 
-    def state_before_trouble(client, team_id):
+    def state_before_error(client, team_id):
         try:
             return state(client, team_id)
         finally:
             box.faults.add("status", status=429, retry_after=3000)
 
-    monkeypatch.setattr(export_dask, "state", state_before_trouble)
+    monkeypatch.setattr(export_dask, "state", state_before_error)
     with pytest.raises(RateLimitError) as caught:
         export(client, box.team_id, folder)
     assert caught.value.retry_after == 3000
     assert list(folder.parent.iterdir()) == []
 
 
-def test_the_client_travels_to_workers_in_other_processes(box: Sandbox, client: Cstar, folder: Path) -> None:
+def test_the_client_can_be_sent_to_workers_in_other_processes(box: Sandbox, client: Cstar, folder: Path) -> None:
     with Client(processes=True, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"):
         assert export(client, box.team_id, folder) == 250
     assert rows(folder) == expected(client, box.team_id)
 
 
-def test_the_program_refuses_a_folder_that_is_there(
+def test_the_program_rejects_an_existing_folder(
     box: Sandbox, folder: Path, run: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.mkdir()

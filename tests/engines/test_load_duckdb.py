@@ -40,7 +40,7 @@ def test_the_first_load_writes_every_customer_with_every_field(
         metadata={"crm_id": "7"},
     )
     assert load_all() == (251, 0)
-    # As text and as numbers: DuckDB's Python client reads times with the help of pytz, which is not here.
+    # As text and as numbers: DuckDB's Python client needs pytz to read times, which is not installed.
     stored = database.sql(
         """SELECT id, name, email, sentiment, status, tags, notes, custom_fields->>'seats', ticket_count,
            metadata->>'crm_id', epoch_us(created_at), epoch_us(updated_at) FROM customers"""
@@ -71,22 +71,22 @@ def test_a_load_with_nothing_new_reads_all_pages_and_writes_nothing(box: Sandbox
     assert len(box.requests) - before == 3
 
 
-def test_a_later_load_writes_who_is_new_or_changed_and_deletes_who_is_gone(
+def test_a_later_load_writes_new_and_changed_rows_and_removes_deleted_ones(
     database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
 ) -> None:
     load_all()
-    changed, gone, *_ = client.customers.list(box.team_id).data
+    changed, deleted, *_ = client.customers.list(box.team_id).data
     client.customers.update(box.team_id, changed.id, name="Grace", tags=["new"])
-    client.customers.delete(box.team_id, gone.id)
+    client.customers.delete(box.team_id, deleted.id)
     client.customers.create(box.team_id, name="Ada", email="ada@engines.test")
     assert load_all() == (2, 1)
     named = database.execute("SELECT name, tags FROM customers WHERE id = ? OR name = 'Ada'", [changed.id]).fetchall()
     assert sorted(named) == [("Ada", []), ("Grace", ["new"])]
-    assert database.execute("SELECT count(*) FROM customers WHERE id = ?", [gone.id]).fetchall() == [(0,)]
+    assert database.execute("SELECT count(*) FROM customers WHERE id = ?", [deleted.id]).fetchall() == [(0,)]
     assert database.sql("SELECT count(*) FROM customers").fetchall() == [(250,)]
 
 
-def test_a_load_that_breaks_off_leaves_the_table_as_it_was_and_goes_on(
+def test_a_failed_load_does_not_change_the_table_and_can_be_continued(
     database: duckdb.DuckDBPyConnection, client: Cstar, box: Sandbox, load_all
 ) -> None:
     load_all()
@@ -94,11 +94,11 @@ def test_a_load_that_breaks_off_leaves_the_table_as_it_was_and_goes_on(
     newest, *_, oldest = client.customers.list(box.team_id)
     for customer in (newest, oldest):
         client.customers.update(box.team_id, customer.id, name="Grace")
-    read = []
+    attempts = []
 
     def fail_the_third(attempt: Attempt) -> None:
-        read.append(attempt)
-        if len(read) == 2:
+        attempts.append(attempt)
+        if len(attempts) == 2:
             box.faults.add("status", status=403)
 
     with Cstar(on_attempt=fail_the_third) as failing, pytest.raises(PermissionDeniedError):
@@ -111,7 +111,7 @@ def test_a_load_that_breaks_off_leaves_the_table_as_it_was_and_goes_on(
     assert database.sql("SELECT count(*) FROM customers").fetchall() == [(250,)]
 
 
-def test_a_load_that_fails_between_writing_and_deleting_leaves_the_table_as_it_was(
+def test_a_load_that_fails_after_writing_does_not_change_the_table(
     tmp_path: Path, client: Cstar, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "customers.duckdb"
@@ -122,28 +122,28 @@ def test_a_load_that_fails_between_writing_and_deleting_leaves_the_table_as_it_w
         assert database.sql("SELECT count(*) FROM customers").fetchall() == [(0,)]
 
 
-def test_the_program_shows_its_progress_and_can_be_run_again(
+def test_the_program_shows_its_progress_and_can_be_repeated(
     box: Sandbox, tmp_path: Path, run: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for told in ("250 written, 0 deleted\n", "0 written, 0 deleted\n"):
+    for result in ("250 written, 0 deleted\n", "0 written, 0 deleted\n"):
         assert run("load_duckdb", str(tmp_path / "customers.duckdb")) == 0
-        said = capsys.readouterr()
-        assert said.err == ""
-        assert said.out.startswith("Reading customers ")
-        assert " 100% " in said.out
-        assert said.out.endswith(told)
+        output = capsys.readouterr()
+        assert output.err == ""
+        assert output.out.startswith("Reading customers ")
+        assert " 100% " in output.out
+        assert output.out.endswith(result)
 
 
-def test_the_program_says_what_went_wrong(
+def test_the_program_reports_an_error(
     box: Sandbox, tmp_path: Path, run: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tmp_path.joinpath("notes.txt").write_text("This is no database." * 1000)
+    tmp_path.joinpath("notes.txt").write_text("This is not a database." * 1000)
     assert run("load_duckdb", str(tmp_path / "notes.txt")) == 1
     assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_the_demo_loads_twice(run: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("load_duckdb", "--demo") == 0
-    said = capsys.readouterr().out
-    assert "\n2500 written, 0 deleted\n" in said
-    assert said.endswith("\n2 written, 1 deleted\n")
+    output = capsys.readouterr().out
+    assert "\n2500 written, 0 deleted\n" in output
+    assert output.endswith("\n2 written, 1 deleted\n")

@@ -1,4 +1,4 @@
-"""examples/tracing.py, with OpenTelemetry's own instrumentation of httpx."""
+"""examples/tracing.py, with OpenTelemetry's instrumentation of httpx."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
     HTTPXClientInstrumentor().uninstrument()
 
 
-def test_the_program_shows_a_span_for_each_attempt_below_its_own_and_counts_retries(demo: Callable) -> None:
+def test_the_program_shows_a_child_span_per_attempt_and_counts_retries(demo: Callable) -> None:
     done = demo("tracing.py")
     assert done.returncode == 0
     assert re.sub(r", \d+\.\d{3} s", "", done.stdout).splitlines() == [
@@ -49,21 +49,21 @@ def test_the_program_shows_a_span_for_each_attempt_below_its_own_and_counts_retr
     assert int(first["trace_id"], 16) != 0 == int(third["trace_id"], 16)
 
 
-def test_no_span_holds_the_key(box: Sandbox, client: Cstar, spans: InMemorySpanExporter) -> None:
+def test_no_span_contains_the_key(box: Sandbox, client: Cstar, spans: InMemorySpanExporter) -> None:
     box.faults.add("drop")
     client.customers.list(box.team_id, search="jane")
-    told = [span.to_json() for span in spans.get_finished_spans()]
-    assert len(told) == 2
-    assert all("search=jane" in span and box.api_key not in span for span in told)
+    documents = [span.to_json() for span in spans.get_finished_spans()]
+    assert len(documents) == 2
+    assert all("search=jane" in span and box.api_key not in span for span in documents)
 
 
-def test_a_log_line_is_one_json_object_with_what_extra_brought() -> None:
+def test_a_log_line_is_one_json_object_with_the_extra_fields() -> None:
     record = logging.makeLogRecord({"name": "cstar", "msg": "two\nlines: %d", "args": (2,), "attempt": 3})
     line = JsonFormatter().format(record)
     assert "\n" not in line
-    told = json.loads(line)
-    assert (told["message"], told["attempt"], told["logger"]) == ("two\nlines: 2", 3, "cstar")
-    assert not {"args", "msg", "pathname"} & told.keys()
+    document = json.loads(line)
+    assert (document["message"], document["attempt"], document["logger"]) == ("two\nlines: 2", 3, "cstar")
+    assert not {"args", "msg", "pathname"} & document.keys()
 
 
 def test_only_retries_are_counted(box: Sandbox, sleeps: list[float]) -> None:
@@ -74,7 +74,7 @@ def test_only_retries_are_counted(box: Sandbox, sleeps: list[float]) -> None:
     try:
         logger.info("the rate limit of %d requests is used up; waiting %.2f s", 1000, 7)
         box.faults.add("status", status=503, times=2)
-        with Cstar() as client:  # built after `waits` took the sleep out
+        with Cstar() as client:  # created after `sleeps` replaced the sleep
             raw = client.customers.with_raw_response.list(box.team_id)
     finally:
         logger.removeHandler(counter)

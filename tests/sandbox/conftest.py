@@ -1,4 +1,4 @@
-"""Sandboxes shared by many tests, which therefore use email addresses and tags of their own."""
+"""Sandboxes shared by many tests. Each test uses its own email addresses and tags."""
 
 import itertools
 
@@ -16,7 +16,7 @@ def box():
 
 @pytest.fixture(scope="session")
 def api(box):
-    """Plain HTTP with the secret key, at the team's own URL: `api.get("/customers")`."""
+    """An HTTP client with the secret key, at the URL of the team: `api.get("/customers")`."""
     with httpx.Client(
         base_url=f"{box.url}/teams/{box.team_id}", headers={"Authorization": f"Bearer {box.api_key}"}
     ) as client:
@@ -24,8 +24,8 @@ def api(box):
 
 
 @pytest.fixture
-def fresh_api(cstar_sandbox):
-    """The same, over a sandbox that is empty at the start of each test."""
+def empty_api(cstar_sandbox):
+    """The same, for a sandbox that is empty at the start of each test."""
     with httpx.Client(
         base_url=f"{cstar_sandbox.url}/teams/{cstar_sandbox.team_id}",
         headers={"Authorization": f"Bearer {cstar_sandbox.api_key}"},
@@ -34,15 +34,15 @@ def fresh_api(cstar_sandbox):
 
 
 @pytest.fixture(scope="session")
-def stranger(box):
-    """Plain HTTP without a key."""
+def anonymous(box):
+    """An HTTP client without an API key."""
     with httpx.Client(base_url=box.url) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def seeded():
-    """Likewise, over a sandbox of its own with 60 demo customers, which no test may change."""
+def demo_api():
+    """The same as `api`, for a sandbox with 60 demo customers, which no test may change."""
     with (
         Sandbox(customers=60) as box,
         httpx.Client(
@@ -54,18 +54,18 @@ def seeded():
 
 @pytest.fixture(scope="session")
 def new_email():
-    """A function giving an address that no other test uses."""
+    """A function that returns an email address that no other test uses."""
     numbers = itertools.count(1)
     return lambda: f"someone.{next(numbers)}@example.com"
 
 
 @pytest.fixture(scope="session")
 def create(api, new_email):
-    """A function that creates a customer and returns it as the server shows it."""
+    """A function that creates a customer and returns the response's data."""
 
     def create(**fields):
-        answer = api.post("/customers", json={"name": "Jane Doe", "email": new_email(), **fields})
-        assert answer.status_code == 201, answer.text
-        return answer.json()["data"]
+        response = api.post("/customers", json={"name": "Jane Doe", "email": new_email(), **fields})
+        assert response.status_code == 201, response.text
+        return response.json()["data"]
 
     return create

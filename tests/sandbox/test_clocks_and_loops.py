@@ -27,7 +27,7 @@ DEADLINE = 10
     ids=["freezegun", "time-machine"],
 )
 def frozen(request):
-    """Freezes the time."""
+    """A context manager that freezes the time."""
     return request.param
 
 
@@ -72,7 +72,7 @@ def test_it_starts_serves_and_stops_while_the_time_is_frozen(frozen):
         assert create(box)["createdAt"] == "2020-02-29T12:00:00.000000Z"
 
 
-def test_it_stops_after_the_time_was_frozen_at_its_start(frozen):
+def test_it_stops_if_the_time_was_frozen_only_during_the_start(frozen):
     with frozen():
         box = Sandbox()
         box.start()
@@ -81,7 +81,7 @@ def test_it_stops_after_the_time_was_frozen_at_its_start(frozen):
     assert not box.is_running
 
 
-def test_it_serves_and_stops_when_the_time_is_frozen_after_its_start(frozen):
+def test_it_serves_and_stops_if_the_time_is_frozen_after_the_start(frozen):
     box = Sandbox()
     box.start()
     with frozen():
@@ -89,7 +89,7 @@ def test_it_serves_and_stops_when_the_time_is_frozen_after_its_start(frozen):
         box.stop()
 
 
-def test_latency_passes_while_the_time_is_frozen(frozen):
+def test_a_latency_elapses_while_the_time_is_frozen(frozen):
     with frozen(), Sandbox() as box:
         box.faults.add("latency", seconds=0.05)
         create(box)
@@ -105,14 +105,14 @@ def test_webhooks_are_delivered_while_the_time_is_frozen(frozen):
 
 
 def test_webhooks_are_retried_while_the_time_is_frozen(frozen, monkeypatch):
-    monkeypatch.setattr("cstar.sandbox._webhooks.RETRY_WAITS", (0.01, 0.01))
+    monkeypatch.setattr("cstar.sandbox._webhooks.RETRY_DELAYS", (0.01, 0.01))
     with receiver(500) as url, frozen(), Sandbox(webhook_url=url) as box:
         create(box)
         [delivery] = box.wait_for_deliveries(DEADLINE)
         assert (delivery.outcome, len(delivery.attempts)) == ("failed", 3)
 
 
-def test_waiting_for_deliveries_ends_in_time_while_the_time_is_frozen(frozen):
+def test_waiting_for_deliveries_times_out_while_the_time_is_frozen(frozen):
     with receiver(500) as url, frozen(), Sandbox(webhook_url=url) as box:
         create(box)
         with pytest.raises(TimeoutError, match=r"1 webhook delivery is still pending after 0\.05 s"):
@@ -160,7 +160,7 @@ def test_it_serves_clients_on_a_running_loop_of_uvloop(uvloop):
 
 
 def output_of(program):
-    """What a program prints; it must exit with 0 and leave standard error empty."""
+    """Run a program, which must succeed and print nothing to stderr; return its output."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -172,7 +172,7 @@ def test_in_a_forked_child_only_clients_can_use_it():
         import os, sys, warnings
         import httpx
         from cstar.sandbox import Sandbox
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer versions of Python warn of threads and fork
+        warnings.simplefilter("ignore", DeprecationWarning)  # for a fork with threads, from Python 3.12
 
         def rejected(use):
             try:
@@ -219,7 +219,7 @@ def test_a_forked_child_that_leaves_the_block_does_not_stop_the_sandbox():
     assert output_of(program) == "401\n"
 
 
-def test_stopping_during_a_request_is_quick_and_silent():
+def test_stopping_during_a_request_is_fast_and_logs_nothing():
     program = """if True:
         import logging, threading, time
         import httpx

@@ -38,8 +38,8 @@ def first_lines(process, count):
         watchdog.join()
 
 
-def printed(process):
-    """What `--json` prints once the sandbox serves."""
+def read_json(process):
+    """Return the document that `--json` prints once the sandbox is running."""
     return json.loads(first_lines(process, 1)[0])
 
 
@@ -51,9 +51,9 @@ def create(box):
     )
 
 
-def test_json_is_one_line_with_the_url_and_the_keys(tmp_path):
+def test_json_prints_one_line_with_the_url_and_the_keys(tmp_path):
     with running("--json", "--port", "0", "--customers", "3", "--database", str(tmp_path / "cstar.db")) as process:
-        box = printed(process)
+        box = read_json(process)
         assert list(box) == ["url", "api_key", "publishable_key", "team_id", "webhook_secret"]
         assert create(box).status_code == 201
         process.send_signal(signal.SIGTERM)
@@ -63,7 +63,7 @@ def test_json_is_one_line_with_the_url_and_the_keys(tmp_path):
         assert (again.api_key, again.team_id) == (box["api_key"], box["team_id"])
 
 
-def test_it_prints_exports_and_logs_each_request_in_a_line_until_ctrl_c():
+def test_it_prints_exports_and_logs_one_line_per_request_until_ctrl_c():
     with running("--port", "0") as process:
         lines = "".join(first_lines(process, 8))
         exported = dict(re.findall(r"export (\w+)=(\S+)\n", lines))
@@ -94,7 +94,7 @@ def test_its_options_configure_the_sandbox():
     options += ["--webhook-url", "http://127.0.0.1:9/b", "--fault", '{"kind": "status", "status": 418}']
     options += ["--fault-rate", "1", "--seed", "1", "--allow-host", "cstar", "--allow-host", "cstar.local"]
     with running("--json", "--port", "0", *options) as process:
-        box = printed(process)
+        box = read_json(process)
         control = httpx.URL(box["url"]).join("/_sandbox/")
         assert httpx.get(control.join("faults")).json()["data"] == [
             {"kind": "latency", "seconds": 0.01, "probability": 1},
@@ -111,10 +111,10 @@ def test_its_options_configure_the_sandbox():
             assert httpx.get(control.join("faults"), headers={"Host": host}).status_code == status
 
 
-def test_ctrl_c_ends_it_though_responses_are_held_and_webhooks_pending():
+def test_ctrl_c_stops_it_despite_delayed_responses_and_pending_webhooks():
     latency = '{"kind": "latency", "seconds": 60, "method": "GET", "probability": 1}'
     with running("--json", "--port", "0", "--webhook-url", "http://127.0.0.1:9/", "--fault", latency) as process:
-        box = printed(process)
+        box = read_json(process)
         create(box)
         [delivery] = httpx.get(httpx.URL(box["url"]).join("/_sandbox/deliveries")).json()["data"]
         assert delivery["outcome"] == "pending"
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_it_though_responses_are_held_and_webhooks_pending():
 
 @pytest.fixture
 def fails(monkeypatch, capsys):
-    """Run with some options; returns the one line of the error."""
+    """A function that runs the command with invalid options and returns its one-line error."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def fails(*options):
@@ -139,25 +139,18 @@ def fails(monkeypatch, capsys):
     return fails
 
 
-def test_a_busy_port_is_one_line_and_exit_code_2(box, fails):
+def test_a_port_in_use_is_a_one_line_error(box, fails):
     line = fails("--port", str(httpx.URL(box.url).port))
     assert re.fullmatch(r"cstar\.sandbox: cannot listen on 127\.0\.0\.1:\d+: .* in use; --port 0 .*", line)
 
 
-def test_a_database_that_cannot_be_opened_is_one_line_and_exit_code_2(fails, tmp_path):
+def test_a_database_that_cannot_be_opened_is_a_one_line_error(fails, tmp_path):
     database = str(tmp_path / "no" / "folder.db")
     line = f"cstar.sandbox: The database {database!r} cannot be opened: unable to open database file."
     assert fails("--database", database) == line
 
 
-def test_a_database_in_use_is_one_line_and_exit_code_2(fails, tmp_path):
-    database = str(tmp_path / "cstar.db")
-    with Sandbox(database=database):
-        line = fails("--database", database)
-    assert line.startswith(f"cstar.sandbox: The database {database!r} cannot be opened: another process is using it")
-
-
-def test_a_database_of_another_program_is_one_line_and_exit_code_2(fails, tmp_path):
+def test_a_database_of_another_program_is_a_one_line_error(fails, tmp_path):
     database = str(tmp_path / "other.db")
     with closing(sqlite3.connect(database)) as other:
         other.execute("CREATE TABLE accounts (id)")
@@ -173,11 +166,11 @@ def test_a_database_of_another_program_is_one_line_and_exit_code_2(fails, tmp_pa
         (["--fault-rate", "2"], "probability must be less than or equal to 1, not 2.0."),
         (["--fault", '{"kind": "explode"}'], "kind must be 'latency', "),
         (["--port", "65536"], "port must be a whole number from 0 to 65535, not 65536."),
-        (["--customers", "-1"], "customers must be a whole number from 0 on, not -1."),
+        (["--customers", "-1"], "customers must be a whole number of at least 0, not -1."),
         (["--rate-limit", "0/60"], "rate_limit must be a whole number of requests and a number of seconds"),
     ],
 )
-def test_an_invalid_value_is_one_line_and_exit_code_2(fails, options, message):
+def test_an_invalid_value_is_a_one_line_error(fails, options, message):
     assert fails(*options).startswith(f"cstar.sandbox: {message}")
 
 
@@ -190,7 +183,7 @@ def test_an_invalid_value_is_one_line_and_exit_code_2(fails, options, message):
         ["--nonsense"],
     ],
 )
-def test_an_invalid_option_is_rejected_with_its_name(options, capsys):
+def test_the_error_for_an_invalid_option_names_the_option(options, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(options)
     assert options[0] in capsys.readouterr().err

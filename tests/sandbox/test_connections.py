@@ -1,4 +1,4 @@
-"""Connections that are idle, or that a client leaves half-open."""
+"""Idle, half-open and slow connections."""
 
 import socket
 import subprocess
@@ -24,7 +24,7 @@ def connect(box):
 
 
 def read_to_the_end(connection):
-    """What the server sends until it closes the connection."""
+    """Read until the server closes the connection."""
     received = b""
     with suppress(ConnectionResetError):
         while data := connection.recv(65536):
@@ -33,18 +33,18 @@ def read_to_the_end(connection):
 
 
 @pytest.mark.parametrize(
-    "half",
+    "incomplete",
     [b"", HEADERS[:20], HEADERS, HEADERS + b"Content-Length: 9\r\n\r\n{"],
     ids=["nothing", "request line", "headers", "body"],
 )
-def test_half_a_request_is_closed_after_the_timeout(monkeypatch, half):
+def test_an_incomplete_request_is_closed_after_the_timeout(monkeypatch, incomplete):
     monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.2)
     with Sandbox() as box, connect(box) as connection:
-        connection.sendall(half)
+        connection.sendall(incomplete)
         assert read_to_the_end(connection) == b""
 
 
-def test_the_timeout_is_for_the_whole_request_not_for_each_packet(monkeypatch):
+def test_the_timeout_applies_to_the_whole_request_not_to_each_packet(monkeypatch):
     monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.2)
 
     def send_slowly(connection):
@@ -56,7 +56,7 @@ def test_the_timeout_is_for_the_whole_request_not_for_each_packet(monkeypatch):
         send_slowly(connection)
 
 
-def test_a_request_that_is_handled_is_not_subject_to_the_timeout(monkeypatch):
+def test_the_timeout_does_not_apply_while_a_request_is_handled(monkeypatch):
     monkeypatch.setattr(_server, "REQUEST_TIMEOUT", 0.1)
     with Sandbox() as box:
         box.faults.add("latency", seconds=0.3)
@@ -71,7 +71,7 @@ def test_an_idle_connection_is_closed_after_the_timeout(monkeypatch):
 
 
 @contextmanager
-def many_open_files(count):
+def open_file_limit(count):
     if sys.platform == "win32":
         yield
         return
@@ -88,19 +88,7 @@ def many_open_files(count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_10_000_half_open_connections_do_not_delay_other_clients():
-    with many_open_files(15_000), Sandbox() as box, ExitStack() as stack:
-        connections = []
-        for _ in range(10_000):
-            connections.append(stack.enter_context(connect(box)))
-            connections[-1].sendall(HEADERS)
-        started = time.monotonic()
-        assert httpx.get(f"{box.url}/auth/whoami").status_code == 401
-        assert time.monotonic() - started < 1
-        assert read_to_the_end(connections[0]) == b""
-
-
-def test_beyond_the_maximum_the_oldest_waiting_connection_is_closed(monkeypatch):
+def test_above_the_maximum_the_oldest_waiting_connection_is_closed(monkeypatch):
     monkeypatch.setattr(_server, "MAX_WAITING_CONNECTIONS", 2)
     with Sandbox() as box, connect(box) as first, connect(box) as second:
         first.sendall(HEADERS)
@@ -114,7 +102,7 @@ def test_beyond_the_maximum_the_oldest_waiting_connection_is_closed(monkeypatch)
 
 
 def test_a_burst_of_connections_is_served():
-    with many_open_files(5000), Sandbox() as box, ExitStack() as stack:
+    with open_file_limit(5000), Sandbox() as box, ExitStack() as stack:
         connections = [stack.enter_context(connect(box)) for _ in range(_server.MAX_WAITING_CONNECTIONS)]
         for connection in connections:
             connection.sendall(HEADERS + b"Connection: close\r\n\r\n")

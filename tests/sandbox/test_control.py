@@ -1,4 +1,4 @@
-"""Control of a sandbox over HTTP."""
+"""The control endpoint, `/_sandbox`."""
 
 import httpx
 import pytest
@@ -22,9 +22,9 @@ def test_faults_can_be_added_listed_and_cleared(control, cstar_sandbox):
     assert control.get("/faults").json() == {"data": []}
 
 
-def test_an_added_fault_applies(control, fresh_api):
+def test_an_added_fault_applies(control, empty_api):
     control.post("/faults", json=FAULT)
-    responses = [fresh_api.get("/customers") for _ in range(3)]
+    responses = [empty_api.get("/customers") for _ in range(3)]
     assert [response.status_code for response in responses] == [429, 429, 200]
     assert responses[0].headers["Retry-After"] == "3"
 
@@ -37,10 +37,11 @@ def test_an_added_fault_applies(control, fresh_api):
         (b"\xff", "The body must be JSON, such as"),
         (b"[" * 100_000, "The body must be JSON, such as"),
         (b"[]", "A fault is a JSON object such as"),
+        (b'{"times": 2}', "kind must be 'latency', 'status'"),
         (b'{"kind": "explode"}', "kind must be 'latency', 'status'"),
         (b'{"kind": "drop", "method": "\\ud800"}', "method must be "),
     ],
-    ids=["nothing", "half", "not text", "deep", "a list", "unknown", "surrogate"],
+    ids=["empty", "incomplete", "not UTF-8", "deep", "a list", "no kind", "unknown kind", "surrogate"],
 )
 def test_an_invalid_fault_is_a_400_with_the_reason(control, cstar_sandbox, body, message):
     response = control.post("/faults", content=body)
@@ -49,8 +50,8 @@ def test_an_invalid_fault_is_a_400_with_the_reason(control, cstar_sandbox, body,
     assert not list(cstar_sandbox.faults)
 
 
-def test_received_requests_are_listed(control, fresh_api, cstar_sandbox):
-    fresh_api.post("/customers", content='{"name":"Jürgen"}'.encode(), params={"a": "b"})
+def test_received_requests_are_listed(control, empty_api, cstar_sandbox):
+    empty_api.post("/customers", content='{"name":"Jürgen"}'.encode(), params={"a": "b"})
     [received] = control.get("/requests").json()["data"]
     assert received.pop("at").endswith("Z")
     assert received.pop("duration") > 0
@@ -71,23 +72,23 @@ def test_deliveries_are_listed(control):
     assert control.get("/deliveries").json() == {"data": []}
 
 
-def test_a_reset_starts_over(control, fresh_api, cstar_sandbox):
-    fresh_api.post("/customers", json={"name": "Jane", "email": "jane@example.com"}, headers={"Idempotency-Key": "k"})
+def test_a_reset_deletes_everything(control, empty_api, cstar_sandbox):
+    empty_api.post("/customers", json={"name": "Jane", "email": "jane@example.com"}, headers={"Idempotency-Key": "k"})
     control.post("/faults", json=FAULT)
     assert control.post("/reset").status_code == 204
     assert not cstar_sandbox.requests
     assert not list(cstar_sandbox.faults)
-    assert fresh_api.get("/customers").json()["pagination"]["total"] == 0
-    again = fresh_api.post(
+    assert empty_api.get("/customers").json()["pagination"]["total"] == 0
+    again = empty_api.post(
         "/customers", json={"name": "Other", "email": "other@example.com"}, headers={"Idempotency-Key": "k"}
     )
     assert again.status_code == 201
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/faults"), ("DELETE", "/faults"), ("POST", "/reset")])
-def test_web_pages_may_not_change_anything(control, fresh_api, cstar_sandbox, method, path):
+def test_requests_of_web_pages_are_rejected(control, empty_api, cstar_sandbox, method, path):
     cstar_sandbox.faults.add("latency", seconds=0)
-    fresh_api.get("/customers")
+    empty_api.get("/customers")
     cstar_sandbox.faults.add("status", status=503)
     response = control.request(method, path, json=FAULT, headers={"Origin": "https://evil.example"})
     assert response.status_code == 403
@@ -105,7 +106,7 @@ def test_the_control_endpoint_is_not_part_of_the_api(control, cstar_sandbox):
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", ""), ("GET", "/"), ("GET", "/fault"), ("PUT", "/faults"), ("GET", "/reset")]
 )
-def test_an_unknown_path_is_a_404_with_the_known_ones(control, cstar_sandbox, method, path):
+def test_an_unknown_path_is_a_404_that_lists_the_endpoints(control, cstar_sandbox, method, path):
     response = control.request(method, path)
     assert response.status_code == 404
     assert "POST /_sandbox/faults" in response.json()["error"]["message"]
@@ -117,7 +118,7 @@ def test_a_bug_in_the_sandbox_is_a_500_and_is_logged(control, cstar_sandbox, mon
     response = control.get("/requests")
     assert (response.status_code, response.json()["error"]["message"]) == (
         500,
-        "The sandbox failed to do this; its log says why.",
+        "The sandbox failed to handle this request; see its log.",
     )
     assert "GET /_sandbox/requests failed in the sandbox itself" in caplog.text
     assert "ZeroDivisionError" in caplog.text

@@ -1,3 +1,5 @@
+"""Creating, reading, updating and deleting one customer."""
+
 import json
 import uuid
 
@@ -24,16 +26,16 @@ def plain_uuid(prefixed):
     return str(uuid.UUID(prefixed.removeprefix("cus_")))
 
 
-def refusal(answer):
-    error = answer.json()["error"]
-    return answer.status_code, error["type"], error["code"], error["param"]
+def error_of(response):
+    error = response.json()["error"]
+    return response.status_code, error["type"], error["code"], error["param"]
 
 
 def test_a_customer_needs_only_a_name_and_an_email(api, new_email):
     email = new_email()
-    answer = api.post("/customers", json={"name": "Jane Doe", "email": email})
-    assert answer.status_code == 201
-    customer = answer.json()["data"]
+    response = api.post("/customers", json={"name": "Jane Doe", "email": email})
+    assert response.status_code == 201
+    customer = response.json()["data"]
     assert list(customer) == FIELDS
     assert customer["id"].startswith("cus_")
     assert customer["createdAt"] == customer["updatedAt"]
@@ -52,7 +54,7 @@ def test_a_customer_needs_only_a_name_and_an_email(api, new_email):
     }
 
 
-def test_everything_given_comes_back_as_it_was_given(api, create):
+def test_every_field_of_a_create_is_returned_unchanged(api, create):
     given = {
         "name": "  Žofia 🦊 O'Brien \u0000\n",
         "sentiment": "angry",
@@ -69,53 +71,53 @@ def test_everything_given_comes_back_as_it_was_given(api, create):
 
 def test_a_duplicate_email_is_a_conflict(api, create):
     customer = create()
-    answer = api.post("/customers", json={"name": "Another", "email": customer["email"]})
-    assert refusal(answer) == (409, "invalid_request_error", "resource_already_exists", "email")
+    response = api.post("/customers", json={"name": "Another", "email": customer["email"]})
+    assert error_of(response) == (409, "invalid_request_error", "resource_already_exists", "email")
 
 
-def test_an_email_in_other_letter_case_is_the_same_email(api, create):
+def test_emails_that_differ_only_in_case_conflict(api, create):
     customer = create(email="Case.Test@example.com")
     assert customer["email"] == "Case.Test@example.com"
-    answer = api.post("/customers", json={"name": "Another", "email": "case.test@EXAMPLE.com"})
-    assert answer.status_code == 409
+    response = api.post("/customers", json={"name": "Another", "email": "case.test@EXAMPLE.com"})
+    assert response.status_code == 409
 
 
-def test_an_email_is_free_again_once_its_customer_is_deleted(api, create):
+def test_the_email_of_a_deleted_customer_can_be_used_again(api, create):
     customer = create()
     api.delete(f"/customers/{customer['id']}")
     create(email=customer["email"])
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_a_customer_is_addressed_by_its_prefixed_id_or_its_uuid(api, create, method):
+def test_a_customer_is_found_by_its_id_or_its_uuid(api, create, method):
     for address in (str, plain_uuid, lambda prefixed: plain_uuid(prefixed).upper()):
         customer = create()
         body = {"json": {}} if method == "PATCH" else {}
-        answer = api.request(method, f"/customers/{address(customer['id'])}", **body)
-        assert answer.status_code == 200
-        assert answer.json()["data"]["id"] == customer["id"]
+        response = api.request(method, f"/customers/{address(customer['id'])}", **body)
+        assert response.status_code == 200
+        assert response.json()["data"]["id"] == customer["id"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 @pytest.mark.parametrize("id", ["cus_nobody", f"cus_{'0' * 32}", "00000000-0000-4000-8000-000000000000", "%00", "jane"])
-def test_an_unknown_customer_is_missing(api, method, id):
+def test_an_unknown_customer_is_a_404(api, method, id):
     body = {"json": {}} if method == "PATCH" else {}
-    answer = api.request(method, f"/customers/{id}", **body)
-    assert refusal(answer) == (404, "not_found_error", "resource_missing", None)
+    response = api.request(method, f"/customers/{id}", **body)
+    assert error_of(response) == (404, "not_found_error", "resource_missing", None)
 
 
-def test_an_update_changes_only_what_it_names(api, create):
+def test_an_update_changes_only_the_given_fields(api, create):
     customer = create(notes="Old", tags=["a"], metadata={"k": "v"})
-    answer = api.patch(f"/customers/{customer['id']}", json={"name": "Janet", "status": "inactive"})
-    updated = answer.json()["data"]
-    assert answer.status_code == 200
+    response = api.patch(f"/customers/{customer['id']}", json={"name": "Janet", "status": "inactive"})
+    updated = response.json()["data"]
+    assert response.status_code == 200
     assert updated["updatedAt"] > customer["updatedAt"]
     assert updated == {**customer, "name": "Janet", "status": "inactive", "updatedAt": updated["updatedAt"]}
     assert api.get(f"/customers/{customer['id']}").json()["data"] == {**updated, "recentTickets": []}
 
 
 @pytest.mark.parametrize("body", [{}, {"name": "Jane Doe"}, {"metadata": {}}, {"metadata": {"absent": None}}])
-def test_an_update_that_says_nothing_new_changes_nothing(api, create, body):
+def test_an_update_without_a_difference_does_not_change_updated_at(api, create, body):
     customer = create(metadata={"k": "v"})
     assert api.patch(f"/customers/{customer['id']}", json=body).json()["data"] == customer
 
@@ -141,34 +143,34 @@ def test_notes_can_be_set_to_null(api, create):
 
 def test_an_update_to_the_email_of_another_customer_is_a_conflict(api, create):
     customer, other = create(), create()
-    answer = api.patch(f"/customers/{customer['id']}", json={"email": other["email"], "name": "Changed"})
-    assert refusal(answer) == (409, "invalid_request_error", "resource_already_exists", "email")
+    response = api.patch(f"/customers/{customer['id']}", json={"email": other["email"], "name": "Changed"})
+    assert error_of(response) == (409, "invalid_request_error", "resource_already_exists", "email")
     assert api.get(f"/customers/{customer['id']}").json()["data"]["name"] == "Jane Doe"
 
 
-def test_an_update_may_repeat_or_respell_its_own_email(api, create):
+def test_an_update_may_repeat_its_email_or_change_the_case(api, create):
     customer = create()
-    respelled = customer["email"].upper()
+    upper = customer["email"].upper()
     assert api.patch(f"/customers/{customer['id']}", json={"email": customer["email"]}).status_code == 200
-    updated = api.patch(f"/customers/{customer['id']}", json={"email": respelled}).json()["data"]
-    assert updated["email"] == respelled
+    updated = api.patch(f"/customers/{customer['id']}", json={"email": upper}).json()["data"]
+    assert updated["email"] == upper
 
 
-def test_a_delete_says_which_customer_is_gone_and_it_is(api, create):
-    customer = create(tags=["gone"])
-    answer = api.delete(f"/customers/{customer['id']}")
-    assert answer.status_code == 200
-    assert answer.json()["data"] == {"deleted": True, "id": customer["id"]}
+def test_a_delete_returns_the_id_and_removes_the_customer(api, create):
+    customer = create(tags=["deleted"])
+    response = api.delete(f"/customers/{customer['id']}")
+    assert response.status_code == 200
+    assert response.json()["data"] == {"deleted": True, "id": customer["id"]}
     assert api.get(f"/customers/{customer['id']}").status_code == 404
     assert api.delete(f"/customers/{customer['id']}").status_code == 404
-    assert api.get("/customers", params={"tag": "gone"}).json()["data"] == []
+    assert api.get("/customers", params={"tag": "deleted"}).json()["data"] == []
 
 
-def test_a_customer_comes_with_its_ten_newest_tickets_newest_first(seeded):
-    customers = seeded.get("/customers", params={"pageSize": 100}).json()["data"]
+def test_a_customer_has_its_ten_newest_tickets_newest_first(demo_api):
+    customers = demo_api.get("/customers", params={"pageSize": 100}).json()["data"]
     assert {0, 14} <= {customer["ticketCount"] for customer in customers}
     for customer in customers:
-        tickets = seeded.get(f"/customers/{customer['id']}").json()["data"]["recentTickets"]
+        tickets = demo_api.get(f"/customers/{customer['id']}").json()["data"]["recentTickets"]
         assert len(tickets) == min(10, customer["ticketCount"])
         assert all(list(ticket) == ["id", "title", "status", "createdAt"] for ticket in tickets)
         assert tickets == sorted(tickets, key=lambda ticket: ticket["createdAt"], reverse=True)
@@ -177,42 +179,42 @@ def test_a_customer_comes_with_its_ten_newest_tickets_newest_first(seeded):
 @pytest.mark.parametrize(
     ("query", "embedded"), [("", True), ("?expand=tickets", True), ("?expand=customer", False), ("?expand=", False)]
 )
-def test_tickets_are_left_out_when_expand_names_something_else(seeded, query, embedded):
-    customer = seeded.get("/customers").json()["data"][0]
-    data = seeded.get(f"/customers/{customer['id']}{query}").json()["data"]
+def test_tickets_are_omitted_if_expand_names_something_else(demo_api, query, embedded):
+    customer = demo_api.get("/customers").json()["data"][0]
+    data = demo_api.get(f"/customers/{customer['id']}{query}").json()["data"]
     assert ("recentTickets" in data) is embedded
     assert {name: data[name] for name in FIELDS} == customer
 
 
-def test_demo_customers_are_the_same_in_every_sandbox_and_look_like_people(seeded):
+def test_demo_customers_are_the_same_in_every_sandbox(demo_api):
     from cstar.sandbox import Sandbox
 
     with Sandbox(customers=20) as box:
-        answer = seeded.get(
+        response = demo_api.get(
             f"{box.url}/teams/{box.team_id}/customers", headers={"Authorization": f"Bearer {box.api_key}"}
         )
-    customers = answer.json()["data"]
-    assert customers == seeded.get("/customers").json()["data"]
+    customers = response.json()["data"]
+    assert customers == demo_api.get("/customers").json()["data"]
     assert all(" " in customer["name"] and customer["email"].isascii() for customer in customers)
     assert len({customer["sentiment"] for customer in customers}) > 2
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), ([1], [True])])
-def test_values_that_python_calls_equal_are_different_in_json(api, create, before, after):
+def test_values_that_are_equal_only_in_python_are_a_change(api, create, before, after):
     customer = create(customFields={"value": before})
     updated = api.patch(f"/customers/{customer['id']}", json={"customFields": {"value": after}}).json()["data"]
     assert json.dumps(updated["customFields"]) == json.dumps({"value": after})
     assert updated["updatedAt"] > customer["updatedAt"]
 
 
-def test_another_order_of_keys_changes_nothing(api, create):
+def test_the_order_of_keys_is_not_a_change(api, create):
     customer = create(customFields={"a": 1, "b": 2})
     updated = api.patch(f"/customers/{customer['id']}", json={"customFields": {"b": 2, "a": 1}}).json()["data"]
     assert updated == customer
 
 
 @pytest.mark.parametrize("name", ["update", "delete", "nmae"])
-def test_an_unknown_field_is_named_whatever_its_name(api, create, name):
+def test_the_error_for_an_unknown_field_names_the_field(api, create, name):
     error = api.patch(f"/customers/{create()['id']}", json={name: 1}).json()["error"]
     assert error["param"] == name
     assert error["message"].startswith(f"'{name}' is not a field or parameter here; allowed are name, email,")

@@ -1,4 +1,4 @@
-"""What survives a kill, and who may use a database: real processes, real HTTP, real files."""
+"""Durability of writes after a kill, and the lock of a database, with real processes and files."""
 
 import itertools
 import json
@@ -16,16 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import pytest
 
-PATIENCE = 20  # seconds, for what takes a fraction of one
+TIMEOUT = 20  # seconds; each step takes a fraction of one
 
 
 @contextmanager
 def sandbox_process(database, *options):
     command = [sys.executable, "-m", "cstar.sandbox", "--json", "--port", "0", "--database", str(database), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog = threading.Timer(TIMEOUT, process.kill)
     watchdog.start()
     with process:
         try:
@@ -36,27 +35,27 @@ def sandbox_process(database, *options):
             watchdog.join()
 
 
-def told(process):
-    """What a process says about itself once it answers."""
+def read_json(process):
+    """Return the URL and the keys that a process prints once its sandbox is running."""
     return json.loads(process.stdout.readline())
 
 
-def client_of(box):
+def new_client(box):
     return httpx.Client(
         base_url=f"{box['url']}/teams/{box['team_id']}",
         headers={"Authorization": f"Bearer {box['api_key']}"},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
 @contextmanager
-def served(database, *options):
-    """A client of a sandbox in a process of its own."""
-    with sandbox_process(database, *options) as process, client_of(told(process)) as client:
+def running_client(database, *options):
+    """Run a sandbox in another process, and yield a client of it."""
+    with sandbox_process(database, *options) as process, new_client(read_json(process)) as client:
         yield client
 
 
-def walk(client):
+def list_all(client):
     customers, pages = [], itertools.count(1)
     while True:
         body = client.get("/customers", params={"page": next(pages), "pageSize": 100}).json()
@@ -67,29 +66,29 @@ def walk(client):
 
 @dataclass
 class Write:
-    """A write, with its key, and its answer if one arrived; `email` is that of the customer it is about."""
+    """A write with its idempotency key, the email of its customer, and its response if one arrived."""
 
     email: str
     method: str
     path: str
     json: dict | None
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
-    answer: httpx.Response | None = None
+    response: httpx.Response | None = None
 
     def send(self, client):
         return client.request(self.method, self.path, json=self.json, headers={"Idempotency-Key": self.key})
 
 
-def write_until_cut_off(box, name, acknowledged):
-    """Create, change and delete customers, one write after the other; gives them, the last without an answer."""
+def write_until_killed(box, name, acknowledged):
+    """Send one write after another until the connection fails; return them, the last one without a response."""
     writes = []
-    with client_of(box) as client:
+    with new_client(box) as client:
 
-        def write(*about):
-            writes.append(Write(*about))
-            writes[-1].answer = writes[-1].send(client)
+        def write(*arguments):
+            writes.append(Write(*arguments))
+            writes[-1].response = writes[-1].send(client)
             acknowledged.release()
-            return writes[-1].answer.json()["data"]
+            return writes[-1].response.json()["data"]
 
         try:
             for number in itertools.count():
@@ -102,55 +101,54 @@ def write_until_cut_off(box, name, acknowledged):
             return writes
 
 
-def killed_while_writing(database, acknowledgements):
-    """Let four clients write to a sandbox, and kill it after so many of their writes, with the next ones under way."""
+def kill_while_writing(database, write_count):
+    """Let four clients write to a sandbox, kill it after a number of writes, and return the writes of each client."""
     acknowledged = threading.Semaphore(0)
     with sandbox_process(database) as process, ThreadPoolExecutor(4) as threads:
-        box = told(process)
+        box = read_json(process)
         names = [uuid.uuid4().hex for _ in range(4)]
-        writers = [threads.submit(write_until_cut_off, box, name, acknowledged) for name in names]
-        for _ in range(acknowledgements):
-            assert acknowledged.acquire(timeout=PATIENCE)
+        writers = [threads.submit(write_until_killed, box, name, acknowledged) for name in names]
+        for _ in range(write_count):
+            assert acknowledged.acquire(timeout=TIMEOUT)
         process.send_signal(signal.SIGKILL)
         return [writer.result() for writer in writers]
 
 
-def outcome(writes):
-    """The customers that writes leave, by their email."""
+def customers_after(writes):
+    """Return the customers after a sequence of writes, by email."""
     customers = {}
     for write in writes:
         if write.method == "DELETE":
             customers.pop(write.email, None)
         else:
-            customers[write.email] = write.answer.json()["data"]
+            customers[write.email] = write.response.json()["data"]
     return customers
 
 
-@pytest.mark.parametrize("round", range(2))
-def test_a_kill_loses_no_acknowledged_write_and_the_rest_can_be_repeated(tmp_path, round):
+def test_a_kill_loses_no_acknowledged_write_and_others_can_be_repeated(tmp_path):
     database = tmp_path / "cstar.db"
-    writers = killed_while_writing(database, random.randint(1, 80))
-    assert all(write.answer.is_success for writes in writers for write in writes[:-1])
-    assert all(writes[-1].answer is None for writes in writers)
+    writers = kill_while_writing(database, random.randint(1, 80))
+    assert all(write.response.is_success for writes in writers for write in writes[:-1])
+    assert all(writes[-1].response is None for writes in writers)
 
     with closing(sqlite3.connect(database)) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    with served(database) as client:
-        found = {customer["email"]: customer for customer in walk(client)}
+    with running_client(database) as client:
+        found = {customer["email"]: customer for customer in list_all(client)}
         for writes in writers:
             *acknowledged, unacknowledged = writes
-            kept = outcome(acknowledged)
-            kept.pop(unacknowledged.email, None)  # this one may have been changed, and need not have been
+            kept = customers_after(acknowledged)
+            kept.pop(unacknowledged.email, None)  # this customer may have been changed or not
             assert kept.items() <= found.items()
             for write in acknowledged:
                 again = write.send(client)
-                assert (again.content, again.headers["Idempotent-Replayed"]) == (write.answer.content, "true")
-            unacknowledged.answer = unacknowledged.send(client)
-            assert unacknowledged.answer.is_success
-            assert unacknowledged.send(client).content == unacknowledged.answer.content
+                assert (again.content, again.headers["Idempotent-Replayed"]) == (write.response.content, "true")
+            unacknowledged.response = unacknowledged.send(client)
+            assert unacknowledged.response.is_success
+            assert unacknowledged.send(client).content == unacknowledged.response.content
 
-        expected = outcome(itertools.chain.from_iterable(writers))
-        rows = walk(client)
+        expected = customers_after(itertools.chain.from_iterable(writers))
+        rows = list_all(client)
         assert len(rows) == len(expected)
         assert {customer["email"]: customer for customer in rows} == expected
         for email, customer in expected.items():
@@ -160,24 +158,24 @@ def test_a_kill_loses_no_acknowledged_write_and_the_rest_can_be_repeated(tmp_pat
             )
 
 
-def test_a_kill_during_the_start_leaves_no_demo_customers_or_all(tmp_path):
+def test_a_kill_during_the_start_leaves_all_demo_customers_or_none(tmp_path):
     database = tmp_path / "cstar.db"
     with sandbox_process(database, "--customers", "100000") as process:
-        for _ in range(PATIENCE * 100):
+        for _ in range(TIMEOUT * 100):
             if Path(f"{database}-wal").exists():
                 break
             time.sleep(0.01)
-        time.sleep(0.5)  # in the middle of adding customers
+        time.sleep(0.5)  # until it is adding customers
         process.send_signal(signal.SIGKILL)
-    with served(database, "--customers", "100") as client:
-        assert len(walk(client)) == 100
+    with running_client(database, "--customers", "100") as client:
+        assert len(list_all(client)) == 100
 
 
-def test_a_second_process_at_a_database_is_told_so_in_one_line(tmp_path):
+def test_a_second_process_for_a_database_fails_with_a_one_line_error(tmp_path):
     database = tmp_path / "cstar.db"
     command = [sys.executable, "-m", "cstar.sandbox", "--port", "0", "--database", str(database)]
-    with served(database) as client:
-        second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    with running_client(database) as client:
+        second = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert client.post("/customers", json={"name": "New", "email": "new@example.com"}).status_code == 201
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1

@@ -1,3 +1,5 @@
+"""The `Idempotency-Key` header: replays, conflicts and expiry."""
+
 import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ def key():
     return {"Idempotency-Key": str(uuid.uuid4())}
 
 
-def test_a_repeated_create_replays_the_first_answer_and_acts_once(api, new_email, key):
+def test_a_repeated_create_replays_the_first_response_and_acts_once(api, new_email, key):
     body = {"name": "Once", "email": new_email()}
     first, second = (api.post("/customers", json=body, headers=key) for _ in range(2))
     assert (second.status_code, second.content) == (201, first.content)
@@ -23,7 +25,7 @@ def test_a_repeated_create_replays_the_first_answer_and_acts_once(api, new_email
     assert api.get("/customers", params={"search": body["email"]}).json()["pagination"]["total"] == 1
 
 
-def test_a_repeated_update_does_not_undo_what_came_between(api, create, key):
+def test_a_repeated_update_does_not_undo_a_later_one(api, create, key):
     path = f"/customers/{create()['id']}"
     first = api.patch(path, json={"name": "First"}, headers=key)
     api.patch(path, json={"name": "Second"})
@@ -31,7 +33,7 @@ def test_a_repeated_update_does_not_undo_what_came_between(api, create, key):
     assert api.get(path).json()["data"]["name"] == "Second"
 
 
-def test_a_repeated_delete_says_deleted_again(api, create, key):
+def test_a_repeated_delete_replays_the_first_response(api, create, key):
     path = f"/customers/{create()['id']}"
     first = api.delete(path, headers=key)
     again = api.delete(path, headers=key)
@@ -39,7 +41,7 @@ def test_a_repeated_delete_says_deleted_again(api, create, key):
     assert api.delete(path).status_code == 404
 
 
-def test_without_a_key_nothing_is_replayed(api, create):
+def test_a_write_without_a_key_is_not_replayed(api, create):
     customer = create()
     assert api.post("/customers", json={"name": "Jane Doe", "email": customer["email"]}).status_code == 409
 
@@ -52,28 +54,28 @@ def test_a_read_ignores_a_key(api, create, key):
 
 
 @pytest.mark.parametrize("change", ["method", "path", "query", "body"])
-def test_a_key_used_for_another_request_is_refused_and_nothing_is_done(api, create, key, change):
+def test_a_key_of_another_request_is_a_conflict_and_changes_nothing(api, create, key, change):
     customer, other = create(), create()
     path = f"/customers/{customer['id']}"
     api.patch(path, json={"notes": "first"}, headers=key)
-    answer = {
+    response = {
         "method": lambda: api.delete(path, headers=key),
         "path": lambda: api.patch(f"/customers/{other['id']}", json={"notes": "first"}, headers=key),
         "query": lambda: api.patch(path, params={"x": "y"}, json={"notes": "first"}, headers=key),
         "body": lambda: api.patch(path, json={"notes": "second"}, headers=key),
     }[change]()
-    error = answer.json()["error"]
-    assert (answer.status_code, error["type"], error["code"]) == (
+    error = response.json()["error"]
+    assert (response.status_code, error["type"], error["code"]) == (
         409,
         "invalid_request_error",
         "idempotency_key_reused",
     )
-    assert "Idempotent-Replayed" not in answer.headers
+    assert "Idempotent-Replayed" not in response.headers
     assert api.get(path).json()["data"]["notes"] == "first"
     assert api.get(f"/customers/{other['id']}").json()["data"]["notes"] is None
 
 
-def test_a_conflict_is_an_outcome_and_is_replayed_even_when_its_cause_is_gone(api, create, key):
+def test_a_conflict_is_replayed_even_after_its_cause_was_deleted(api, create, key):
     customer = create()
     body = {"name": "Late", "email": customer["email"]}
     first = api.post("/customers", json=body, headers=key)
@@ -83,7 +85,7 @@ def test_a_conflict_is_an_outcome_and_is_replayed_even_when_its_cause_is_gone(ap
     assert api.post("/customers", json=body).status_code == 201
 
 
-def test_a_missing_customer_is_an_outcome_and_is_replayed(api, key):
+def test_a_404_is_replayed(api, key):
     first, again = (api.delete(f"/customers/cus_{'0' * 32}", headers=key) for _ in range(2))
     assert (again.status_code, again.content) == (404, first.content)
     assert again.headers["Idempotent-Replayed"] == "true"
@@ -92,50 +94,33 @@ def test_a_missing_customer_is_an_outcome_and_is_replayed(api, key):
 def test_an_invalid_request_does_not_use_up_its_key(api, new_email, key):
     email = new_email()
     assert api.post("/customers", json={"name": "", "email": email}, headers=key).status_code == 400
-    assert api.post("/customers", json={"name": "Mended", "email": email}, headers=key).status_code == 201
+    assert api.post("/customers", json={"name": "Valid", "email": email}, headers=key).status_code == 201
 
 
-def test_a_refused_key_does_not_replace_what_is_remembered(api, create, key):
+def test_a_rejected_request_does_not_replace_the_recorded_response(api, create, key):
     path = f"/customers/{create()['id']}"
     first = api.patch(path, json={"notes": "first"}, headers=key)
     api.patch(path, json={"notes": "second"}, headers=key)
     assert api.patch(path, json={"notes": "first"}, headers=key).content == first.content
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256])
-@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_a_key_that_is_empty_or_too_long_is_refused(api, create, method, key):
-    path = "/customers" if method == "POST" else f"/customers/{create()['id']}"
-    answer = api.request(method, path, headers={"Idempotency-Key": key, "Content-Type": "application/json"})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "Idempotency-Key"
+@pytest.mark.parametrize("key", ["", "k" * 256, "cl\u00e9".encode("latin-1"), b"a\tb", b"\xa0"])
+def test_a_key_must_have_1_to_255_printable_ascii_characters(api, key):
+    response = api.post("/customers", json={}, headers={"Idempotency-Key": key})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")
 
 
-def test_a_key_of_255_characters_is_not_too_long(api, new_email):
+def test_a_key_may_have_255_characters(api, new_email):
     headers = {"Idempotency-Key": "k" * 255}
     assert api.post("/customers", json={"name": "Long", "email": new_email()}, headers=headers).status_code == 201
 
 
-def test_memory_survives_a_restart(tmp_path, key):
-    contents = []
-    for _ in range(2):
-        with Sandbox(database=tmp_path / "cstar.db") as box:
-            answer = httpx.post(
-                f"{box.url}/teams/{box.team_id}/customers",
-                json={"name": "Once", "email": "once@example.com"},
-                headers={**key, "Authorization": f"Bearer {box.api_key}"},
-            )
-            assert answer.status_code == 201
-            contents.append(answer.content)
-    assert contents[0] == contents[1]
-
-
-def test_a_key_is_remembered_for_24_hours_and_then_free(key, monkeypatch):
+def test_a_key_expires_after_24_hours(key, monkeypatch):
     hours = 3600 * 1_000_000
     clock = iter([0, 24 * hours, 24 * hours + 1])
     with Sandbox() as box:
         monkeypatch.setattr("cstar.sandbox._clock.now", lambda: next(clock))
-        answers = [
+        responses = [
             httpx.post(
                 f"{box.url}/teams/{box.team_id}/customers",
                 json={"name": "Jane", "email": "jane@example.com"},
@@ -143,8 +128,8 @@ def test_a_key_is_remembered_for_24_hours_and_then_free(key, monkeypatch):
             )
             for _ in range(3)
         ]
-    assert [answer.status_code for answer in answers] == [201, 201, 409]
-    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", None]
+    assert [response.status_code for response in responses] == [201, 201, 409]
+    assert [response.headers.get("Idempotent-Replayed") for response in responses] == [None, "true", None]
 
 
 def send_at_once(api, requests):
@@ -152,22 +137,22 @@ def send_at_once(api, requests):
         return list(threads.map(lambda request: api.post("/customers", **request), requests))
 
 
-def test_32_threads_that_create_the_same_email_make_one_customer(api, new_email):
+def test_concurrent_creates_with_the_same_email_create_one_customer(api, new_email):
     email = new_email()
-    answers = send_at_once(api, [{"json": {"name": f"Thread {n}", "email": email}} for n in range(32)])
-    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 31
+    responses = send_at_once(api, [{"json": {"name": f"Thread {n}", "email": email}} for n in range(32)])
+    assert sorted(response.status_code for response in responses) == [201] + [409] * 31
     assert api.get("/customers", params={"search": email}).json()["pagination"]["total"] == 1
 
 
-def test_32_threads_with_the_same_key_make_one_customer_and_get_the_same_answer(api, new_email, key):
+def test_concurrent_creates_with_the_same_key_get_the_same_response(api, new_email, key):
     request = {"json": {"name": "Same", "email": new_email()}, "headers": key}
-    answers = send_at_once(api, itertools.repeat(request, 32))
-    assert {answer.content for answer in answers} == {answers[0].content}
-    assert [answer.status_code for answer in answers] == [201] * 32
-    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+    responses = send_at_once(api, itertools.repeat(request, 32))
+    assert {response.content for response in responses} == {responses[0].content}
+    assert [response.status_code for response in responses] == [201] * 32
+    assert sum("Idempotent-Replayed" not in response.headers for response in responses) == 1
 
 
 def test_two_keys_in_one_request_are_rejected(api, new_email):
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-    answer = api.post("/customers", json={"name": "Once", "email": new_email()}, headers=headers)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
+    response = api.post("/customers", json={"name": "Once", "email": new_email()}, headers=headers)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")

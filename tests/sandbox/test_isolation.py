@@ -1,4 +1,4 @@
-"""The sandbox and the client must not be able to share a mistake."""
+"""The imports of the sandbox, which shares no code with the client."""
 
 import ast
 import subprocess
@@ -28,14 +28,14 @@ def test_no_module_of_the_sandbox_imports_the_client(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_no_module_of_the_sandbox_sends_or_retries_as_the_client_does(source):
+def test_no_module_of_the_sandbox_uses_httpx_or_tenacity(source):
     # Webhooks are the exception: the sandbox sends them.
     forbidden = {"tenacity"} if source.name == "_webhooks.py" else {"httpx", "tenacity"}
     assert not {name.partition(".")[0] for name in imported_by(source)} & forbidden
 
 
-def test_importing_the_sandbox_does_not_import_httpx_which_only_a_webhook_needs():
-    # With an empty package in the place of the client, which always imports it.
+def test_importing_the_sandbox_does_not_import_httpx():
+    # With an empty package in the place of the client, which always imports httpx.
     program = """if True:
         import sys, types
         sys.modules["cstar"] = client = types.ModuleType("cstar")
@@ -46,8 +46,8 @@ def test_importing_the_sandbox_does_not_import_httpx_which_only_a_webhook_needs(
         print("httpx" in sys.modules)
         """
     package = Path(cstar.sandbox.__file__).parent.parent
-    told = subprocess.run([sys.executable, "-c", program, package], capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["False", "True"]
+    output = subprocess.run([sys.executable, "-c", program, package], capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["False", "True"]
 
 
 def test_no_two_modules_of_the_sandbox_import_each_other():
@@ -60,7 +60,7 @@ def test_no_two_modules_of_the_sandbox_import_each_other():
     TopologicalSorter(imports).prepare()
 
 
-def test_without_the_extra_the_import_says_what_to_install():
+def test_without_the_extra_the_error_says_what_to_install():
     program = """if True:
         import sys
         for missing in ("starlette", "markupsafe", "uvicorn"):
@@ -71,13 +71,13 @@ def test_without_the_extra_the_import_says_what_to_install():
                 print(error)
             del sys.modules[missing]
         """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert told.count("cstar.sandbox needs the extra 'sandbox'") == 3
-    assert told.count("Install cstar[sandbox] from the project's repository") == 3
-    assert told.count("another project") == 3
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.count("cstar.sandbox needs the extra 'sandbox'") == 3
+    assert output.count("Install cstar[sandbox] from the project's repository") == 3
+    assert output.count("another project") == 3
 
 
-def test_without_something_that_the_extra_does_not_bring_the_import_says_what():
+def test_a_missing_module_outside_the_extra_is_reported_by_name():
     program = """if True:
         import sys
         sys.modules["sqlite3"] = None  # Python can be built without it
@@ -86,6 +86,6 @@ def test_without_something_that_the_extra_does_not_bring_the_import_says_what():
         except ModuleNotFoundError as error:
             print(error.name, error, sep=": ")
         """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert told.startswith("sqlite3: ")
-    assert "extra" not in told
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.startswith("sqlite3: ")
+    assert "extra" not in output

@@ -1,5 +1,6 @@
-"""The OpenAPI document is true: of what may be asked, of what is refused, and of everything that is answered."""
+"""The OpenAPI document: it is valid, and requests, responses and errors conform to it."""
 
+import json
 import uuid
 
 import httpx
@@ -12,10 +13,10 @@ from cstar.sandbox._errors import ERROR_CODES, ApiError
 from cstar.sandbox._openapi import document
 from cstar.sandbox._parsing import MAX_BODY_SIZE
 
-# What HTTP itself adds to an answer.
-PLAIN_HEADERS = {"content-length", "content-type", "date"}
+# Headers of the HTTP server.
+HTTP_HEADERS = {"content-length", "content-type", "date"}
 
-NOBODY = f"cus_{'0' * 32}"
+UNKNOWN_ID = f"cus_{'0' * 32}"
 TOO_LARGE = {"content": b" " * (MAX_BODY_SIZE + 1), "headers": {"Content-Type": "application/json"}}
 ALL_FIELDS = {
     "name": "Grace Hopper",
@@ -55,7 +56,7 @@ def violations(contract, schema, value):
 
 
 def header_violations(contract, definitions, headers):
-    """What is wrong with these headers, among them each that is required and missing."""
+    """List the invalid headers, and the required ones that are missing."""
     found = []
     for name, definition in definitions.items():
         if name in headers:
@@ -75,26 +76,26 @@ def operations(contract):
     }
 
 
-def assert_is(contract, response, answer):
-    """The answer is what the response describes: its content type, its body and each of its headers."""
-    response = resolve(contract, response)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert violations(contract, response["content"]["application/json"]["schema"], answer.json()) == []
-    headers = {name: resolve(contract, header) for name, header in response["headers"].items()}
-    assert header_violations(contract, headers, answer.headers) == []
-    assert set(answer.headers) <= {name.lower() for name in headers} | PLAIN_HEADERS
+def assert_conforms(contract, response, definition):
+    """Check the content type, the body and the headers of a response."""
+    definition = resolve(contract, definition)
+    assert response.headers["Content-Type"] == "application/json"
+    assert violations(contract, definition["content"]["application/json"]["schema"], response.json()) == []
+    headers = {name: resolve(contract, header) for name, header in definition["headers"].items()}
+    assert header_violations(contract, headers, response.headers) == []
+    assert set(response.headers) <= {name.lower() for name in headers} | HTTP_HEADERS
 
 
-def assert_is_documented(contract, operation, status, answer):
-    assert answer.status_code == status, answer.text
-    assert_is(contract, operations(contract)[operation]["responses"][str(status)], answer)
+def assert_is_documented(contract, operation, status, response):
+    assert response.status_code == status, response.text
+    assert_conforms(contract, response, operations(contract)[operation]["responses"][str(status)])
 
 
-def test_it_is_served_at_the_root_to_everyone(box, contract, stranger):
-    answer = stranger.get(httpx.URL(box.url).join("/openapi.json"))
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.json() == contract
+def test_it_is_served_at_the_root_without_a_key(box, contract, anonymous):
+    response = anonymous.get(httpx.URL(box.url).join("/openapi.json"))
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json() == contract
 
 
 def test_it_is_valid_openapi_3_1(contract):
@@ -102,7 +103,7 @@ def test_it_is_valid_openapi_3_1(contract):
     OpenAPIV31SpecValidator(contract).validate()
 
 
-def test_it_is_about_this_sandbox_and_its_team(box, contract):
+def test_it_has_the_url_and_the_team_of_the_sandbox(box, contract):
     assert contract["servers"] == [{"url": box.url}]
     assert contract["components"]["parameters"]["teamId"]["schema"]["enum"] == [box.team_id]
 
@@ -119,7 +120,7 @@ def test_it_has_the_paths_and_methods_of_the_api(contract):
 
 
 @pytest.mark.parametrize("code", ERROR_CODES)
-def test_every_error_code_is_documented_under_its_status_and_no_other(contract, code):
+def test_each_error_code_is_documented_only_under_its_status(contract, code):
     responses = {
         status: response for each in operations(contract).values() for status, response in each["responses"].items()
     }
@@ -176,14 +177,11 @@ def records(*customers):
             lambda api, customer: api.post("/customers", json={**ALL_FIELDS, "email": f"new.{customer['email']}"}),
         ),
         ("createCustomer", 400, lambda api, customer: api.post("/customers", json={"name": "Jane Doe"})),
-        ("createCustomer", 401, lambda api, customer: api.post("/customers", headers={"Authorization": "Basic dTpw"})),
-        ("createCustomer", 403, lambda api, customer: api.post(f"/../{uuid.uuid4()}/customers")),
         (
             "createCustomer",
             409,
             lambda api, customer: api.post("/customers", json={"name": "Jane Doe", "email": customer["email"]}),
         ),
-        ("createCustomer", 413, lambda api, customer: api.post("/customers", **TOO_LARGE)),
         ("getCustomer", 200, lambda api, customer: api.get(f"/customers/{customer['id']}")),
         ("getCustomer", 200, lambda api, customer: api.get(f"/customers/{customer['id']}?expand=customer")),
         (
@@ -191,20 +189,14 @@ def records(*customers):
             400,
             lambda api, customer: api.get(f"/customers/{customer['id']}", headers={"CStar-Version": "latest"}),
         ),
-        (
-            "getCustomer",
-            401,
-            lambda api, customer: api.get(f"/customers/{NOBODY}", headers={"Authorization": "Bearer x"}),
-        ),
-        ("getCustomer", 404, lambda api, customer: api.get(f"/customers/{NOBODY}")),
+        ("getCustomer", 404, lambda api, customer: api.get(f"/customers/{UNKNOWN_ID}")),
         ("updateCustomer", 200, lambda api, customer: api.patch(f"/customers/{customer['id']}", json=ALL_FIELDS)),
         ("updateCustomer", 400, lambda api, customer: api.patch(f"/customers/{customer['id']}", json={"id": "cus_1"})),
-        ("updateCustomer", 404, lambda api, customer: api.patch(f"/customers/{NOBODY}", json={})),
-        ("updateCustomer", 413, lambda api, customer: api.patch(f"/customers/{customer['id']}", **TOO_LARGE)),
+        ("updateCustomer", 404, lambda api, customer: api.patch(f"/customers/{UNKNOWN_ID}", json={})),
         ("deleteCustomer", 200, lambda api, customer: api.delete(f"/customers/{customer['id']}")),
         ("deleteCustomer", 400, lambda api, customer: api.delete(f"/customers/{customer['id']}?force=1")),
-        ("deleteCustomer", 404, lambda api, customer: api.delete(f"/customers/{NOBODY}")),
-        ("bulk", 200, lambda api, customer: api.post("/bulk", json=bulk(customer, NOBODY, data={"notes": "x"}))),
+        ("deleteCustomer", 404, lambda api, customer: api.delete(f"/customers/{UNKNOWN_ID}")),
+        ("bulk", 200, lambda api, customer: api.post("/bulk", json=bulk(customer, UNKNOWN_ID, data={"notes": "x"}))),
         ("bulk", 200, lambda api, customer: api.post("/bulk", json=bulk(customer, "x", action="delete"))),
         ("bulk", 400, lambda api, customer: api.post("/bulk", json={"action": "update"})),
         ("import", 200, lambda api, customer: api.post("/import", json=records(customer, {}, {"email": "x"}))),
@@ -213,7 +205,7 @@ def records(*customers):
         ("export", 400, lambda api, customer: api.post("/export", json={**EXPORT, "format": "xml"})),
     ],
 )
-def test_an_answer_is_the_one_documented(contract, api, customer, operation, status, send):
+def test_a_response_is_as_documented(contract, api, customer, operation, status, send):
     assert_is_documented(contract, operation, status, send(api, customer))
 
 
@@ -225,22 +217,22 @@ def test_an_answer_is_the_one_documented(contract, api, customer, operation, sta
         (401, {"url": "/auth/whoami", "headers": {"Authorization": f"Bearer sk_test_{'0' * 32}"}}),
     ],
 )
-def test_an_answer_about_a_key_is_the_one_documented(contract, box, status, request_):
+def test_a_response_of_whoami_is_as_documented(contract, box, status, request_):
     with httpx.Client(base_url=box.url, headers={"Authorization": f"Bearer {box.publishable_key}"}) as reader:
         assert_is_documented(contract, "whoami", status, reader.get(**request_))
 
 
-def test_what_a_publishable_key_is_refused_is_documented(contract, box, api):
+def test_the_error_for_a_publishable_key_is_as_documented(contract, box, api):
     headers = {"Authorization": f"Bearer {box.publishable_key}"}
     for operation, method, path in [
         ("createCustomer", "POST", "/customers"),
-        ("updateCustomer", "PATCH", f"/customers/{NOBODY}"),
-        ("deleteCustomer", "DELETE", f"/customers/{NOBODY}"),
+        ("updateCustomer", "PATCH", f"/customers/{UNKNOWN_ID}"),
+        ("deleteCustomer", "DELETE", f"/customers/{UNKNOWN_ID}"),
     ]:
         assert_is_documented(contract, operation, 403, api.request(method, path, headers=headers))
 
 
-def test_replayed_answers_and_refused_keys_are_documented(contract, api, customer):
+def test_replays_and_conflicts_of_keys_are_as_documented(contract, api, customer):
     key = {"Idempotency-Key": customer["id"]}
     body = {"name": "Once", "email": f"once.{customer['email']}"}
     for _ in range(2):
@@ -250,42 +242,42 @@ def test_replayed_answers_and_refused_keys_are_documented(contract, api, custome
     assert_is_documented(contract, "deleteCustomer", 409, api.delete(path, headers=key))
     key = {"Idempotency-Key": str(uuid.uuid4())}
     for _ in range(2):
-        assert_is_documented(contract, "deleteCustomer", 404, api.delete(f"/customers/{NOBODY}", headers=key))
+        assert_is_documented(contract, "deleteCustomer", 404, api.delete(f"/customers/{UNKNOWN_ID}", headers=key))
 
 
-def test_demo_customers_and_their_tickets_are_as_documented(contract, seeded):
-    customers = seeded.get("/customers?pageSize=100")
+def test_demo_customers_and_their_tickets_are_as_documented(contract, demo_api):
+    customers = demo_api.get("/customers?pageSize=100")
     assert_is_documented(contract, "listCustomers", 200, customers)
     with_tickets = [customer for customer in customers.json()["data"] if customer["ticketCount"]]
     for customer in with_tickets:
-        assert_is_documented(contract, "getCustomer", 200, seeded.get(f"/customers/{customer['id']}"))
+        assert_is_documented(contract, "getCustomer", 200, demo_api.get(f"/customers/{customer['id']}"))
     assert with_tickets
 
 
-def test_a_wrong_method_and_a_wrong_path_are_answered_as_documented(contract, api):
+def test_the_errors_for_an_unknown_method_and_path_are_as_documented(contract, api):
     responses = contract["components"]["responses"]
-    wrong_method = api.put("/customers")
-    assert wrong_method.status_code == 405
-    assert_is(contract, responses["Error405"], wrong_method)
-    wrong_path = api.get("/tickets")
-    assert wrong_path.status_code == 404
-    assert_is(contract, responses["Error404"], wrong_path)
+    unknown_method = api.put("/customers")
+    assert unknown_method.status_code == 405
+    assert_conforms(contract, unknown_method, responses["Error405"])
+    unknown_path = api.get("/tickets")
+    assert unknown_path.status_code == 404
+    assert_conforms(contract, unknown_path, responses["Error404"])
 
 
-def test_a_used_up_budget_is_answered_as_documented(contract):
+def test_a_rate_limit_error_is_as_documented(contract):
     with Sandbox(rate_limit=(1, 60)) as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
         client.get(f"{box.url}/auth/whoami")
         assert_is_documented(contract, "whoami", 429, client.get(f"{box.url}/auth/whoami"))
 
 
-def test_a_failure_of_the_sandbox_itself_is_answered_as_documented(contract, monkeypatch):
+def test_the_error_for_a_bug_in_the_sandbox_is_as_documented(contract, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
     with Sandbox() as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
         monkeypatch.setattr("cstar.sandbox._store.Store.customers", fail)
-        answer = client.get(f"{box.url}/teams/{box.team_id}/customers")
-    assert_is_documented(contract, "listCustomers", 500, answer)
+        response = client.get(f"{box.url}/teams/{box.team_id}/customers")
+    assert_is_documented(contract, "listCustomers", 500, response)
 
 
 def list_parameters(contract):
@@ -293,87 +285,134 @@ def list_parameters(contract):
 
 
 @pytest.mark.parametrize("name", ["page", "pageSize"])
-def test_the_bounds_of_a_whole_number_are_the_documented_ones(contract, api, name):
-    least, most = list_parameters(contract)[name]["minimum"], list_parameters(contract)[name]["maximum"]
-    statuses = [api.get("/customers", params={name: value}).status_code for value in (least - 1, least, most, most + 1)]
+def test_the_bounds_of_page_and_page_size_are_as_documented(contract, api, name):
+    minimum, maximum = (list_parameters(contract)[name][bound] for bound in ("minimum", "maximum"))
+    values = (minimum - 1, minimum, maximum, maximum + 1)
+    statuses = [api.get("/customers", params={name: value}).status_code for value in values]
     assert statuses == [400, 200, 200, 400]
 
 
-def test_the_documented_defaults_are_those_of_a_plain_list(contract, api):
+def test_the_defaults_of_page_and_page_size_are_as_documented(contract, api):
     pagination = api.get("/customers").json()["pagination"]
     assert pagination["page"] == list_parameters(contract)["page"]["default"]
     assert pagination["pageSize"] == list_parameters(contract)["pageSize"]["default"]
 
 
-def lengths_of(contract, *, beyond):
-    """Values as long as the document allows, or longer by one."""
-    schemas = contract["components"]["schemas"]["NewCustomer"]["properties"]
-    metadata = schemas["metadata"]
-    keys, key, value = (
-        bound + beyond
-        for bound in (
-            metadata["maxProperties"],
-            metadata["propertyNames"]["maxLength"],
-            metadata["additionalProperties"]["maxLength"],
-        )
-    )
-    email = schemas["email"]["maxLength"] + beyond
-    return [
-        {"metadata": {str(number): "" for number in range(keys)}},
-        {"metadata": {"k" * key: ""}},
-        {"metadata": {"k": "v" * value}},
-        {"email": f"{uuid.uuid4().hex}@{'d.' * 100}".ljust(email, "x")},
-    ]
+INVALID_FIELDS = [
+    ("name", None),
+    ("name", 5),
+    ("name", ""),
+    ("name", " \t\n"),
+    ("name", "\x1c"),
+    ("name", "\u2003\ufeff\x00"),
+    ("email", None),
+    ("email", ["jane@example.com"]),
+    ("email", ""),
+    ("email", "jane"),
+    ("email", "jane@"),
+    ("email", "@example.com"),
+    ("email", "jane@localhost"),
+    ("email", "jane@example..com"),
+    ("email", "jane@-example.com"),
+    ("email", "jane@exa mple.com"),
+    ("email", " jane@example.com"),
+    ("email", "jane\x00@example.com"),
+    ("email", "jane@exam\x7fple.com"),
+    ("email", "jane@exam_ple.com"),
+    ("email", "jane@doe@example.com"),
+    ("email", ".jane@example.com"),
+    ("email", "jane..doe@example.com"),
+    ("email", "Jane <jane@example.com>"),
+    ("email", f"{'j' * 243}@example.com"),
+    ("sentiment", None),
+    ("sentiment", "positive"),
+    ("sentiment", "Happy"),
+    ("sentiment", 1),
+    ("status", None),
+    ("status", "archived"),
+    ("status", ""),
+    ("status", True),
+    ("tags", None),
+    ("tags", "vip"),
+    ("tags", {"vip": True}),
+    ("tags", ["vip", 1]),
+    ("tags", [None]),
+    ("notes", 5),
+    ("notes", ["note"]),
+    ("customFields", None),
+    ("customFields", []),
+    ("customFields", "plan"),
+    ("metadata", None),
+    ("metadata", []),
+    ("metadata", {"k": 1}),
+    ("metadata", {"k": ["v"]}),
+    ("metadata", {"k" * 41: "v"}),
+    ("metadata", {"k": "v" * 501}),
+    ("id", "cus_1"),
+    ("createdAt", "2026-01-01T00:00:00Z"),
+    ("custom_fields", {}),
+    ("ticketCount", 1),
+]
 
 
-def test_what_is_as_large_as_documented_is_taken_and_what_is_larger_by_one_is_not(contract, api, create, new_email):
-    for fields in lengths_of(contract, beyond=0):
-        create(**fields)
-    for fields in lengths_of(contract, beyond=1):
-        assert api.post("/customers", json={"name": "Jane", "email": new_email(), **fields}).status_code == 400
+@pytest.mark.parametrize(("field", "value"), INVALID_FIELDS)
+def test_an_invalid_field_is_rejected_and_the_document_forbids_it(contract, api, customer, new_email, field, value):
+    created, changed = {"name": "Jane Doe", "email": new_email(), field: value}, {"notes": "changed", field: value}
+    path = f"/customers/{customer['id']}"
+    for response in (api.post("/customers", json=created), api.patch(path, json=changed)):
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (400, "parameter_invalid", field)
+    assert api.get(f"{path}?expand=none").json()["data"] == customer
+    assert violations(contract, contract["components"]["schemas"]["NewCustomer"], created)
+    assert violations(contract, contract["components"]["schemas"]["CustomerUpdate"], changed)
 
 
-def test_an_idempotency_key_has_at_most_255_characters(api, customer):
-    statuses = [
-        api.patch(f"/customers/{customer['id']}", json={}, headers={"Idempotency-Key": customer["id"].ljust(n, "k")})
-        for n in (255, 256)
-    ]
-    assert [answer.status_code for answer in statuses] == [200, 400]
-
-
-@pytest.mark.parametrize(("schema", "method"), [("NewCustomer", "POST"), ("CustomerUpdate", "PATCH")])
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("name", ""),
-        ("name", " \t\u2003\ufeff"),
-        ("name", "\x1c"),
+        ("name", "N" * 5000),
         ("name", "a\x00b"),
-        ("name", None),
-        ("email", "jane\x00@example.com"),
-        ("email", "zoë@weiß.example"),
-        ("email", "jane@exam_ple.com"),
-        ("email", "jane@-example.com"),
-        ("email", "jane@localhost"),
+        ("email", "a@b.co"),
+        ("email", "jane+tag@sub.example.com"),
+        ("email", "o'brien@example.com"),
+        ("email", "jörg@müller.example"),
+        ("email", "{x}!#$@xn--mller-kva.de"),
+        ("email", f"{'j' * 242}@example.com"),
+        ("tags", []),
         ("tags", ["", "vip", "vip"]),
-        ("tags", [None]),
         ("notes", None),
-        ("customFields", []),
+        ("notes", ""),
+        ("customFields", {}),
+        ("customFields", {"deep": json.loads("[" * 98 + "]" * 98)}),
         ("metadata", {"": ""}),
-        ("metadata", {"k": 1}),
-        ("metadata", {"k": None}),
-        ("id", "cus_1"),
+        ("metadata", {"k" * 40: "v" * 500}),
+        ("metadata", {str(number): "" for number in range(50)}),
     ],
 )
-def test_the_document_and_the_api_agree_on_a_field(contract, api, customer, schema, method, field, value):
-    body = {"name": "Jane Doe", "email": f"{uuid.uuid4().hex}@example.com", field: value}
-    path = "/customers" if method == "POST" else f"/customers/{customer['id']}"
-    valid = not violations(contract, contract["components"]["schemas"][schema], body)
-    # The address may be taken by the time of the second try, but it is an address all the same.
-    assert (api.request(method, path, json=body).status_code in {200, 201, 409}) is valid
+def test_an_unusual_field_is_accepted_and_the_document_allows_it(contract, api, new_email, field, value):
+    created, changed = {"name": "Jane Doe", "email": new_email(), field: value}, {field: value}
+    customer = api.post("/customers", json=created).json()["data"]
+    updated = api.patch(f"/customers/{customer['id']}", json=changed).json()["data"]
+    assert customer[field] == updated[field] == value
+    assert not violations(contract, contract["components"]["schemas"]["NewCustomer"], created)
+    assert not violations(contract, contract["components"]["schemas"]["CustomerUpdate"], changed)
 
 
-def test_a_created_customer_leads_to_the_operations_on_it(contract, api, customer):
+def test_a_metadata_key_can_be_null_only_in_an_update(contract, api, customer, new_email):
+    created, changed = {"name": "Jane", "email": new_email(), "metadata": {"k": None}}, {"metadata": {"k": None}}
+    assert api.post("/customers", json=created).json()["error"]["param"] == "metadata"
+    assert api.patch(f"/customers/{customer['id']}", json=changed).json()["data"] == customer
+    assert violations(contract, contract["components"]["schemas"]["NewCustomer"], created)
+    assert not violations(contract, contract["components"]["schemas"]["CustomerUpdate"], changed)
+
+
+def test_a_new_customer_has_at_most_50_metadata_keys(contract, api, new_email):
+    body = {"name": "Jane", "email": new_email(), "metadata": {str(number): "v" for number in range(51)}}
+    assert api.post("/customers", json=body).json()["error"]["param"] == "metadata"
+    assert violations(contract, contract["components"]["schemas"]["NewCustomer"], body)
+
+
+def test_a_created_customer_has_links_to_the_operations_on_it(contract, api, customer):
     links = operations(contract)["createCustomer"]["responses"]["201"]["links"].values()
     calls = {
         operation["operationId"]: method
@@ -384,5 +423,5 @@ def test_a_created_customer_leads_to_the_operations_on_it(contract, api, custome
     for link in links:
         assert link["parameters"] == {"teamId": "$request.path.teamId", "customerId": "$response.body#/data/id"}
         body = {"json": {}} if link["operationId"] == "updateCustomer" else {}
-        answer = api.request(calls[link["operationId"]], f"/customers/{customer['id']}", **body)
-        assert answer.status_code == 200
+        response = api.request(calls[link["operationId"]], f"/customers/{customer['id']}", **body)
+        assert response.status_code == 200

@@ -1,8 +1,8 @@
-"""The fixtures that pytest finds by itself, used as a stranger's tests would."""
+"""The pytest fixtures, used by the tests of another project."""
 
 pytest_plugins = ["pytester"]
 
-STRANGERS_TESTS = """
+PLUGIN_TESTS = """
 import asyncio
 import pytest
 
@@ -10,7 +10,7 @@ urls = set()
 
 
 @pytest.mark.parametrize("round", range(2))
-def test_the_sandbox_is_empty_and_well_behaved_each_time(cstar_sandbox, cstar_client, round):
+def test_the_sandbox_is_empty_and_without_faults_each_time(cstar_sandbox, cstar_client, round):
     urls.add(cstar_sandbox.url)
     customers = cstar_client.customers
     assert customers.list(cstar_sandbox.team_id).total == 0
@@ -20,7 +20,7 @@ def test_the_sandbox_is_empty_and_well_behaved_each_time(cstar_sandbox, cstar_cl
 
 
 @pytest.mark.parametrize("round", range(2))
-def test_the_async_client_works_in_any_event_loop_and_leaves_nothing_behind(cstar_sandbox, async_cstar_client, round):
+def test_the_async_client_works_in_any_event_loop_without_a_warning(cstar_sandbox, async_cstar_client, round):
     async def run():
         assert (await async_cstar_client.whoami()).team_id == cstar_sandbox.team_id
         return [customer async for customer in async_cstar_client.customers.list(cstar_sandbox.team_id)]
@@ -30,15 +30,15 @@ def test_the_async_client_works_in_any_event_loop_and_leaves_nothing_behind(csta
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_the_async_client_works_under_a_plugin(async_cstar_client, cstar_sandbox, anyio_backend):
+async def test_the_async_client_works_with_a_plugin(async_cstar_client, cstar_sandbox, anyio_backend):
     assert (await async_cstar_client.customers.list(cstar_sandbox.team_id)).total == 0
 
 
-def test_code_can_be_tested_without_a_server(cstar_sandbox):
+def test_a_test_can_stop_the_server(cstar_sandbox):
     cstar_sandbox.stop()
 
 
-def test_and_the_next_test_has_one_again(cstar_client):
+def test_the_next_test_has_a_server_again(cstar_client):
     assert cstar_client.whoami()
 
 
@@ -46,19 +46,19 @@ def test_the_server_is_started_only_once(cstar_sandbox):
     assert len(urls) == 1
 
 
-def test_both_clients_are_of_the_same_sandbox(cstar_sandbox, cstar_client, async_cstar_client):
+def test_both_clients_use_the_same_sandbox(cstar_sandbox, cstar_client, async_cstar_client):
     assert cstar_client.whoami() == asyncio.run(async_cstar_client.whoami())
     assert [request.headers["host"] in cstar_sandbox.url for request in cstar_sandbox.requests] == [True, True]
 """
 
 
-def test_its_fixtures_serve_a_strangers_tests_without_a_warning(pytester):
-    pytester.makepyfile(STRANGERS_TESTS)
+def test_the_fixtures_work_in_other_projects_without_a_warning(pytester):
+    pytester.makepyfile(PLUGIN_TESTS)
     result = pytester.runpytest_inprocess("-W", "error", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=10)
 
 
-def test_tests_that_do_not_use_it_import_nothing_of_it(pytester, monkeypatch):
+def test_the_plugin_imports_nothing_before_a_fixture_is_used(pytester, monkeypatch):
     pytester.makepyfile(
         """
         import sys
@@ -74,7 +74,7 @@ def test_tests_that_do_not_use_it_import_nothing_of_it(pytester, monkeypatch):
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "pytest_cstar").assert_outcomes(passed=1)
 
 
-def test_without_the_extra_the_fixture_says_what_to_install(pytester):
+def test_without_the_extra_the_error_says_what_to_install(pytester):
     pytester.makepyfile(
         """
         import sys
@@ -90,8 +90,8 @@ def test_without_the_extra_the_fixture_says_what_to_install(pytester):
     result.stdout.fnmatch_lines(["*cstar.sandbox needs the extra 'sandbox'*"])
 
 
-def test_the_fixtures_are_listed_with_what_they_are(pytester):
+def test_the_fixtures_are_listed_with_their_docstrings(pytester):
     shown = pytester.runpytest_inprocess("--fixtures", "-p", "no:cacheprovider").stdout.str()
     for line in ("cstar_sandbox -- ", "cstar_client -- ", "async_cstar_client -- "):
         assert line in shown
-    assert "A local cStar: a real server with state" in shown
+    assert "A sandbox, which is a local cStar API" in shown

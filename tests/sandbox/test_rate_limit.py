@@ -1,4 +1,4 @@
-"""The budget of each key, with the clock in the test's hand."""
+"""The rate limit of each key, with a fake clock."""
 
 import math
 
@@ -36,7 +36,7 @@ def get(box, key=None, path="/auth/whoami"):
     return httpx.get(f"{box.url}{path}", headers={"Authorization": f"Bearer {key or box.api_key}"})
 
 
-def test_requests_over_the_limit_are_refused_until_the_window_is_over(box, clock):
+def test_requests_above_the_limit_are_rejected_until_the_window_ends(box, clock):
     assert [get(box).status_code for _ in range(5)] == [200, 200, 200, 429, 429]
     clock.at += 60 * SECOND - 1
     assert get(box).status_code == 429
@@ -44,30 +44,30 @@ def test_requests_over_the_limit_are_refused_until_the_window_is_over(box, clock
     assert [get(box).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_the_headers_tell_limit_rest_reset_and_window(box, clock):
-    def told():
+def test_the_headers_have_the_limit_the_rest_the_reset_and_the_window(box, clock):
+    def rate_limit():
         headers = get(box).headers
         return [int(headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset", "Window")]
 
-    ends = NOON // SECOND + 60
-    assert told() == [3, 2, ends, 60]
+    end = NOON // SECOND + 60
+    assert rate_limit() == [3, 2, end, 60]
     clock.at += 10 * SECOND
-    assert [told()[1] for _ in range(3)] == [1, 0, 0]
-    assert told() == [3, 0, ends, 60]
+    assert [rate_limit()[1] for _ in range(3)] == [1, 0, 0]
+    assert rate_limit() == [3, 0, end, 60]
 
 
-def test_a_refusal_is_a_rate_limit_error_that_says_how_long_to_wait(box, clock):
+def test_the_error_says_when_to_retry(box, clock):
     for _ in range(3):
         get(box)
     clock.at += 30 * SECOND + 1
-    answer = get(box)
-    error = answer.json()["error"]
+    response = get(box)
+    error = response.json()["error"]
     assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
-    assert answer.headers["Retry-After"] == "30"
-    assert "wait 30 seconds" in error["message"]
+    assert response.headers["Retry-After"] == "30"
+    assert "retry in 30 seconds" in error["message"]
 
 
-def test_waiting_as_long_as_told_is_long_enough(box, clock):
+def test_a_retry_after_retry_after_seconds_succeeds(box, clock):
     clock.at += 123_456
     for _ in range(3):
         get(box)
@@ -76,18 +76,18 @@ def test_waiting_as_long_as_told_is_long_enough(box, clock):
     assert get(box).status_code == 200
 
 
-def test_each_key_has_its_own_budget(box):
+def test_each_key_has_its_own_rate_limit(box):
     assert [get(box).status_code for _ in range(4)][-1] == 429
     assert get(box, box.publishable_key).status_code == 200
 
 
-def test_who_has_no_key_is_refused_for_that_and_uses_up_nothing(box):
-    stranger = "sk_test_" + "x" * 32
-    assert {get(box, stranger).status_code for _ in range(5)} == {401}
+def test_requests_with_an_unknown_key_are_not_counted(box):
+    unknown = "sk_test_" + "x" * 32
+    assert {get(box, unknown).status_code for _ in range(5)} == {401}
     assert get(box).headers["X-RateLimit-Remaining"] == "2"
 
 
-def test_a_refused_write_is_not_done_and_its_key_not_used(box, clock):
+def test_a_rejected_write_does_not_use_its_idempotency_key(box, clock):
     def create():
         return httpx.post(
             f"{box.url}/teams/{box.team_id}/customers",
@@ -99,16 +99,16 @@ def test_a_refused_write_is_not_done_and_its_key_not_used(box, clock):
         get(box)
     assert create().status_code == 429
     clock.at += 60 * SECOND
-    answer = create()
-    assert answer.status_code == 201
-    assert "Idempotent-Replayed" not in answer.headers
+    response = create()
+    assert response.status_code == 201
+    assert "Idempotent-Replayed" not in response.headers
 
 
-def test_errors_count_like_everything_else(box):
+def test_errors_count(box):
     assert get(box, path="/nowhere").headers["X-RateLimit-Remaining"] == "2"
 
 
-def test_replays_count_like_everything_else(box):
+def test_replays_count(box):
     remaining = [
         httpx.delete(
             f"{box.url}/teams/{box.team_id}/customers/cus_1",
@@ -119,14 +119,14 @@ def test_replays_count_like_everything_else(box):
     assert remaining == ["2", "1"]
 
 
-def test_a_reset_gives_every_key_its_whole_budget_again(box):
+def test_a_reset_starts_a_new_window(box):
     for _ in range(4):
         get(box)
     box.reset()
     assert get(box).headers["X-RateLimit-Remaining"] == "2"
 
 
-def test_fractions_of_a_second_are_possible_and_told_as_whole_ones(clock):
+def test_fractions_of_a_second_are_rounded_up_in_headers(clock):
     with Sandbox(rate_limit=(1, 0.5)) as box:
         assert get(box).headers["X-RateLimit-Window"] == "1"
         assert get(box).headers["Retry-After"] == "1"
@@ -138,12 +138,12 @@ def test_fractions_of_a_second_are_possible_and_told_as_whole_ones(clock):
     "rate_limit",
     [(0, 60), (1, 0), (-1, 60), (1, -1), (1,), (1, 2, 3), 5, ("5", "6"), (1.5, 6), (True, 6), (1, math.inf), (1, 1e-7)],
 )
-def test_a_limit_that_makes_no_sense_is_refused(rate_limit):
+def test_an_invalid_rate_limit_is_rejected(rate_limit):
     with pytest.raises(ValueError, match="rate_limit must be a whole number of requests and a number of seconds"):
         Sandbox(rate_limit=rate_limit)
 
 
-def test_a_clock_that_is_turned_back_opens_a_new_window(box, clock):
+def test_a_clock_that_is_set_back_starts_a_new_window(box, clock):
     for _ in range(4):
         get(box)
     clock.at -= 3600 * SECOND

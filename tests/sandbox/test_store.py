@@ -1,4 +1,4 @@
-"""The store by itself: what its lists find, whatever was written before and however it ended."""
+"""The store: lists compared with a model, transactions, demo customers and database files."""
 
 import sqlite3
 from contextlib import closing, suppress
@@ -13,7 +13,7 @@ from cstar.sandbox._models import Customer, Sentiment, Status, Ticket
 from cstar.sandbox._seed import seed
 from cstar.sandbox._store import IdempotencyRecord, Store
 
-# Few letters, so that needles are found: a letter that folds to two, one beyond ASCII, and what SQL has meanings for.
+# Few letters, so that searches match: a letter that folds to two, one beyond ASCII, and special characters of SQL.
 LETTERS = "aAbßéÉ%_\n\0"
 TAGS = ["a", "A", "ab", "", '","', "é%"]
 
@@ -30,7 +30,7 @@ def customer(created, **fields):
     return Customer(id=f"cus_{created:032x}", created_at=moment, updated_at=moment, **fields)
 
 
-def everyone(store):
+def all_customers(store):
     customers, total = store.customers({}, page_size=100)
     assert total == len(customers)
     return customers
@@ -42,7 +42,7 @@ class RollBackError(Exception):
 
 @st.composite
 def changes(draw):
-    """One change, as a function of a store and of the model: customers by their time of creation."""
+    """One change, as a function of a store and of the model, which maps creation times to customers."""
     kind = draw(st.sampled_from(["put", "put", "put", "put", "remove", "clear"]))
     created = draw(st.integers(0, 12))
     fields = {
@@ -82,7 +82,7 @@ queries = st.tuples(
 
 
 def expected(model, filters, page, page_size):
-    def is_wanted(customer):
+    def matches(customer):
         needle = filters.get("search", "").casefold()
         return (
             filters.get("status", customer.status) == customer.status
@@ -91,14 +91,14 @@ def expected(model, filters, page, page_size):
             and (needle in customer.name.casefold() or needle in customer.email.casefold())
         )
 
-    found = [model[created] for created in sorted(model, reverse=True) if is_wanted(model[created])]
+    found = [model[created] for created in sorted(model, reverse=True) if matches(model[created])]
     start = (page - 1) * page_size
     return found[start : start + page_size], len(found)
 
 
 @settings(max_examples=60)
 @given(transactions, st.lists(queries, min_size=1, max_size=12))
-def test_lists_are_what_was_committed_and_nothing_that_was_rolled_back(transactions, queries):
+def test_lists_have_committed_changes_and_no_rolled_back_ones(transactions, queries):
     with closing(Store(":memory:")) as store:
         model = {}
         for changes, succeeds in transactions:
@@ -114,7 +114,7 @@ def test_lists_are_what_was_committed_and_nothing_that_was_rolled_back(transacti
 
 
 @pytest.mark.parametrize("needle", ["straße", "STRASSE", "traSSe x", "Example.COM"])
-def test_search_folds_letters_as_unicode_does(store, needle):
+def test_search_folds_case_as_unicode_does(store, needle):
     store.put(customer(1, name="Straße X"))
     assert store.customers({"search": needle}, page_size=20)[1] == 1
 
@@ -125,62 +125,62 @@ def test_search_does_not_span_name_and_email(store, needle):
     assert store.customers({"search": needle}, page_size=20) == ([], 0)
 
 
-def test_a_write_for_which_the_disk_is_full_says_so_and_changes_nothing(store):
+def test_a_write_to_a_full_disk_fails_and_changes_nothing(store):
     def write():
         with store.transaction():
             for created in range(1000):
                 store.put(customer(created))
 
     seed(store, 3)
-    before = everyone(store)
+    before = all_customers(store)
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
         write()
-    assert everyone(store) == before
+    assert all_customers(store) == before
     with store.transaction():
         store.remove(before[0])
-    assert everyone(store) == before[1:]
+    assert all_customers(store) == before[1:]
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 31))
-def test_a_free_instant_is_the_one_asked_for_or_the_next_after_all(taken, at):
+def test_a_free_instant_is_the_given_one_or_the_next_after_the_newest(taken, at):
     with closing(Store(":memory:")) as store:
         for created in taken:
             store.put(customer(created))
         assert store.free_instant(at) == (max(taken) + 1 if at in taken else at)
 
 
-def test_a_clear_leaves_the_credentials_and_lets_demo_customers_in_again(store):
+def test_a_clear_keeps_the_credentials_and_allows_demo_customers_again(store):
     seed(store, 20)
-    before, credentials = everyone(store), store.credentials
+    before, credentials = all_customers(store), store.credentials
     with store.transaction():
         store.add_idempotency_record("sk", "key", IdempotencyRecord("print", 201, "text/plain", b"{}", "req_1"), at=5)
         store.clear()
-    assert everyone(store) == []
+    assert all_customers(store) == []
     assert store.idempotency_record("sk", "key") is None
     assert store._db.execute("SELECT count(*) FROM tickets").fetchone()[0] == 0
     seed(store, 20)
-    assert (everyone(store), store.credentials) == (before, credentials)
+    assert (all_customers(store), store.credentials) == (before, credentials)
 
 
-def test_more_demo_customers_are_added_to_those_that_were_there(store):
+def test_more_demo_customers_are_added_to_existing_ones(store):
     seed(store, 20)
     seed(store, 40)
     seed(store, 30)
     with closing(Store(":memory:")) as other:
         seed(other, 40)
-        assert everyone(store) == everyone(other)
+        assert all_customers(store) == all_customers(other)
 
 
-def test_a_demo_customer_whose_email_somebody_has_taken_is_left_out(store):
+def test_a_demo_customer_with_an_existing_email_is_omitted(store):
     with closing(Store(":memory:")) as other:
         seed(other, 3)
-        demos = everyone(other)
+        demos = all_customers(other)
     mine = customer(1, email=demos[1].email.upper())
     store.put(mine)
     seed(store, 3)
-    assert everyone(store) == [demos[0], demos[2], mine]
+    assert all_customers(store) == [demos[0], demos[2], mine]
     assert store.seeded == 3
 
 
@@ -192,27 +192,10 @@ def test_tickets_of_the_same_instant_are_in_the_order_of_their_ids(store):
     ]
     store.add_tickets(customer(1), tickets)
     assert [ticket.id for ticket in store.recent_tickets(customer(1), 4)] == ["z", "a", "b", "c"]
-    assert everyone(store)[0].ticket_count == 5
+    assert all_customers(store)[0].ticket_count == 5
 
 
-def test_the_same_idempotency_key_of_two_api_keys_is_two_keys(store):
-    mine, theirs = (IdempotencyRecord(name, 201, "text/plain", b"", f"req_{name}") for name in ("mine", "theirs"))
-    store.add_idempotency_record("sk_mine", "key", mine, at=5)
-    assert store.idempotency_record("sk_theirs", "key") is None
-    store.add_idempotency_record("sk_theirs", "key", theirs, at=5)
-    assert store.idempotency_record("sk_mine", "key") == mine
-    assert store.idempotency_record("sk_theirs", "key") == theirs
-
-
-def test_old_idempotency_records_are_deleted(store):
-    record = IdempotencyRecord("print", 201, "text/plain", b"{}", "req_1")
-    for at in range(5):
-        store.add_idempotency_record("sk", f"key {at}", record, at=at)
-    store.expire_idempotency_records(before=3)
-    assert [at for at in range(5) if store.idempotency_record("sk", f"key {at}")] == [3, 4]
-
-
-def test_every_commit_to_a_file_is_on_the_disk(tmp_path):
+def test_every_commit_is_synced_to_disk(tmp_path):
     with closing(Store(tmp_path / "cstar.db")) as store:
         pragmas = {
             name: store._db.execute(f"PRAGMA {name}").fetchone()[0]
@@ -221,17 +204,17 @@ def test_every_commit_to_a_file_is_on_the_disk(tmp_path):
     assert pragmas == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
 
 
-def test_a_second_store_of_a_file_is_told_that_another_uses_it(tmp_path):
+def test_a_second_store_for_a_file_is_an_error(tmp_path):
     with closing(Store(tmp_path / "cstar.db")) as store:
         seed(store, 3)
         with pytest.raises(sqlite3.OperationalError, match="cannot be opened: another process is using it;"):
             Store(tmp_path / "cstar.db")
-        assert len(everyone(store)) == 3
+        assert len(all_customers(store)) == 3
     with closing(Store(tmp_path / "cstar.db")) as store:
-        assert len(everyone(store)) == 3
+        assert len(all_customers(store)) == 3
 
 
-def test_a_database_of_an_older_version_is_refused_and_left_as_it_was(tmp_path):
+def test_a_database_of_an_older_version_is_rejected_and_not_changed(tmp_path):
     database = tmp_path / "cstar.db"
     with closing(Store(database)):
         pass
@@ -247,8 +230,10 @@ def test_a_database_of_an_older_version_is_refused_and_left_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"), [("notes.txt", "file is not a database"), ("no/cstar.db", "unable to open database file")]
 )
-def test_a_file_that_cannot_be_opened_is_named(tmp_path, name, reason):
-    (tmp_path / "notes.txt").write_text("Buy milk, and then some more of it, because there is never enough. " * 20)
+def test_the_error_names_a_file_that_cannot_be_opened(tmp_path, name, reason):
+    notes, text = tmp_path / "notes.txt", "Longer than the header of a database.\n" * 50
+    notes.write_text(text)
     with pytest.raises(sqlite3.DatabaseError, match=reason) as raised:
         Store(tmp_path / name)
     assert repr(str(tmp_path / name)) in str(raised.value)
+    assert notes.read_text() == text

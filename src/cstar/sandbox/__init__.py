@@ -1,4 +1,4 @@
-"""A local cStar to develop and test against: a real HTTP server on loopback, with state, over SQLite.
+"""A local cStar API to develop and test against: an HTTP server on loopback that stores its data in SQLite.
 
     from cstar import Cstar
     from cstar.sandbox import Sandbox
@@ -7,7 +7,7 @@
         client = Cstar(api_key=box.api_key, base_url=box.url)
         page = client.customers.list(box.team_id)
 
-It knows the customers API as documented, and shares no code with the client, so that the two cannot share a mistake.
+It implements the documented customers API. It shares no code with the client, so the two cannot share a mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m cstar.sandbox`: a sandbox in a terminal, until Ctrl-C."""
+"""The command line, `python -m cstar.sandbox`: run a sandbox until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cstar.sandbox._models import Json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sandbox until it is interrupted, and return the exit code."""
     options = _parser().parse_args(arguments)
-    # During the start, because pydantic would turn a KeyboardInterrupt into another error.
+    # Exit at once during the start: pydantic would turn a KeyboardInterrupt into another error.
     _on_signals(lambda _number, _frame: os._exit(0))
     try:
         return _serve(options)
@@ -54,13 +54,13 @@ def _serve(options: argparse.Namespace) -> int:
         return _fail(str(error))
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0]
-        hint = "; --port 0 takes any free port" if error.errno == errno.EADDRINUSE else ""
+        hint = "; --port 0 picks a free port" if error.errno == errno.EADDRINUSE else ""
         return _fail(f"cannot listen on {options.host}:{options.port}: {reason}{hint}")
     _log_requests()
     try:
         print(_as_json(box) if options.json else _as_exports(box, options.database), flush=True)
         while True:
-            time.sleep(3600)  # unlike waiting for a lock, Ctrl-C ends this on every platform
+            time.sleep(3600)  # unlike a wait for a lock, Ctrl-C interrupts this on every platform
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the stop
         box.stop()
@@ -68,33 +68,22 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m cstar.sandbox", description="A local cStar API to develop against, until Ctrl-C."
+        prog="python -m cstar.sandbox", description="Run a local cStar API to develop against, until Ctrl-C."
     )
     add = parser.add_argument
-    add("--port", type=int, default=4010, help="TCP port; 0 takes any free one (default: %(default)s)")
+    add("--port", type=int, default=4010, help="TCP port; 0 picks a free one (default: %(default)s)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--allow-host", action="append", default=[], metavar="NAME", help="name by which clients reach it; repeatable")
-    add("--database", default=":memory:", metavar="FILE", help="file to keep everything in (default: none)")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="further host name to serve; repeatable")
+    add("--database", default=":memory:", metavar="FILE", help="file to store the data in (default: none)")
     add("--customers", type=int, default=0, metavar="N", help="number of demo customers (default: %(default)s)")
-    add(
-        "--rate-limit",
-        type=_rate,
-        metavar="REQUESTS/SECONDS",
-        help="requests per key in a number of seconds, such as 1000/3600 (default: a million an hour)",
-    )
-    add("--webhook-url", action="append", default=[], metavar="URL", help="where to deliver events; repeatable")
+    add("--rate-limit", type=_rate, metavar="REQUESTS/SECONDS", help="limit of each key (default: 1000000/3600)")
+    add("--webhook-url", action="append", default=[], metavar="URL", help="URL that receives events; repeatable")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every response")
     add("--fault-rate", type=float, default=0.0, metavar="RATE", help="share of requests that fail, from 0 to 1")
-    add("--seed", type=int, metavar="N", help="makes the choices of --fault-rate the same each time")
-    add(
-        "--fault",
-        type=_fault,
-        action="append",
-        default=[],
-        metavar="JSON",
-        help="""a fault, such as '{"kind": "status", "status": 503, "times": 2}'; repeatable""",
-    )
-    add("--json", action="store_true", help="print the URL and the keys as one line of JSON instead")
+    add("--seed", type=int, metavar="N", help="seed of the random choices of --fault-rate")
+    example = """'{"kind": "status", "status": 503, "times": 2}'"""
+    add("--fault", type=_fault, action="append", default=[], metavar="JSON", help=f"such as {example}; repeatable")
+    add("--json", action="store_true", help="print the URL and the keys as one line of JSON")
     return parser
 
 
@@ -121,7 +110,7 @@ def _as_exports(box: Sandbox, database: str) -> str:
 export CSTAR_BASE_URL={box.url}
 export CSTAR_API_KEY={box.api_key}
 export CSTAR_TEAM_ID={box.team_id}
-# A key that can only read, and the secret that signs webhooks:
+# A read-only key, and the secret that signs webhooks:
 export CSTAR_PUBLISHABLE_KEY={box.publishable_key}
 export CSTAR_WEBHOOK_SECRET={box.webhook_secret}
 """
@@ -138,11 +127,11 @@ def _log_requests() -> None:
     log = logging.getLogger("cstar.sandbox")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False  # or CSTAR_LOG, which gives the client's logger a handler, would log each line twice
+    log.propagate = False  # otherwise, the handler that CSTAR_LOG adds would log each line again
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell disables SIGINT for what it runs in the background
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell ignores SIGINT for background jobs
         signal.signal(number, handler)
 
 

@@ -1,6 +1,6 @@
 """The API without HTTP: an `ApiRequest` in, an `ApiResponse` out, one database transaction for each write.
 
-`Api.respond` never waits and is only called on the server's event loop, so requests are handled one after another.
+`Api.respond` never awaits and is only called on the server's event loop, so requests are handled one after another.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = logging.getLogger("cstar.sandbox")
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """A response, with a note for the log."""
+    """A response, and a note for the log."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ class ApiResponse:
 
 
 class Api:
-    """The operations of the API over one store; `publish` gets the events of a write and their instant."""
+    """The API over one store; `publish` is called with the events of each write and their instant."""
 
     def __init__(self, store: Store, *, publish: Callable[[Sequence[Event], int], None], limiter: RateLimiter) -> None:
         self._store = store
@@ -55,7 +55,7 @@ class Api:
         self._limiter = limiter
 
     def respond(self, request: ApiRequest, operation: Operation | ApiError) -> ApiResponse:
-        """Authenticate and validate a request, and perform its operation, unless its path or method has none."""
+        """Authenticate a request, then perform its operation. If `operation` is an error, respond with it."""
         context, usage = self._receive(request)
         version = LATEST_VERSION
         try:
@@ -66,17 +66,17 @@ class Api:
             response = _failure(error, context.request_id, context.now)
         except Exception:
             _log.exception("%s %s failed in the sandbox itself", request.method, request.path)
-            failure = ApiError("internal_error", "The sandbox failed to handle this request; its log says why.")
+            failure = ApiError("internal_error", "The sandbox failed to handle this request; see its log.")
             response = _failure(failure, context.request_id, context.now)
         return _with_headers(response, version, usage)
 
     def reject(self, request: ApiRequest, error: ApiError) -> ApiResponse:
-        """Respond with an error without looking at what the request asks for."""
+        """Respond with an error; do not authenticate or perform the request."""
         context, usage = self._receive(request)
         return _with_headers(_failure(error, context.request_id, context.now), LATEST_VERSION, usage)
 
     def reset(self, customers: int) -> None:
-        """Start over with so many demo customers; keys and team stay."""
+        """Delete all data and add demo customers; keep the keys and the team."""
         with self._store.transaction():
             self._store.clear()
         seed(self._store, customers)
@@ -94,19 +94,19 @@ class Api:
     def _authorize(self, context: RequestContext, usage: Usage) -> None:
         key, request = context.api_key, context.request
         if usage.exceeded:
-            message = f"This key has sent the {usage.limit} requests that it may; wait {usage.retry_after} seconds."
+            message = f"This API key has used up its {usage.limit} requests; retry in {usage.retry_after} seconds."
             raise ApiError("rate_limit_exceeded", message, headers={"Retry-After": str(usage.retry_after)})
         if not key:
             raise ApiError("authentication_required", "Send your API key as 'Authorization: Bearer <key>'.")
         if not _KEY.fullmatch(key):
-            raise ApiError("invalid_key_format", "This does not have the form of an API key.")
+            raise ApiError("invalid_key_format", "The format of the API key is invalid.")
         if not self._is_known(key):
-            raise ApiError("invalid_api_key", "There is no such API key.")
+            raise ApiError("invalid_api_key", "The API key is unknown.")
         team_id = self._store.credentials.team_id
         if request.path_parameters.get("teamId", team_id).lower() != team_id:
             raise ApiError("team_access_denied", "This API key does not belong to that team.")
         if request.too_large:
-            raise ApiError("request_too_large", f"The request body has more than {MAX_BODY_SIZE:,} bytes.")
+            raise ApiError("request_too_large", f"The request body is larger than {MAX_BODY_SIZE:,} bytes.")
 
     def _perform(self, operation: Operation | ApiError, context: RequestContext) -> ApiResponse:
         if isinstance(operation, ApiError):
@@ -138,7 +138,7 @@ class Api:
     def _run_once(
         self, idempotency_key: str, operation: Operation, context: RequestContext
     ) -> tuple[ApiResponse, Sequence[Event]]:
-        """Perform a write, or repeat the response that the same request had within the last 24 hours."""
+        """Perform a write, or replay the response that the same request had within the last 24 hours."""
         self._store.expire_idempotency_records(before=context.now - 24 * _clock.HOUR)
         first = self._store.idempotency_record(context.api_key, idempotency_key)
         fingerprint = _fingerprint(context.request)
@@ -153,8 +153,8 @@ class Api:
         try:
             response, events = self._run(operation, context)
         except ApiError as error:
-            # As Stripe does: a 404 or 409 depends on the data, so it is an outcome like any other. A 400 never began:
-            # the caller may correct the request, and send it with the same key.
+            # As Stripe does: record a 404 or 409, which depends on the data, but not a 400. The caller can correct an
+            # invalid request and send it with the same key.
             if error.status == 400:
                 raise
             response = _failure(error, context.request_id, context.now)
@@ -165,7 +165,7 @@ class Api:
 
 
 def replace_with_error(response: ApiResponse, error: ApiError) -> ApiResponse:
-    """Put an error in the place of a response, whose work stays done."""
+    """Replace a response by an error; the request has been performed nevertheless."""
     failure = _failure(error, response.request_id, _clock.now())
     return replace(failure, headers={**response.headers, **failure.headers})
 

@@ -1,4 +1,4 @@
-"""HTTP around the API: routes, faults, the request log, and who may ask."""
+"""The HTTP server around the API: routes, faults, the request log, and the check of the `Host` header."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cstar.sandbox._openapi import document
 from cstar.sandbox._operations import OPERATIONS, Operation
 from cstar.sandbox._page import page_routes
 from cstar.sandbox._parsing import MAX_BODY_SIZE, ApiRequest
-from cstar.sandbox._request_log import ReceivedRequest, headers_without_key, redact
+from cstar.sandbox._request_log import ReceivedRequest, redact, redact_headers
 from cstar.sandbox._services import Services
 
 _ERROR_PAGE = b"<html><head><title>Bad Gateway</title></head><body><h1>The server is not available</h1></body></html>\n"
@@ -34,7 +34,7 @@ _log = logging.getLogger("cstar.sandbox")
 
 
 class _Endpoint:
-    """A path of the API as an ASGI application: reads a request, and sends the response that faults leave of it."""
+    """A path of the API as an ASGI application: read a request, apply a fault, log it and send the response."""
 
     def __init__(self, services: Services, operations: Mapping[str, Operation]) -> None:
         self._services = services
@@ -43,9 +43,9 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, transport = Request(scope, receive), scope["transport"]
         try:
-            body, too_large = await _read(request)
+            body, too_large = await _read_body(request)
         except ClientDisconnect:
-            return  # half a request: nothing was done, and nobody waits for a response
+            return  # the request is incomplete: do nothing
         arrived, started = datetime.now(timezone.utc), _clock.real_time()
         api_request = ApiRequest(
             method=request.method,
@@ -57,7 +57,7 @@ class _Endpoint:
             path_parameters=request.path_params,
         )
         decision = self._services.faults.decide(api_request.method, api_request.path)
-        if decision.delay and not await self._is_still_wanted_after(decision.delay, transport):
+        if decision.delay and not await self._delay(decision.delay, transport):
             await _drop(transport, receive)
             return
         fault = decision.fault
@@ -66,7 +66,7 @@ class _Endpoint:
             method=api_request.method,
             path=redact(api_request.path),
             query=redact(request.url.query),
-            headers=headers_without_key(request.headers),
+            headers=redact_headers(request.headers),
             body=body,
             status=response.status if response else None,
             request_id=(response.request_id or None) if response else None,
@@ -91,18 +91,18 @@ class _Endpoint:
         transport.close()
         await receive()
 
-    async def _is_still_wanted_after(self, delay: float, transport: asyncio.Transport) -> bool:
-        """Delay a request, and return whether there was no reset meanwhile."""
+    async def _delay(self, seconds: float, transport: asyncio.Transport) -> bool:
+        """Delay a request; return False if the sandbox was reset meanwhile."""
         resets = self._services.request_log.resets
         try:
-            await asyncio.sleep(delay)
+            await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            transport.abort()  # or uvicorn would respond with 500 because the sandbox stops
+            transport.abort()  # the sandbox stops, and uvicorn would respond with 500
             raise
         return self._services.request_log.resets == resets
 
     def _respond(self, request: ApiRequest, fault: Fault | None) -> ApiResponse | None:
-        """The response to a request, as a fault leaves it; None if there is to be none."""
+        """Return the response to a request under a fault, or None to drop the connection."""
         api = self._services.api
         response = api.respond(request, self._operation(request)) if fault is None or fault.acts else None
         if fault is None or fault.kind == "cut":
@@ -122,18 +122,18 @@ class _Endpoint:
 
     def _operation(self, request: ApiRequest) -> Operation | ApiError:
         if not self._operations:
-            return ApiError("resource_missing", f"There is nothing at {request.path}.")
+            return ApiError("resource_missing", f"There is no path {request.path}.")
         allowed = ", ".join(self._operations)
-        message = f"{request.method} is not possible at {request.path}, only {allowed}."
+        message = f"{request.method} is not allowed at {request.path}, only {allowed}."
         error = ApiError("method_not_allowed", message, headers={"Allow": allowed})
         return self._operations.get(request.method, error)
 
 
 class _HostCheck:
-    """Middleware that rejects other hosts than the sandbox's own.
+    """Middleware that rejects requests with an unknown `Host` header, to prevent DNS rebinding.
 
-    A web page can have its own name resolve to this machine. For the browser, the sandbox is then of the same origin as
-    the page, which may read everything; but the `Host` header still says the name.
+    A web page can have its own host name resolve to this machine. The browser then treats the sandbox as the same
+    origin and lets the page read everything, but it sends the name of the page in the `Host` header.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
@@ -146,8 +146,8 @@ class _HostCheck:
             await self._app(scope, receive, send)
             return
         message = (
-            f"The sandbox does not serve the host {host[:100]!r}. It serves localhost, 127.0.0.1 and [::1], "
-            "and further names that it was started with: --allow-host NAME, or Sandbox(allow_hosts=[…])."
+            f"The sandbox does not serve the host {host[:100]!r}. It serves localhost, 127.0.0.1, [::1] "
+            "and the names given with --allow-host NAME or Sandbox(allow_hosts=[…])."
         )
         await JSONResponse({"error": {"message": message}}, 403)(scope, receive, send)
 
@@ -158,10 +158,10 @@ class _HostCheck:
 
 
 def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
-    """The sandbox as an ASGI application."""
+    """Build the ASGI application of a sandbox."""
 
     async def contract(request: Request) -> Response:
-        # Under the name by which the caller knows this server; in a container, it does not listen on that.
+        # With the host that the caller used. In a container, it differs from the address to listen on.
         url = str(request.base_url).rstrip("/") + BASE_PATH
         return JSONResponse(document(services.store.credentials.team_id, url=url))
 
@@ -172,7 +172,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
         middleware=[Middleware(_HostCheck, allowed=allow_hosts)],
         exception_handlers={Exception: _failed},
         routes=[
-            # Objects, so that Starlette leaves the methods to them: for a wrong one the response has an envelope, too.
+            # Starlette checks methods only for functions. These objects respond with a 405 in the API's envelope.
             *(Route(BASE_PATH + path, _Endpoint(services, operations)) for path, operations in by_path.items()),
             Route("/openapi.json", contract),
             *control_routes(services),
@@ -185,15 +185,15 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
 
 
 def _failed(request: Request, failure: Exception) -> Response:
-    """The response where the control endpoint, the page or the contract fails."""
+    """Respond to an exception in the control endpoint, the page or the OpenAPI document."""
     _log.error("%s %s failed in the sandbox itself", request.method, request.url.path, exc_info=failure)
-    return JSONResponse({"error": {"message": "The sandbox failed to do this; its log says why."}}, 500)
+    return JSONResponse({"error": {"message": "The sandbox failed to handle this request; see its log."}}, 500)
 
 
-async def _read(request: Request) -> tuple[bytes, bool]:
-    """A request's body, or that it was too large.
+async def _read_body(request: Request) -> tuple[bytes, bool]:
+    """Return a request's body, and whether it was too large.
 
-    A body that is too large is read to its end, but not kept: a client still sending would not read a response.
+    Read a body that is too large to its end but discard it: a client that is still sending would not read a response.
     """
     chunks, size = list[bytes](), 0
     async for chunk in request.stream():
@@ -207,11 +207,11 @@ async def _read(request: Request) -> tuple[bytes, bool]:
 
 async def _drop(transport: asyncio.Transport, receive: Receive) -> None:
     transport.abort()
-    await receive()  # until uvicorn has noticed, or it would respond itself
+    await receive()  # until uvicorn notices the abort; otherwise, it would send a response
 
 
 def _log_request(request: ReceivedRequest, note: str) -> None:
     notes = (f", {note}" if note else "") + (f" (fault: {request.fault})" if request.fault else "")
     _log.info(f"{request.status or '---'} {request.method:6} {request.path} {request.duration * 1000:.1f} ms{notes}")
-    if request.query:  # which has what is searched for
+    if request.query:  # may contain personal data from a search
         _log.debug(f"    the query of {request.request_id or 'this request'}: {request.query}")

@@ -1,4 +1,4 @@
-"""Time as the sandbox keeps it: whole microseconds since 1970, UTC."""
+"""Time in the sandbox: an instant is a number of microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def now() -> int:
-    """The time by the wall clock."""
+    """Return the time of the wall clock, as an instant."""
     return time.time_ns() // 1000
 
 
 def real_time() -> float:
-    """Seconds by a monotonic clock that goes on when a program freezes its time for a test."""
-    # freezegun and time-machine do not touch this clock. Windows does not have it.
+    """Return the seconds of a monotonic clock that runs on while a test freezes the time."""
+    # freezegun and time-machine do not freeze this clock. Windows does not have it.
     return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else time.monotonic()
 
 
 def instant(moment: datetime) -> int:
-    """An aware datetime as an instant."""
+    """Convert an aware datetime to an instant."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def moment(at: int) -> datetime:
-    """An instant as an aware datetime."""
+    """Convert an instant to an aware datetime."""
     return _EPOCH + timedelta(microseconds=at)
 
 
 def iso(at: int) -> str:
-    """An instant as the API writes it: ISO 8601, always with microseconds, so that text sorts as time does."""
+    """Format an instant as ISO 8601 with microseconds, which sorts by time."""
     return moment(at).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""Control of a sandbox over HTTP, for other processes: what `box.faults`, `box.requests` and `box.reset` do.
+"""The control endpoint: the faults, requests, deliveries and reset of a sandbox over HTTP, for other processes.
 
-It needs no key: whoever can reach it may use it, except web pages. A browser sends the `Origin` header with their
-requests, which are then rejected.
+It needs no API key, but web pages may not use it: a browser sends the `Origin` header with their requests, which are
+rejected.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ENDPOINTS = (
 
 
 def control_routes(services: Services) -> list[Route]:
-    """The routes below `/_sandbox`."""
+    """Return the routes below `/_sandbox`."""
 
     async def control(request: Request) -> Response:
         if request.method != "GET" and "Origin" in request.headers:
@@ -47,7 +47,7 @@ def control_routes(services: Services) -> list[Route]:
             case "POST", "/reset":
                 await services.reset()
             case _:
-                return _error(404, f"There is no {request.method} {request.url.path}; there are {_ENDPOINTS}.")
+                return _error(404, f"There is no {request.method} {request.url.path}; the endpoints are {_ENDPOINTS}.")
         return Response(status_code=204)
 
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-# The status and the type of each code. An injected error has the first code of its status.
+# The status and the type of each code. An injected error has the first code with its status.
 ERROR_CODES: dict[str, tuple[int, str]] = {
     "parameter_invalid": (400, "invalid_request_error"),
     "parameter_missing": (400, "invalid_request_error"),
@@ -27,7 +27,7 @@ ERROR_CODES: dict[str, tuple[int, str]] = {
 
 
 class ApiError(Exception):
-    """A request is rejected; the API makes the response from it."""
+    """The reason to reject a request, from which the API creates the response."""
 
     def __init__(
         self, code: str, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
@@ -42,10 +42,10 @@ class ApiError(Exception):
 
 
 def injected(status: int, headers: Mapping[str, str]) -> ApiError:
-    """The error that the API would respond with for a status from 400 on."""
+    """Return the error for a fault with a status of 400 or more."""
     general = "internal_error" if status >= 500 else "parameter_invalid"
     code = next((code for code, (of_code, _) in ERROR_CODES.items() if of_code == status), general)
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
-    error = ApiError(code, f"The sandbox was told to respond with {status} {phrase}".rstrip() + ".", headers=headers)
+    error = ApiError(code, f"A fault of the sandbox set the status {status} {phrase}".rstrip() + ".", headers=headers)
     error.status = status
     return error

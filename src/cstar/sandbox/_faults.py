@@ -1,4 +1,4 @@
-"""Faults: the ways in which the sandbox fails on request, and which requests they apply to."""
+"""Faults: failures that tests inject, and the requests that they apply to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cstar.sandbox._api import BASE_PATH
 from cstar.sandbox._models import Json, JsonObject, matching
 
 FaultKind = Literal["latency", "status", "drop", "cut", "garbage", "html", "flaky"]
-"""The kinds of fault; `Faults.add` says what each one does."""
+"""The kinds of fault; `Faults.add` describes each one."""
 
 When = Literal["before", "after"]
 Method = Literal["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE"]
@@ -36,19 +36,19 @@ _ONLY_FOR = {
 class Fault:
     """A fault and the requests that it applies to, as `Faults.add` returns it.
 
-    What was not given to `Faults.add` is `None`.
+    An argument that was not given is `None`.
 
     Attributes:
-        kind: What it does.
+        kind: The kind of failure.
         status: The status of the response.
         retry_after: The `Retry-After` header of the response: seconds, or any text.
         seconds: The length of a latency, in seconds.
-        when: Whether it comes "before" or "after" the API handles the request.
+        when: "before" or "after" the API handles the request.
         method: The method of the requests that it applies to; `None` for any.
         path: The path of the requests that it applies to, with `*` and `?`; `None` for any.
         times: The number of requests that it applies to; `None` for one, or for no limit if there is a probability.
-        probability: How likely it applies to a matching request.
-        seed: Makes the choice by probability the same each time.
+        probability: The probability that it applies to a matching request.
+        seed: The seed of the random choices.
     """
 
     kind: FaultKind
@@ -80,7 +80,7 @@ class Fault:
 
 
 def fault_json(fault: Fault) -> JsonObject:
-    """Convert a fault to JSON, without what was not given."""
+    """Convert a fault to JSON, without the fields that are None."""
     return {to_camel(name): value for name, value in asdict(fault).items() if value is not None}
 
 
@@ -88,19 +88,19 @@ def read_fault(document: Json) -> dict[str, Any]:
     """Convert JSON to arguments for `Faults.add`.
 
     Raises:
-        ValueError: It is not a fault; the message says why.
+        ValueError: The JSON is not a valid fault; the message says why.
     """
     if not isinstance(document, dict):
         raise ValueError('A fault is a JSON object such as {"kind": "drop", "times": 2}.')  # noqa: TRY004 - input
     names = [field.name for field in fields(Fault)]
     for name in document:
         if name not in {*names, *map(to_camel, names)}:
-            raise ValueError(f"'{name}' is not part of a fault; allowed are {', '.join(map(to_camel, names))}.")
+            raise ValueError(f"'{name}' is not a field of a fault; allowed are {', '.join(map(to_camel, names))}.")
     return asdict(_new_fault(**{"kind": "", **document}))
 
 
 def _new_fault(*values: Any, **options: Any) -> Fault:
-    """Create a fault, or say in one line what is wrong with it."""
+    """Create a fault, or raise a ValueError of one line."""
     try:
         return Fault(*values, **options)
     except ValidationError as invalid:
@@ -112,7 +112,7 @@ def _new_fault(*values: Any, **options: Any) -> Fault:
     raise ValueError(f"{name} must {error['msg'].partition(' should ')[2]}, not {error['input']!r}.")
 
 
-# What a client should survive by sending the request again.
+# Failures after which a client should retry.
 _FLAKY = (
     Fault("status", status=500),
     Fault("status", status=503),
@@ -125,16 +125,16 @@ _FLAKY = (
 
 
 class Decision(NamedTuple):
-    """What happens to one request: the fault that replaces its response, if any, after a delay in seconds."""
+    """The faults of one request: a delay in seconds, then the fault that replaces its response, if any."""
 
     fault: Fault | None
     delay: float
 
 
 class Faults:
-    """`box.faults`: the faults that still apply. Iterate over it to list them.
+    """The active faults of a sandbox, `box.faults`. Iterate over it to list them.
 
-    Any thread may change it while requests are served.
+    It is thread-safe: faults may be added and removed while requests are served.
     """
 
     def __init__(self) -> None:
@@ -157,31 +157,31 @@ class Faults:
     ) -> Fault:
         """Make the next matching request fail, or the next `times` requests, or each with a probability.
 
-        If several faults match a request, the one added first applies. Latencies add up, and come before it.
+        If several faults match a request, the one added first applies, after the sum of all matching latencies.
 
         Args:
-            kind: What happens. "latency": a delay before the response. "status": a response with this status; from 400
+            kind: What happens. "latency": the response is delayed. "status": a response with this status; from 400
                 on with the API's error envelope, below without a body. "drop": the connection is closed without a
-                response. "cut": it is closed in the middle of the response's body. "garbage": a body that is not JSON.
-                "html": an error page, as from a proxy in front of the API. "flaky": a random one of the above, of those
-                that a client should survive by sending the request again.
+                response. "cut": it is closed in the middle of the body. "garbage": a body that is not JSON.
+                "html": an error page, as from a proxy in front of the API. "flaky": at random, one of the above after
+                which a client should retry.
             status: For "status", 200 to 599 and required; for "html", 502 by default.
             retry_after: The `Retry-After` header of the response, for "status" and "html": seconds, or any text.
             seconds: The length of a "latency", at most an hour.
             when: "before" the API handles the request, so that nothing changes; or "after", so that only the response
                 is lost. The default is "after" for "cut" and "garbage", and "before" for the others.
             method: Only requests with this method.
-            path: Only requests to this path, such as "*/customers" or "/auth/whoami": without the query, and complete
-                or from below `/api/v1`. `*` matches anything, `?` one character.
+            path: Only requests to this path, such as "*/customers" or "/auth/whoami": without the query, with or
+                without `/api/v1`. `*` matches any text, `?` one character.
             times: The number of requests; by default one, or no limit if there is a probability.
-            probability: How likely it applies to a matching request, above 0 up to 1.
-            seed: Makes the choices of `probability` and "flaky" the same each time.
+            probability: The probability that it applies to a matching request: above 0, at most 1.
+            seed: The seed of the random choices of `probability` and "flaky".
 
         Returns:
             The fault, for `remove`.
 
         Raises:
-            ValueError: The arguments do not fit together; the message says what would.
+            ValueError: An argument is invalid; the message says what is allowed.
 
         Example:
             ```python
@@ -198,7 +198,7 @@ class Faults:
         """Remove a fault; do nothing if it no longer applies.
 
         Args:
-            fault: What `add` returned.
+            fault: The fault that `add` returned.
 
         Example:
             ```python
@@ -225,7 +225,7 @@ class Faults:
             return iter([active.fault for active in self._active])
 
     def decide(self, method: str, path: str) -> Decision:
-        """Decide what happens to a request. The sandbox calls this, once per request: it uses faults up.
+        """Choose the faults of a request, and count the request. The sandbox calls this once per request.
 
         Args:
             method: The HTTP method, in upper case.
@@ -249,7 +249,7 @@ class Faults:
 
 
 class _ActiveFault:
-    """A fault, how often it still applies, and its own random numbers."""
+    """A fault, the number of requests that it still applies to, and its random numbers."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -257,7 +257,7 @@ class _ActiveFault:
         self.random = random.Random(fault.seed)  # noqa: S311 - not for secrets
 
     def applies(self, method: str, path: str) -> bool:
-        """Whether it applies to a request; if so, count it."""
+        """Return whether it applies to a request, and count the request if it does."""
         fault, pattern = self.fault, (self.fault.path or "*").replace("[", "[[]")  # brackets match themselves
         if (
             fault.method not in {None, method}

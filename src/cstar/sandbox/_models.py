@@ -1,7 +1,7 @@
-"""Requests and responses: the one description for validation and for the OpenAPI document.
+"""The types of requests and responses, for validation and for the OpenAPI document.
 
-Requests are typed dictionaries, so that a field that is left out is simply not there. An unknown field or parameter is
-rejected, because it is nearly always a typing mistake that a lenient server would hide.
+Requests are typed dictionaries, in which an omitted field is absent. Unknown fields and parameters are rejected: they
+are nearly always typing mistakes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ MAX_IMPORT_RECORDS = 500
 MAX_EXPORT_ROWS = 10_000
 RECENT_TICKETS = 10
 
-# The patterns are in the OpenAPI document too, so they are written in a way that means the same in Python and in
-# ECMAScript, where \s, \w and \d differ.
+# The patterns are in the OpenAPI document, too: they mean the same in Python and in ECMAScript, whose \s, \w and \d
+# differ.
 _SPACES_AND_CONTROLS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _ATOM = rf"""[^{_SPACES_AND_CONTROLS}@.()<>\[\],;:"\\]+"""
 _NOT_IN_LABELS = rf"{_SPACES_AND_CONTROLS}!-,./:-@\[-`{{-~"
 _LABEL = rf"[^\-{_NOT_IN_LABELS}](?:[^{_NOT_IN_LABELS}]*[^\-{_NOT_IN_LABELS}])?"
-# Dotted atoms, an @, and a domain of at least two labels. Quoted local parts are legal mail but, in an API call, nearly
-# always a mistake.
+# Dotted atoms, an @, and a domain of at least two labels. Quoted local parts are legal in email but nearly always a
+# mistake in an API call.
 _EMAIL = rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}"
 UUID_PATTERN = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 ID_PATTERN = "cus_[0-9a-f]{32}"
@@ -51,12 +51,12 @@ _request = with_config(ConfigDict(alias_generator=to_camel, extra="forbid", stri
 
 
 def _digits(value: object) -> object:
-    """The number that a query parameter spells; int() alone would also read " 5" and "1_000"."""
+    """Convert decimal digits to a number; int() alone would also accept " 5" and "1_000"."""
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value) else value
 
 
 def matching(pattern: str, meaning: str) -> AfterValidator:
-    # Not as a pattern of pydantic's, whose message would show it.
+    # Not pydantic's own pattern, whose error message contains the pattern.
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -73,7 +73,7 @@ Name = Annotated[
     Field(description="A string that is not blank.", json_schema_extra={"pattern": _VISIBLE}),
     matching(_VISIBLE, "a string that is not blank"),
 ]
-_UNIQUE = "An email address, unique in the team, in any case."
+_UNIQUE = "An email address, unique in the team regardless of letter case."
 Email = Annotated[
     str,
     Field(max_length=254, description=_UNIQUE, json_schema_extra={"pattern": f"^{_EMAIL}$"}),
@@ -117,15 +117,15 @@ _VERSION = Field(
     json_schema_extra={"format": "date", "examples": [LATEST_VERSION]},
 )
 _KEY = "[!-~](?:[ -~]{0,253}[!-~])?"
-_IDEMPOTENCY_KEY = Field(
-    description="The name of this write. The same request with the same key acts once: for 24 hours, it gets the first "
-    "response again. Another request with the same key is a conflict.",
+_KEY_FIELD = Field(
+    description="Identifies this write. For 24 hours, the same request with the same key gets the first response "
+    "again, and another request with the same key is a conflict.",
     json_schema_extra={"pattern": f"^{_KEY}$"},
 )
 _is_key = matching(rf"\A{_KEY}\Z", "from 1 to 255 printable ASCII characters")
 # In this form, because their names have hyphens.
 Headers = TypedDict("Headers", {"CStar-Version": Annotated[str, _VERSION, AfterValidator(_date)]}, total=False)
-WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": Annotated[str, _IDEMPOTENCY_KEY, _is_key]}, total=False)
+WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": Annotated[str, _KEY_FIELD, _is_key]}, total=False)
 
 
 @_request
@@ -137,18 +137,23 @@ class NoParameters(TypedDict):
 class Filters(TypedDict, total=False):
     status: Annotated[Status, Field(description="Only customers with this status.")]
     sentiment: Annotated[Sentiment, Field(description="Only customers with this sentiment.")]
-    search: Annotated[str, Field(description="Only customers with this in their name or email address, in any case.")]
+    search: Annotated[str, Field(description="Only customers with this text in their name or email, ignoring case.")]
     tag: Annotated[str, Field(description="Only customers with exactly this tag.")]
 
 
-class ListParameters(Filters):
-    page: NotRequired[Annotated[_PageNumber, BeforeValidator(_digits), _default(1)]]
-    page_size: NotRequired[Annotated[_PageSize, BeforeValidator(_digits), _default(DEFAULT_PAGE_SIZE)]]
+@_request
+class Paging(TypedDict, total=False):
+    page: Annotated[_PageNumber, BeforeValidator(_digits), _default(1)]
+    page_size: Annotated[_PageSize, BeforeValidator(_digits), _default(DEFAULT_PAGE_SIZE)]
+
+
+class ListParameters(Filters, Paging):
+    pass
 
 
 @_request
 class GetParameters(TypedDict, total=False):
-    expand: Annotated[str, _default("tickets", "What to embed. With anything else, the tickets are left out.")]
+    expand: Annotated[str, _default("tickets", "The resource to embed. Any other value omits the tickets.")]
 
 
 @_request
@@ -172,7 +177,7 @@ class CustomerUpdate(_Fields):
     metadata: NotRequired[MetadataUpdate]
 
 
-_IDS = "Ids of customers, or the UUIDs in them."
+_IDS = "The ids of customers, or the UUIDs in them."
 _Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK_IDS, description=_IDS)]
 
 
@@ -192,11 +197,8 @@ class BulkDelete(TypedDict):
 
 
 Bulk = Annotated[BulkUpdate | BulkDelete, Field(discriminator="action")]
-_RECORDS = "Customers, each as for a create. One that is invalid is an entry in `errors`."
-_STRATEGY = (
-    "What to do with a customer that exists, by its email address: `skip` leaves it as it is; `update`, an assumption "
-    "of this sandbox, changes the fields that the record names."
-)
+_RECORDS = "Customers, with the fields of a create. An invalid record adds an entry to `errors`."
+_STRATEGY = "If the email address exists: `skip` the record or, an assumption of this sandbox, `update` the customer."
 
 
 @_request
@@ -223,7 +225,7 @@ class _Response(BaseModel):
 
 
 class Customer(_Response):
-    """A customer. `created_at` also says where it stands in a list; no two customers have the same."""
+    """A customer. Lists are sorted by `created_at`, which is unique."""
 
     id: Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
     object: Literal["customer"] = "customer"
@@ -269,7 +271,7 @@ class Pagination(_Response):
 
 @with_config(ConfigDict(extra="forbid"))
 class RowError(TypedDict):
-    """Why one row of a bulk request or an import failed."""
+    """The error of one row of a bulk request or an import."""
 
     index: _Count
     id: NotRequired[str]
@@ -344,7 +346,7 @@ class Error(BaseModel):
     type: str
     code: str
     message: Annotated[str, Field(min_length=1)]
-    param: Annotated[str | None, Field(description="The field, query parameter or header at fault.")]
+    param: Annotated[str | None, Field(description="The invalid field, query parameter or header.")]
     doc_url: Annotated[str, Field(json_schema_extra={"format": "uri"})]
     request_id: Annotated[str, Field(pattern=REQUEST_ID_PATTERN)]
 

@@ -1,6 +1,6 @@
-"""The contract of the API as an OpenAPI 3.1 document, made from the table of operations and the models.
+"""The OpenAPI 3.1 document of the API, generated from the table of operations and the models.
 
-It is exact: what it allows is accepted, what it forbids is rejected, and every response is as it says.
+It is exact: the sandbox accepts the requests that it allows, rejects all others, and responds as it describes.
 `.ci/schemathesis` compares the running sandbox with it.
 """
 
@@ -24,9 +24,9 @@ Document: TypeAlias = dict[str, Any]
 _DESCRIPTION = f"""\
 The customers of a team on cStar.
 
-Requests are validated strictly: query parameters and body fields that are not described here, or are given twice, are
-rejected with 400. JSON is nested at most {MAX_NESTING} levels deep. Other methods get 405 and other paths 404, with the
-bodies of the responses `Error405` and `Error404` below.
+Requests are validated strictly: unknown or repeated query parameters and body fields are rejected with 400, and so is
+JSON nested more than {MAX_NESTING} levels deep. Other methods get 405 and other paths 404, with the bodies of the
+responses `Error405` and `Error404` below.
 """
 
 # Each status with its description and the headers that it adds.
@@ -34,14 +34,11 @@ _ERRORS = {
     400: ("The request is invalid; `error.param` names the field, parameter or header.",),
     401: ("The API key is missing or unknown.", "WWW-Authenticate"),
     403: ("The API key belongs to another team, or it can only read.",),
-    404: ("There is no such customer, or nothing at all at this path.", "Idempotent-Replayed"),
-    405: ("The path does not have this method; `Allow` lists those that it has.", "Allow"),
-    409: (
-        "Another customer has this email address, or another request had this `Idempotency-Key`.",
-        "Idempotent-Replayed",
-    ),
-    413: (f"The request body has more than {MAX_BODY_SIZE} bytes.",),
-    429: ("The API key has used up its rate limit; `Retry-After` says when it is reset.", "Retry-After"),
+    404: ("The customer or the path does not exist.", "Idempotent-Replayed"),
+    405: ("The path does not have this method; `Allow` lists its methods.", "Allow"),
+    409: ("Another customer has this email, or another request this `Idempotency-Key`.", "Idempotent-Replayed"),
+    413: (f"The request body is larger than {MAX_BODY_SIZE} bytes.",),
+    429: ("The API key has used up its rate limit; `Retry-After` says when to try again.", "Retry-After"),
     500: ("The server failed.",),
     503: ("The server is not available; `Retry-After` says when to try again.", "Retry-After"),
 }
@@ -51,13 +48,13 @@ _TEXT = {"type": "string"}
 
 # Each header of responses with its description and schema. Every response has the first six.
 _HEADERS = {
-    "X-Request-Id": ("The id of the request, to quote to support.", {"pattern": _models.REQUEST_ID_PATTERN}),
+    "X-Request-Id": ("The id of the request, for support.", {"pattern": _models.REQUEST_ID_PATTERN}),
     "CStar-Version": ("The version of the API.", {**_TEXT, "format": "date"}),
-    "X-RateLimit-Limit": ("The number of requests that the key has in a window.", _NUMBER),
-    "X-RateLimit-Remaining": ("The number of them that remain.", _NUMBER),
+    "X-RateLimit-Limit": ("The number of requests that the key may send in a window.", _NUMBER),
+    "X-RateLimit-Remaining": ("The number of requests that remain in the window.", _NUMBER),
     "X-RateLimit-Reset": ("When the next window begins, in Unix seconds.", _NUMBER),
     "X-RateLimit-Window": ("The length of a window in seconds.", _NUMBER),
-    "Idempotent-Replayed": ("This is the first response to the `Idempotency-Key` again.", {"const": "true"}),
+    "Idempotent-Replayed": ("This response repeats the first one to the `Idempotency-Key`.", {"const": "true"}),
     "WWW-Authenticate": ("How to authenticate.", {"const": "Bearer"}),
     "Allow": ("The methods that the path has, separated by commas.", _TEXT),
     "Retry-After": ("In how many seconds to try again.", _NUMBER),
@@ -74,7 +71,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def document(team_id: str, *, url: str) -> Document:
-    """The contract of the API that serves one team at a base URL."""
+    """Generate the OpenAPI document of the API for one team at a base URL."""
     requests = [shape for operation in OPERATIONS for shape in (operation.query, operation.body) if shape]
     requests += [_models.Headers, _models.WriteHeaders]
     responses = [_models.Failure, *(operation.response for operation in OPERATIONS)]
@@ -106,7 +103,7 @@ def document(team_id: str, *, url: str) -> Document:
 
 
 def _schemas(shapes: Mapping[str, list[Any]]) -> tuple[dict[Any, Any], Document]:
-    """The JSON Schema of each type, by mode, and the definitions that these refer to."""
+    """Return the JSON Schema of each type, and the definitions to which the schemas refer."""
     schemas, definitions = TypeAdapter.json_schemas(
         [(shape, mode, adapter(shape)) for mode in shapes for shape in shapes[mode]],  # type: ignore[misc]
         ref_template="#/components/schemas/{model}",
@@ -143,16 +140,24 @@ def _success(operation: Operation, schemas: dict[Any, Any]) -> Document:
     content = _json(schemas[operation.response])
     if operation.id == "export":
         content["text/csv"] = {"schema": _TEXT}
-    response: Document = {
+    return {
         "description": "Success.",
         "headers": _header_references(["Idempotent-Replayed"] if operation.needs_secret_key else []),
         "content": content,
+        **_links(operation),
     }
-    if operation.id in {"createCustomer", "getCustomer", "updateCustomer"}:
-        parameters = {"teamId": "$request.path.teamId", "customerId": "$response.body#/data/id"}
-        names = ("getCustomer", "updateCustomer", "deleteCustomer")
-        response["links"] = {name: {"operationId": name, "parameters": parameters} for name in names}
-    return response
+
+
+def _links(operation: Operation) -> Document:
+    """Link a response with one resource to the operations on that resource, by its id."""
+    is_item = operation.path.endswith("}")
+    collection = operation.path.rpartition("/")[0] if is_item else operation.path
+    items = [each for each in OPERATIONS if each.path.endswith("}") and each.path.rpartition("/")[0] == collection]
+    if not items or operation.method == ("DELETE" if is_item else "GET"):
+        return {}
+    *outer, id_name = re.findall("{(.+?)}", items[0].path)
+    parameters = {**{name: f"$request.path.{name}" for name in outer}, id_name: "$response.body#/data/id"}
+    return {"links": {item.id: {"operationId": item.id, "parameters": parameters} for item in items}}
 
 
 def _error(status: int, failure: Document) -> Document:

@@ -1,6 +1,6 @@
-"""The operations of the API: what each one takes, does and returns.
+"""The operations of the API.
 
-`OPERATIONS` is the table from which requests are routed and validated, and from which the OpenAPI document is made.
+`OPERATIONS` is the table by which requests are routed and validated, and from which the OpenAPI document is generated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cstar.sandbox._webhooks import Event
 
 @dataclass(frozen=True)
 class RequestContext:
-    """A request and its context; `query` and `body` are there once they are validated."""
+    """A request and its context; `query` and `body` are set once they are validated."""
 
     store: Store
     request: ApiRequest
@@ -39,7 +39,7 @@ class RequestContext:
 
 @dataclass(frozen=True)
 class Result:
-    """The data of a response, or its CSV, and the events for webhooks."""
+    """The data or the CSV of a response, and the events for webhooks."""
 
     data: BaseModel | Sequence[BaseModel] = ()
     pagination: _models.Pagination | None = None
@@ -49,13 +49,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Operation:
-    """An entry of the table."""
+    """An entry of `OPERATIONS`."""
 
     id: str
     method: str
     path: str
-    run: Callable[[RequestContext], Result]  # within a transaction if it writes; its docstring is the OpenAPI summary
-    response: Any  # the model of the response; the next two are those of the request
+    run: Callable[[RequestContext], Result]  # in a transaction if it writes; its docstring is the OpenAPI description
+    response: Any  # the type of the response; `query` and `body` are those of the request
     query: Any = _models.NoParameters
     body: Any = None
     status: int = 200
@@ -99,8 +99,8 @@ def _get(context: RequestContext) -> Result:
 def _update(context: RequestContext) -> Result:
     """Change some fields of a customer.
 
-    A field that is left out stays as it is. `tags` and `customFields` are replaced as a whole; `metadata` is merged,
-    and a key given as null is removed.
+    An omitted field does not change. `tags` and `customFields` are replaced as a whole; `metadata` is merged, and a key
+    with the value null is removed.
     """
     before = _find(context, context.request.path_parameters["customerId"])
     after = _change(context, before, context.body)
@@ -117,7 +117,7 @@ def _delete(context: RequestContext) -> Result:
 def _bulk(context: RequestContext) -> Result:
     """Update or delete up to 100 customers.
 
-    Each id succeeds or fails by itself; `errors` has an entry for each that failed.
+    Each id succeeds or fails by itself; `errors` has an entry for each failure.
     """
     errors = list[_models.RowError]()
     events = list[Event]()
@@ -139,7 +139,7 @@ def _bulk(context: RequestContext) -> Result:
 def _import(context: RequestContext) -> Result:
     """Create up to 500 customers.
 
-    Each record succeeds or fails by itself; `errors` has an entry for each that failed.
+    Each record succeeds or fails by itself; `errors` has an entry for each failure.
     """
     errors = list[_models.RowError]()
     events = list[Event]()
@@ -189,7 +189,7 @@ def _insert(context: RequestContext, fields: JsonObject) -> Customer:
 
 
 def _change(context: RequestContext, customer: Customer, fields: JsonObject) -> Customer:
-    """Change a customer; if that makes no difference, return it as it is."""
+    """Change a customer and return the new one, or the given object if nothing differs."""
     _reject_taken_email(context, fields, owner=customer)
     merged: JsonObject = {**customer.metadata, **cast("JsonObject", fields.get("metadata", {}))}
     metadata = {key: value for key, value in merged.items() if value is not None}
@@ -197,7 +197,7 @@ def _change(context: RequestContext, customer: Customer, fields: JsonObject) -> 
         message = f"'metadata' must have at most {_models.MAX_METADATA_KEYS} keys after the change."
         raise ApiError("parameter_invalid", message, param="metadata")
     changed = customer.model_copy(update={**fields, "metadata": metadata})
-    # As text, because in Python 1 equals True; sorted, because the order of keys is no difference.
+    # As JSON, because 1 equals True in Python; sorted, because the order of keys does not matter.
     before, after = (json.dumps(each.model_dump(mode="json"), sort_keys=True) for each in (customer, changed))
     if before == after:
         return customer
@@ -224,7 +224,7 @@ def _reject_taken_email(context: RequestContext, fields: JsonObject, *, owner: C
 
 
 def _csv(customers: Sequence[Customer]) -> str:
-    """A header and a row for each customer; lists and objects are JSON. The layout is an assumption of this sandbox."""
+    """Format customers as CSV; lists and objects are JSON. The layout is an assumption of this sandbox."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [str(each.serialization_alias) for each in Customer.model_fields.values()])
     writer.writeheader()

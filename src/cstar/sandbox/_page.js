@@ -12,8 +12,8 @@ function showStatus(text, state) {
   status.textContent = text;
 }
 
-// Makes a node equal to another one and keeps the nodes that stay, because focus, selection, scroll position and the
-// text of the search field belong to nodes. Elements with an id are matched by it.
+// Makes a node equal to another one. Nodes that stay are updated in place, because focus, selection, scroll position and
+// the text of the search field belong to nodes. Elements with an id are matched by it.
 function update(node, wanted) {
   if (node === status) return;
   if (node.nodeType !== Node.ELEMENT_NODE) {
@@ -69,19 +69,19 @@ async function refresh() {
   try {
     page = await fetchChanged();
   } catch {
-    showStatus("Not responding", "gone");
+    showStatus("Not responding", "unreachable");
     return;
   }
   if (page) update(document.body, page.body);
   showStatus("Live", "live");
 }
 
-async function keepFresh() {
+async function poll() {
   try {
     if (!document.hidden) await refresh();
   } finally {
-    setTimeout(keepFresh, INTERVAL);
+    setTimeout(poll, INTERVAL);
   }
 }
 
-keepFresh();
+poll();

@@ -1,8 +1,8 @@
-"""The page at the sandbox's root: its requests, customers, deliveries and faults, for a person to watch.
+"""The page at the sandbox's root, which shows its requests, customers, deliveries and faults in a browser.
 
 This module prepares the data; the markup is the template `_page.html`. In the browser, `_page.js` requests the page
-once a second and updates the elements that have changed. The template escapes each value, because clients choose most
-of them, and redacts API keys and webhook secrets.
+once a second and updates the elements that have changed. The template escapes every value, because most values come
+from clients, and redacts API keys and webhook secrets.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ State: TypeAlias = "dict[str, Any]"  # the variables of the template; each list 
 _MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES = 25, 50, 50
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
 
-# In escaped text, after which a line may break: but not within a number, an IP address or a customer id.
+# In escaped text. A line may break after it, but not within a number, an IP address or a customer id.
 _PUNCTUATION = re.compile(r"(?:&amp;|[@/?=:,-]|\.(?![0-9])|_(?![0-9a-f]{20}))+")
 
 
@@ -50,7 +50,7 @@ def page_routes(services: Services, base_path: str) -> list[Route]:
         if request.headers.get("If-None-Match") == version:
             return Response(status_code=304, headers=headers)
         document = template().render(state, version=version, now=datetime.now(timezone.utc))
-        # A JSON escape can stand for half a character, which has no encoding.
+        # A JSON escape can be a lone surrogate, which has no encoding.
         return Response(document.encode(errors="replace"), media_type="text/html", headers=headers)
 
     of_browsers = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")
@@ -58,7 +58,7 @@ def page_routes(services: Services, base_path: str) -> list[Route]:
 
 
 def _version(state: State) -> str:
-    """The ETag: a digest of what identifies the items, and not of their bodies, which may be large."""
+    """Return the ETag: a digest of the ids of the items, without their bodies, which may be large."""
     requests = [id(each) for each in state["requests"]]
     deliveries = [(each.id, len(each.attempts)) for each in state["deliveries"]]
     items = repr(state | {"requests": requests, "deliveries": deliveries})
@@ -115,17 +115,17 @@ def template() -> Template:
 
 
 def _redact(value: object) -> object:
-    """Redact each key and secret in a value of the template. Markup consists of values already redacted."""
+    """Redact the keys and secrets in a value of the template. Markup is already redacted."""
     return redact(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _wbr(text: str) -> str:
-    """Escape an address, and allow line breaks after its punctuation. Redact it first, while keys are in one piece."""
+    """Redact and escape an address, and allow line breaks after its punctuation."""
     return Markup(_PUNCTUATION.sub(r"\g<0><wbr>", str(escape(_redact(text)))))  # noqa: S704 - escaped
 
 
 def _indent_json(text: str) -> str:
-    """Indent JSON if that changes nothing but white space; return any other text unchanged."""
+    """Indent JSON if that changes only white space; return any other text unchanged."""
     try:
         indented = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):

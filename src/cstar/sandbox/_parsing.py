@@ -1,4 +1,4 @@
-"""From bytes and strings to validated requests, or an `ApiError` that names the field, parameter or header."""
+"""Parse and validate requests; an `ApiError` names the invalid field, parameter or header."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_NESTING = 100  # deeper JSON can be parsed, but not always written into a re
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A request; `path` is as it was sent, `headers` ignores case, and a body that was `too_large` is empty."""
+    """A request; `path` is percent-encoded, `headers` ignores case, and `body` is empty if it was `too_large`."""
 
     method: str
     path: str
@@ -35,12 +35,12 @@ class ApiRequest:
 
 @functools.cache
 def adapter(shape: Any) -> TypeAdapter[Any]:
-    """The validator of a request or response type, which also has its JSON Schema."""
+    """Return the validator of a request or response type, which also generates its JSON Schema."""
     return TypeAdapter(shape)
 
 
 def parse_headers(shape: Any, headers: Headers) -> Any:
-    """Validate the headers that a type names."""
+    """Validate the headers that a type declares."""
     for name in shape.__annotations__:
         if len(headers.getlist(name)) > 1:
             raise _invalid(name, f"The '{name}' header was given more than once.")
@@ -62,7 +62,7 @@ def parse_body(shape: Any, body: bytes, content_type: str | None) -> Any:
         raise _invalid("Content-Type", "The request body must be sent with 'Content-Type: application/json'.")
     try:
         document: Json = json.loads(body.decode(), object_pairs_hook=_unambiguous)
-        # Python's parser also takes NaN, 1e999 and lone surrogates, none of which could be written into a response.
+        # Python's parser also accepts NaN, 1e999 and lone surrogates, which cannot be encoded in a response.
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise _invalid(None, "The request body is not valid JSON.") from None
@@ -74,25 +74,25 @@ def parse_body(shape: Any, body: bytes, content_type: str | None) -> Any:
 
 
 def validate(shape: Any, value: Mapping[str, Any]) -> Any:
-    """Validate decoded JSON or query parameters; the first fault is raised as an `ApiError`."""
+    """Validate decoded JSON or query parameters; raise the first error as an `ApiError`."""
     try:
         return adapter(shape).validate_python(value)
     except ValidationError as invalid:
-        # Without the input: a message must not repeat what may be megabytes.
-        fault = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-    if fault["type"] == "union_tag_invalid":
+        # Without the input, which may be megabytes.
+        error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+    if error["type"] == "union_tag_invalid":
         raise _invalid("action", "'action' must be 'update' or 'delete'.")
-    # The body of /bulk is a union: the tag of the member, which is no field, comes first.
-    path = [str(part)[:60] for part in fault["loc"][shape is Bulk :]] or ["action"]
+    # The body of /bulk is a union: the location begins with the tag of the member, which is not a field.
+    path = [str(part)[:60] for part in error["loc"][shape is Bulk :]] or ["action"]
     param, name = path[0], ".".join(path)
-    if fault["type"] in {"missing", "union_tag_not_found"}:
+    if error["type"] in {"missing", "union_tag_not_found"}:
         raise ApiError("parameter_missing", f"The '{name}' field is required.", param=param)
-    if fault["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         known = [to_camel(each) for each in getattr(shape, "__annotations__", ())] if len(path) == 1 else []
         allowed = f"; allowed are {', '.join(known)}" if known else ""
         raise _invalid(param, f"'{name}' is not a field or parameter here{allowed}.")
-    expected = fault["msg"].partition(" should ")[2].partition(" after validation")[0]
-    raise _invalid(param, f"'{name}' must {expected or 'be ' + fault['msg']}.")
+    expected = error["msg"].partition(" should ")[2].partition(" after validation")[0]
+    raise _invalid(param, f"'{name}' must {expected or 'be ' + error['msg']}.")
 
 
 def _unambiguous(members: list[tuple[str, Json]]) -> JsonObject:

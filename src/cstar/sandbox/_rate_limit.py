@@ -1,4 +1,4 @@
-"""The rate limit of each key, in fixed windows that a key's first request opens."""
+"""The rate limit of each API key, in fixed windows. The first request of a key opens its window."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Usage:
 
     @property
     def exceeded(self) -> bool:
-        """Whether this request was one too many."""
+        """Whether this request exceeded the limit."""
         return self.used > self.limit
 
     def headers(self) -> dict[str, str]:
-        """The headers of a response."""
+        """Return the headers of the response."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(0, self.limit - self.used)),
@@ -33,7 +33,7 @@ class Usage:
 
 
 class RateLimiter:
-    """Counts requests in memory: in the database, every read would cost a synced write."""
+    """Count requests in memory: in the database, every read would need a synced write."""
 
     def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
@@ -42,20 +42,20 @@ class RateLimiter:
 
     def count(self, key: str, now: int) -> Usage:
         """Count one request of a key at an instant."""
-        ends, used = self._used.get(key, (0, 0))
-        if not 0 < ends - now <= self._window:  # the clock may have been turned back
-            ends, used = now + self._window, 0
-        self._used[key] = ends, used + 1
-        return self._usage(used + 1, ends, now)
+        end, used = self._used.get(key, (0, 0))
+        if not 0 < end - now <= self._window:  # the clock may have been set back
+            end, used = now + self._window, 0
+        self._used[key] = end, used + 1
+        return self._usage(used + 1, end, now)
 
     def unused(self, now: int) -> Usage:
-        """The rate limit of a request without a known key, which counts against none."""
+        """Return the usage for a request without a known key, which is not counted."""
         return self._usage(0, now + self._window, now)
 
     def clear(self) -> None:
         """Begin a new window for every key."""
         self._used.clear()
 
-    def _usage(self, used: int, ends: int, now: int) -> Usage:
-        window, reset, retry_after = (-(-span // SECOND) for span in (self._window, ends, ends - now))  # rounded up
+    def _usage(self, used: int, end: int, now: int) -> Usage:
+        window, reset, retry_after = (-(-span // SECOND) for span in (self._window, end, end - now))  # rounded up
         return Usage(self._limit, used, window, reset, retry_after)

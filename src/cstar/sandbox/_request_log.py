@@ -1,4 +1,4 @@
-"""The requests that arrived, for tests to inspect and for the page to show."""
+"""The log of received requests, for tests and for the page."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class ReceivedRequest:
 
     Attributes:
         method: The HTTP method.
-        path: The path as it was sent, percent-encoding and all, without the query.
-        query: The query string as it was sent; empty if there was none.
-        headers: The headers by lower-case name. The credentials in `authorization`, and whatever looks like a key in
-            another header, are replaced by `***`.
+        path: The path as sent, percent-encoded, without the query.
+        query: The query string as sent; empty if there was none.
+        headers: The headers by lower-case name. `***` replaces the credentials in `authorization`, and keys in other
+            headers.
         body: The body; empty if it was over the limit of 1 MiB.
         status: The status of the response; None if the connection was dropped instead.
-        request_id: The `X-Request-Id` of the response, if the API gave one.
+        request_id: The `X-Request-Id` of the response, or None if it has none.
         replayed: Whether the response repeats that of an earlier request with the same Idempotency-Key.
-        fault: The kind of the fault that applied, if one did; of a "flaky" one, which it became.
-        at: When the request had arrived.
-        duration: Seconds from then to the response, with any latency.
+        fault: The kind of the fault that applied, if any; for "flaky", the kind that was chosen.
+        at: When the last byte of the request arrived.
+        duration: Seconds from `at` to the response, with any latency.
     """
 
     method: str
@@ -58,12 +58,12 @@ def request_json(received: ReceivedRequest) -> JsonObject:
 
 
 def redact(text: str) -> str:
-    """Redact what looks like a key or secret."""
+    """Redact API keys and webhook secrets."""
     return _KEY.sub(r"\1***", text)
 
 
-def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
-    """Redact the credentials in a request's headers; the names become lower-case."""
+def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Redact the credentials in headers; convert the names to lower case."""
     shown = {name.lower(): redact(value) for name, value in headers.items()}
     if "authorization" in shown:
         scheme, space, _ = shown["authorization"].partition(" ")
@@ -72,7 +72,7 @@ def headers_without_key(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class RequestLog:
-    """The newest requests, oldest first; any thread may read it. `resets` is how often it was cleared."""
+    """The newest requests, oldest first. It is thread-safe. `resets` is the number of calls of `clear`."""
 
     def __init__(self) -> None:
         self.resets: int = 0

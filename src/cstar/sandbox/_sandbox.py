@@ -1,4 +1,4 @@
-"""The public class: a store, the API over it and a server in front, which start and stop together."""
+"""The public class `Sandbox`: it starts and stops the store, the API, the server and the webhooks."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ class Sandbox:
     Use it as a context manager, or call `start()` and `stop()`. It serves from one background thread; any number of
     clients may use it at once. Several sandboxes can run side by side, each with its own database.
 
-    It belongs to the process that started it. In a forked child, clients can use it, but everything else is rejected.
+    It belongs to the process that started it. In a forked child, clients, `url` and the keys can be used;
+    everything else raises RuntimeError.
 
     Args:
         port: The TCP port; 0 picks a free one.
         host: The address to listen on. The default can be reached from this machine only.
-        database: A file that keeps everything from one start to the next, or ":memory:" for an empty one at every
-            start. Its keys and its team id are generated once and kept in it. One process at a time can use a file.
-        customers: The number of demo customers, each with some tickets: the same ones in every sandbox. Those that the
-            database has had already are not added again.
+        database: A file that stores the data between starts, or ":memory:" for an empty database at every start. The
+            keys and the team id are generated once and stored, too. One process at a time can use a file.
+        customers: The number of demo customers, which have tickets and are the same in every sandbox. Those added to
+            the database before are not added again.
         rate_limit: The number of requests that each key may send in a number of seconds, such as (1000, 3600). Further
-            requests get a 429 with `Retry-After`. The default is a million an hour.
-        webhook_url: Where to deliver events: one URL or several.
-        allow_hosts: Further names by which clients reach it, such as the name of a container. A request whose `Host`
-            header has another name is rejected, except for the loopback names (localhost, 127.0.0.1, [::1]) and `host`.
+            requests get a 429 with `Retry-After`. The default is one million per hour.
+        webhook_url: One or several URLs that receive events.
+        allow_hosts: Further host names of the sandbox, such as the name of a container. A request with another name in
+            its `Host` header is rejected, except for loopback names (localhost, 127.0.0.1, [::1]) and `host`.
 
     Raises:
-        ValueError: One of these is not what it should be; the message says what is.
+        ValueError: An argument is invalid; the message says what is allowed.
 
     Example:
         ```python
@@ -77,7 +78,7 @@ class Sandbox:
         _check("host", host, _Text, "an address such as '127.0.0.1'")
         path = str(database) if isinstance(database, os.PathLike) else database
         _check("database", path, _Text, "a path, or ':memory:'")
-        _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number from 0 on")
+        _check("customers", customers, Annotated[int, Field(ge=0)], "a whole number of at least 0")
         _check("rate_limit", rate_limit, tuple[Annotated[int, Field(ge=1)], _Seconds] | None, rates)
         _check("webhook_url", webhook_url, _Text | _Texts | None, "a URL or a list of URLs")
         _check("allow_hosts", allow_hosts, list[_Host] | tuple[_Host, ...], "a list of host names, without ports")
@@ -90,19 +91,19 @@ class Sandbox:
         requests, seconds = rate_limit or (1_000_000, 3600)
         self._rate_limit = requests, int(seconds * SECOND)
         self._webhook_urls = [webhook_url] if isinstance(webhook_url, str) else list(webhook_url or ())
-        endpoints(self._webhook_urls)  # an invalid URL is an error now, not at the start
+        endpoints(self._webhook_urls)  # an invalid URL is an error here, not in start()
         self._request_log = RequestLog()
         self._running: contextlib.ExitStack | None = None
         self._latest: _Run | None = None
 
     def start(self) -> None:
-        """Open the database and serve; on return, the server responds.
+        """Open the database and start the server; it accepts requests on return.
 
         Raises:
-            RuntimeError: It is running already, in this process or in the one that this one was forked from.
-            OSError: The port is taken.
+            RuntimeError: It is already running, in this process or in the process that forked this one.
+            OSError: The port is in use.
             sqlite3.Error: The database cannot be opened, or another process is using it.
-            ValueError: The database is a file of another program, or of another version of the sandbox.
+            ValueError: The file belongs to another program, or to another version of the sandbox.
 
         Example:
             ```python
@@ -115,7 +116,7 @@ class Sandbox:
         if self._running is not None:
             raise RuntimeError(f"This sandbox is already running at {self.url}; stop() it before starting it again.")
         with contextlib.ExitStack() as stack:
-            # The port first: a second start by mistake must not touch the database of the one that runs.
+            # The port first: a second start by mistake must not touch the database of the running sandbox.
             listener = stack.enter_context(listen(self._host, self._port))
             host = f"[{self._host}]" if ":" in self._host else self._host
             url = f"http://{host}:{listener.getsockname()[1]}{BASE_PATH}"
@@ -134,10 +135,10 @@ class Sandbox:
     def stop(self) -> None:
         """Close every connection, the port and the database; do nothing if it is not running.
 
-        Takes about a fifth of a second, also with idle or half-open connections or a response that is held.
+        It takes about 0.2 seconds, even with idle or half-open connections and delayed responses.
 
         Raises:
-            RuntimeError: Another process has started it, from which this one was forked.
+            RuntimeError: It was started by the process that forked this one.
 
         Example:
             ```python
@@ -151,7 +152,7 @@ class Sandbox:
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves."""
+        """Whether it is running."""
         return self._running is not None
 
     @property
@@ -161,10 +162,10 @@ class Sandbox:
         return self._faults
 
     def reset(self) -> None:
-        """Start over without stopping: no customers but the demo ones, no faults, nothing remembered or recorded.
+        """Delete all customers, faults, requests, deliveries and idempotency keys; add the demo customers again.
 
-        Port, keys and team stay, and so do clients; every key has its whole budget again. In a database file, too,
-        everything is deleted. Takes milliseconds, so that every test can have a sandbox as good as new.
+        The port, the keys and the team stay the same, so clients keep working. The rate limit of each key starts again.
+        A database file is cleared, too. A reset takes milliseconds, so each test can begin with one.
 
         Raises:
             RuntimeError: It is not running.
@@ -183,18 +184,18 @@ class Sandbox:
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
-        """The newest 1,000 requests to the API, oldest first; each is there before its response is sent."""
+        """The newest 1,000 requests to the API, oldest first. A request is added before its response is sent."""
         self._check_process()
         return self._request_log.requests()
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The webhook deliveries, oldest first: all that are pending, and the newest 1,000 others."""
+        """The webhook deliveries, oldest first: all pending ones and the newest 1,000 finished ones."""
         self._check_process()
         return self._last_run().services.webhooks.deliveries
 
     def wait_for_deliveries(self, timeout: float = 10.0) -> tuple[Delivery, ...]:
-        """Wait until every webhook was delivered or given up.
+        """Wait until no webhook delivery is pending.
 
         Args:
             timeout: The longest wait, in seconds.
@@ -203,8 +204,8 @@ class Sandbox:
             The same as `deliveries`.
 
         Raises:
-            RuntimeError: It was not started yet.
-            TimeoutError: Some are still pending; says where to and why.
+            RuntimeError: The sandbox was not started yet.
+            TimeoutError: Deliveries are still pending; the message has their URLs and the last errors.
 
         Example:
             ```python
@@ -223,17 +224,17 @@ class Sandbox:
 
     @property
     def page_url(self) -> str:
-        """The page to open in a browser, which shows what it holds and what happens in it."""
+        """The URL of the page that shows its data and requests in a browser."""
         return self.url.removesuffix(BASE_PATH) + "/"
 
     @property
     def api_key(self) -> str:
-        """The secret test key, which reads and writes: `sk_test_` and 32 characters."""
+        """The secret test key, which can read and write: `sk_test_` and 32 characters."""
         return self._credentials().api_key
 
     @property
     def publishable_key(self) -> str:
-        """The publishable test key, which only reads: `pk_test_` and 32 characters."""
+        """The publishable test key, which can only read: `pk_test_` and 32 characters."""
         return self._credentials().publishable_key
 
     @property
@@ -265,7 +266,7 @@ class Sandbox:
         if self._is_in_forked_child():
             raise RuntimeError(
                 f"This sandbox runs in process {self._last_run().process}, from which this process was forked. Clients "
-                "can use it from here at its url; all else must be done there, or with a new Sandbox()."
+                "can use its url here; use the Sandbox object only in that process, or create a new one."
             )
 
     def _credentials(self) -> Credentials:
@@ -286,7 +287,7 @@ def _check(name: str, value: object, shape: Any, allowed: str) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a start makes; the services can be read after the stop too."""
+    """The objects of one start; the services can be read after the stop, too."""
 
     process: int
     url: str

@@ -1,4 +1,4 @@
-"""uvicorn on a separate event loop in a thread: it serves while a block runs."""
+"""Run uvicorn in a thread with a separate event loop."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cstar.sandbox import _clock
 
-# Longer than clients keep idle connections (5 s in httpx): if both sides close at the same moment, a request is lost.
-REQUEST_TIMEOUT = 30.0  # seconds for a client to send its next request, to the last byte
-# Connections without a complete request; beyond, the oldest is closed. A process often has at most 1,024 open files.
+# Seconds for a client to send its next request, to the last byte. Clients close idle connections earlier (httpx after
+# 5 s): if both sides close a connection at the same moment, a request is lost.
+REQUEST_TIMEOUT = 30.0
+# If more connections have no complete request, the oldest is closed. A process often has at most 1,024 open files.
 MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"
 
-# The application logs its own requests and failures. The program may run another uvicorn, whose messages are logged.
+# The application logs its own requests and failures. Another uvicorn in the same program still logs its messages.
 for _name in ("uvicorn.error", "uvicorn.access", "httpx"):
     logging.getLogger(_name).addFilter(lambda record: record.threadName != _THREAD_NAME)
 
@@ -35,10 +36,10 @@ _listeners = weakref.WeakSet[socket.socket]()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; connections queue in it until a server accepts them.
+    """Return a listening socket, which queues connections until a server accepts them.
 
     Raises:
-        OSError: The address is taken, or not of this machine.
+        OSError: The address is in use, or not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
@@ -52,18 +53,18 @@ def _close_listeners() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
-    os.register_at_fork(after_in_child=_close_listeners)  # or the ports would stay open there when the parent stops
+    os.register_at_fork(after_in_child=_close_listeners)  # the child must not keep the ports open
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop, whatever the event loop policy, whose timers also run while a test has frozen the time."""
+    """An event loop that ignores the event loop policy, and whose timers run while a test freezes the time."""
 
     def time(self) -> float:
         return _clock.real_time()
 
 
 class _Connection(H11Protocol):
-    """A connection that is closed where a request does not arrive in time, and that the application can close."""
+    """A connection with a timeout for each request; the application can close its transport."""
 
     def __init__(self, waiting: dict[_Connection, None], *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
@@ -72,13 +73,13 @@ class _Connection(H11Protocol):
         app = self.app
 
         async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "transport": self.transport}, receive, send)  # for which ASGI has no word
+            await app({**scope, "transport": self.transport}, receive, send)  # not part of ASGI
 
         self.app = with_transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        # Nagle's algorithm would delay every response on a kept connection by 40 ms.
+        # Nagle's algorithm would delay every response on a reused connection by 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._waiting[self] = None
         if len(self._waiting) > MAX_WAITING_CONNECTIONS:
@@ -89,7 +90,7 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._untrack()
-        with contextlib.suppress(OSError):  # a forked child may still have the socket, which then would stay connected
+        with contextlib.suppress(OSError):  # a forked child may still have the socket open
             self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         super().connection_lost(exc)
 
@@ -102,7 +103,7 @@ class _Connection(H11Protocol):
         self._track()
 
     def _track(self) -> None:
-        """Start the time for a request, or stop it if the request is complete."""
+        """Start the timer of a request, or stop it if the request is complete."""
         if self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
             self._untrack()
         elif self._timer is None and not self.transport.is_closing():
@@ -144,9 +145,9 @@ class Server(uvicorn.Server):
             ws="none",
             log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
-            backlog=100,  # asyncio accepts so many at a time, or logs so many failures to
-            timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # more than ours, which comes first
-            timeout_graceful_shutdown=0,  # an incomplete request or a held response does not delay the stop
+            backlog=100,  # asyncio accepts up to as many connections at once, and logs each failure
+            timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # REQUEST_TIMEOUT expires first
+            timeout_graceful_shutdown=0,  # incomplete requests and delayed responses do not delay the stop
         )
         super().__init__(config)
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
@@ -154,21 +155,21 @@ class Server(uvicorn.Server):
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Stop serving; called from another thread. `run_on` returns soon after."""
+        """Stop serving, from another thread; `run_on` returns soon after."""
         with contextlib.suppress(Exception):  # it may have failed to start
             self.loop.result().call_soon_threadsafe(self._stopping.set)
 
     async def main_loop(self) -> None:
-        # Not uvicorn's, which looks ten times a second at an attribute, by the clock of the loop.
+        # Replaces uvicorn's, which polls an attribute ten times a second.
         stopping = asyncio.create_task(self._stopping.wait())
         while not stopping.done():
             await self.on_tick(0)  # renews the Date header
             await asyncio.wait({stopping}, timeout=1)
 
     def run_on(self, listener: socket.socket) -> None:
-        """Serve until `stop`; `loop` is set once it serves, or has the exception that prevented it."""
+        """Serve until `stop`; set `loop` once the server is ready, or to the exception of its start."""
         loop = _Loop()
-        loop.set_debug(False)  # which would log the sandbox's slow steps under `python -X dev`
+        loop.set_debug(False)  # `python -X dev` would log slow callbacks of the sandbox
         try:
             loop.run_until_complete(self._serve_and_clean_up(listener))
         except BaseException as error:

@@ -21,7 +21,7 @@ class Services:
     customers: int
 
     async def reset(self) -> None:
-        """Start over with the demo customers, between two requests."""
+        """Delete all data and add the demo customers, between two requests."""
         self.api.reset(self.customers)
         self.faults.clear()
         self.request_log.clear()

@@ -1,6 +1,6 @@
-"""The database: all SQL of the sandbox.
+"""The SQLite database: all SQL of the sandbox.
 
-One process has the database, under an exclusive lock, and one thread at a time: that of the start, then the server's.
+One process uses the database, under an exclusive lock, and one thread at a time: that of the start, then the server's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from cstar.sandbox import _clock
 from cstar.sandbox._models import Customer, Filters, Ticket
 
-_APPLICATION_ID = 0x63737472  # "cstr": a database of another program is recognized and left alone
+_APPLICATION_ID = 0x63737472  # "cstr": identifies the databases of the sandbox
 _SCHEMA_VERSION = 4
 
 _SCHEMA = (
     """CREATE TABLE sandbox (
            team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
            seeded INTEGER NOT NULL DEFAULT 0)""",
-    # The time of creation in microseconds, made unique, is the primary key: SQLite keeps rows in the order of lists.
-    # `folded` is for searching in any case. A filter reads little, because the customers as JSON are in another table.
+    # The primary key is the unique creation time in microseconds: SQLite stores rows in the order of lists. `folded` is
+    # case-folded text for searches. The JSON of customers has another table, so that filters read less.
     """CREATE TABLE customers (
            created INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, folded_email TEXT NOT NULL UNIQUE,
            folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL)""",
@@ -93,7 +93,7 @@ class Store:
             with contextlib.ExitStack() as stack:
                 self._db = sqlite3.connect(
                     database,
-                    timeout=0,  # whoever has the lock keeps it
+                    timeout=0,  # another process keeps its lock, so do not wait for it
                     isolation_level=None,  # transactions begin and end in transaction()
                     check_same_thread=False,
                 )
@@ -104,7 +104,7 @@ class Store:
                 stack.pop_all()
         except sqlite3.Error as error:
             reason = str(error)
-            if reason == "database is locked":  # by its words: Python 3.10 does not give the code
+            if reason == "database is locked":  # compare the text: Python 3.10 has no error code
                 reason = "another process is using it; stop that one, or name another file"
             raise type(error)(f"The database {name} cannot be opened: {reason}.") from error
 
@@ -113,13 +113,13 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
-        """Write all of it or nothing."""
+        """Commit if the block succeeds; roll back if it raises."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield
 
     def customers(self, filters: Filters, *, page: int = 1, page_size: int) -> tuple[list[Customer], int]:
-        """One page of the customers that match, newest first, and the number of all that match."""
+        """Return one page of the customers that match, newest first, and the number of all matches."""
         values = {**filters, "search": filters.get("search", "").casefold()}
         where = " AND ".join(["TRUE", *(_CONDITIONS[name] for name in _CONDITIONS if name in filters)])
         # The conditions are constants, and their values are bound.
@@ -137,17 +137,17 @@ class Store:
         return row and _customer(row)
 
     def free_instant(self, at: int) -> int:
-        """An instant at which no customer was created: `at`, or the one after the newest."""
+        """Return an instant at which no customer was created: `at`, or the first one after the newest."""
         is_free = self._db.execute("SELECT 1 FROM customers WHERE created = ?", (at,)).fetchone() is None
         return at if is_free else self._db.execute("SELECT max(created) FROM customers").fetchone()[0] + 1
 
     def put(self, customer: Customer) -> None:
-        """Add a customer, or change it."""
+        """Insert or replace a customer."""
         row = {
             "created": _clock.instant(customer.created_at),
             "id": customer.id,
             "folded_email": customer.email.casefold(),
-            # Folded text has no capital letter, so nothing that is searched for matches across this A.
+            # Folded text has no capital letters, so no search matches across this separator.
             "folded": f"{customer.email.casefold()}A{customer.name.casefold()}",
             "sentiment": customer.sentiment,
             "status": customer.status,
@@ -170,7 +170,7 @@ class Store:
         )
 
     def recent_tickets(self, customer: Customer, limit: int) -> list[Ticket]:
-        """A customer's newest tickets, newest first."""
+        """Return the newest tickets of a customer, newest first."""
         rows = self._db.execute(
             "SELECT document FROM tickets WHERE customer = ? ORDER BY created DESC, id LIMIT ?",
             (_clock.instant(customer.created_at), limit),
@@ -178,7 +178,7 @@ class Store:
         return [Ticket.model_validate_json(document) for (document,) in rows]
 
     def idempotency_record(self, api_key: str, key: str) -> IdempotencyRecord | None:
-        """The first response to an Idempotency-Key."""
+        """Return the first response to an Idempotency-Key, if any."""
         columns = "fingerprint, status, media_type, body, request_id"
         statement = f"SELECT {columns} FROM idempotency WHERE api_key = ? AND key = ?"  # noqa: S608 - fixed names
         row = self._db.execute(statement, (api_key, key)).fetchone()
@@ -195,8 +195,9 @@ class Store:
         self._db.execute("DELETE FROM idempotency WHERE at < ?", (before,))
 
     def clear(self) -> None:
-        """Delete everything but the credentials."""
-        for table in ("tickets", "tags", "documents", "customers", "idempotency"):
+        """Delete everything but the credentials; tables that refer to others come first."""
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'sandbox' ORDER BY rowid DESC"
+        for (table,) in self._db.execute(tables).fetchall():
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names
         self.seeded = 0
 
@@ -222,7 +223,7 @@ class Store:
         with self.transaction():
             if is_blank:
                 self._create()
-        # In WAL mode the default would not sync at every commit; a response means that its write is on disk.
+        # Sync at every commit, which is not the default in WAL mode: a response means that its write is on disk.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA cache_size = -65536")  # KiB: room for 100,000 customers

@@ -29,11 +29,11 @@ from cstar.sandbox._models import Customer, JsonObject
 EventType: TypeAlias = Literal["customer.created", "customer.updated", "customer.deleted"]
 Outcome: TypeAlias = Literal["pending", "delivered", "failed"]
 
-ANSWER_TIME = 10.0  # seconds from connecting to the end of the response
-RETRY_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds after each failed attempt but the last
-MAX_RESPONSE_SIZE = 64 * 1024  # bytes that are read of a response
+RESPONSE_TIMEOUT = 10.0  # seconds from connecting to the end of the response
+RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds after each failed attempt but the last
+MAX_RESPONSE_SIZE = 64 * 1024  # bytes of a response to read
 CONCURRENT_POSTS = 20  # to one URL
-REMEMBERED_DELIVERIES = 1000  # finished ones; pending ones are always kept
+MAX_FINISHED_DELIVERIES = 1000  # pending ones are always kept
 
 _log = logging.getLogger("cstar.sandbox")
 
@@ -43,7 +43,7 @@ class DeliveryAttempt:
     """One POST and its result.
 
     Attributes:
-        at: When it was sent, which is also the time in its signature.
+        at: When it was sent: the time in its signature.
         signature: Its `X-Signature` header.
         status: The status code of the response, or None if there was no response.
         error: Why it failed, such as "connection refused", or None if it succeeded.
@@ -64,11 +64,11 @@ class Delivery:
     Attributes:
         id: Its id, `dlv_…`.
         event_id: The id of the event, `evt_…`: the same for every URL and attempt.
-        event_type: What happened, such as "customer.created".
+        event_type: The type of the event, such as "customer.created".
         customer_id: The id of the customer, `cus_…`.
-        url: The URL, without the user name and password that it may contain.
+        url: The URL, without any user name and password.
         webhook_id: The id of the webhook, `wh_…`: always the same for the same URL.
-        payload: The body, byte for byte.
+        payload: The body of the POST.
         outcome: "pending", then "delivered", or "failed" after the last attempt.
         attempts: Every POST so far, oldest first.
     """
@@ -92,17 +92,17 @@ def delivery_json(delivery: Delivery) -> JsonObject:
 
 
 class Event(NamedTuple):
-    """A change to a customer, with the customer after it; a deleted one is as it last was."""
+    """A change to a customer, with the customer after it, or before it was deleted."""
 
     type: EventType
     customer: Customer
 
 
 class Webhooks:
-    """The webhooks of one sandbox: an async context manager, for the event loop on which it is entered.
+    """The webhooks of one sandbox, sent on the event loop on which this async context manager is entered.
 
-    Events of one customer reach a URL in order: each waits until the one before it is delivered or has failed.
-    Customers do not wait for each other, nor do URLs. Deliveries that are pending on exit stay pending.
+    A URL receives the events of one customer in order: each waits until the previous one is delivered or has failed.
+    Different customers and different URLs do not wait for each other. Deliveries pending on exit stay pending.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
         # A lock per URL and customer, for as long as a task uses it. Tasks acquire it in the order of the events.
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        # All that follows is shared with other threads, under the lock of this condition.
+        # Other threads use the attributes below, under the lock of this condition.
         self._changed = threading.Condition()
         self._deliveries: dict[str, Delivery] = {}
         self._finished: deque[str] = deque()
@@ -130,15 +130,15 @@ class Webhooks:
 
     async def __aenter__(self) -> Self:
         if self._endpoints:
-            import httpx  # only here, because that takes longer than the rest of a sandbox's start
+            import httpx  # only here, because the import takes longer than the rest of the start
 
             self._client = httpx.AsyncClient(
                 timeout=None,  # noqa: S113 - _attempt() limits the whole POST
                 # Reading the certificate authorities takes as long as starting the sandbox.
                 verify=any(endpoint.url.startswith("https:") for endpoint in self._endpoints),
                 trust_env=False,
-                # One connection per POST: a receiver may close an idle connection just as the next POST is sent, and
-                # one that serves a single connection at a time would serve nobody else.
+                # One connection per POST: a receiver may close an idle connection as the next POST is sent, and may
+                # serve only one connection at a time.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             )
         return self
@@ -154,7 +154,7 @@ class Webhooks:
             self._changed.notify_all()
 
     def publish(self, events: Iterable[Event], at: int) -> None:
-        """Start to send events that happened at an instant; does not wait for anything."""
+        """Start to send events that happened at an instant, without waiting."""
         if not self._endpoints:
             return
         for event in events:
@@ -185,7 +185,7 @@ class Webhooks:
                 task.add_done_callback(self._tasks.discard)
 
     def clear(self) -> None:
-        """Forget every delivery, and abandon those that are pending."""
+        """Remove all deliveries, and cancel those that are pending."""
         for task in self._tasks:
             task.cancel()
         with self._changed:
@@ -195,18 +195,18 @@ class Webhooks:
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The pending deliveries and the newest of the finished ones, oldest first. For any thread."""
+        """The pending deliveries and the newest finished ones, oldest first. Any thread may call it."""
         with self._changed:
             return tuple(self._deliveries.values())
 
     def wait_until_settled(self, timeout: float) -> tuple[Delivery, ...]:
-        """Block for at most `timeout` seconds until no delivery is pending. For any thread but the event loop's.
+        """Block for at most `timeout` seconds until no delivery is pending. Do not call it on the event loop.
 
         Raises:
-            TimeoutError: Some are still pending: how many, to which URL, and why the last attempt failed. Raised at
+            TimeoutError: Deliveries are still pending. The message has their number, URLs and last errors. Raised at
                 once if the sandbox has stopped.
         """
-        deadline = _clock.real_time() + timeout  # Condition.wait_for() would look at a clock that a test can freeze
+        deadline = _clock.real_time() + timeout  # not Condition.wait_for(), whose clock a test can freeze
         with self._changed:
             while len(self._deliveries) > len(self._finished):
                 remaining = deadline - _clock.real_time()
@@ -218,24 +218,24 @@ class Webhooks:
 
     async def _deliver(self, endpoint: Endpoint, delivery: Delivery, lock: asyncio.Lock) -> None:
         async with lock:
-            for number, wait in enumerate((*RETRY_WAITS, None), start=1):
+            for number, delay in enumerate((*RETRY_DELAYS, None), start=1):
                 async with endpoint.slots:
                     attempt = await self._attempt(endpoint, delivery, number)
-                outcome: Outcome = "delivered" if attempt.error is None else "pending" if wait else "failed"
+                outcome: Outcome = "delivered" if attempt.error is None else "pending" if delay else "failed"
                 delivery = replace(delivery, outcome=outcome, attempts=(*delivery.attempts, attempt))
                 event, result = f"{delivery.event_type} {delivery.event_id}", attempt.error or attempt.status
-                next_step = {"delivered": "", "pending": f", next in {wait} s", "failed": ", given up"}[outcome]
+                next_step = {"delivered": "", "pending": f", retry in {delay} s", "failed": ", given up"}[outcome]
                 details = f"attempt {number}, {attempt.duration * 1000:.1f} ms"
                 _log.info(f"webhook {event} to {delivery.url}: {result} ({details}){next_step}")
                 self._update(delivery)
                 if outcome == "delivered":
                     return
-                if wait:
-                    await self._sleep(wait)
+                if delay:
+                    await self._sleep(delay)
 
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery, number: int) -> DeliveryAttempt:
         now, started = self._clock(), _clock.real_time()
-        timestamp = str(now // _clock.SECOND)  # of this attempt: receivers reject an old one as a replay
+        timestamp = str(now // _clock.SECOND)  # of this attempt, because receivers reject an old one as a replay
         signed = f"{timestamp}.".encode() + delivery.payload
         signature = f"t={timestamp},v1={hmac.new(self._secret.encode(), signed, hashlib.sha256).hexdigest()}"
         headers = {
@@ -251,20 +251,20 @@ class Webhooks:
         status = error = None
         try:
             # httpx's timeouts begin again with every packet; asyncio.wait_for() can lose a cancel() before Python 3.12.
-            with anyio.fail_after(ANSWER_TIME):
+            with anyio.fail_after(RESPONSE_TIMEOUT):
                 post = self._client.stream(
                     "POST", endpoint.url, content=delivery.payload, headers=headers, auth=endpoint.credentials
                 )
                 async with post as response:
                     size = 0
-                    async for chunk in response.aiter_raw():  # the receiver may send its response, but not without end
+                    async for chunk in response.aiter_raw():  # let the receiver send its response, up to a limit
                         if (size := size + len(chunk)) > MAX_RESPONSE_SIZE:
                             break
             status = response.status_code
-            error = None if response.is_success else f"answered {status}"
+            error = None if response.is_success else f"status {status}"
         except TimeoutError:
-            error = f"no response within {ANSWER_TIME:g} s"
-        except Exception as failure:  # not only httpx's: a host name that cannot be encoded is a UnicodeError
+            error = f"no response within {RESPONSE_TIMEOUT:g} s"
+        except Exception as failure:  # not only httpx's: an invalid host name is a UnicodeError
             error = _reason(failure)
         return DeliveryAttempt(_clock.moment(now), signature, status, error, _clock.real_time() - started)
 
@@ -273,30 +273,30 @@ class Webhooks:
             self._deliveries[delivery.id] = delivery
             if delivery.outcome != "pending":
                 self._finished.append(delivery.id)
-                if len(self._finished) > REMEMBERED_DELIVERIES:
+                if len(self._finished) > MAX_FINISHED_DELIVERIES:
                     del self._deliveries[self._finished.popleft()]
                 self._changed.notify_all()
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A configured URL: `url` may be shown, `credentials` may not."""
+    """A configured URL; `url` may be logged, `credentials` may not."""
 
     url: str
     credentials: tuple[str, str] | None = field(repr=False)
     webhook_id: str
-    slots: asyncio.Semaphore  # one per URL, so that a receiver that hangs does not delay the others
+    slots: asyncio.Semaphore  # per URL, so that a receiver that hangs does not delay the others
 
 
 def endpoints(urls: Sequence[str]) -> list[Endpoint]:
     """Parse webhook URLs.
 
     Raises:
-        ValueError: A URL is not absolute, not http or https, or there twice.
+        ValueError: A URL is not absolute, not http or https, or a duplicate.
     """
     found = {endpoint.url: endpoint for endpoint in map(_endpoint, urls)}
     if len(found) < len(urls):
-        raise ValueError(f"A webhook URL is there twice; the different ones are {', '.join(found)}.")
+        raise ValueError(f"A webhook URL is given twice; the different ones are {', '.join(found)}.")
     return list(found.values())
 
 
@@ -308,7 +308,7 @@ def _endpoint(url: str) -> Endpoint:
     except httpx.InvalidURL:
         parsed = httpx.URL()
     if parsed.scheme not in {"http", "https"} or not parsed.host or (parsed.port or 0) > 65535:
-        harmless = url.rpartition("@")[2]  # what comes before may be a password
+        harmless = url.rpartition("@")[2]  # without a password
         message = "is not an absolute URL with http or https, such as http://127.0.0.1:8000/webhooks."
         raise ValueError(f"The webhook URL {harmless!r} {message}")
     # Without the credentials, because httpx logs URLs.
@@ -319,7 +319,7 @@ def _endpoint(url: str) -> Endpoint:
 
 
 def _reason(failure: Exception) -> str:
-    """Say why there was no response; the cause is several exceptions below httpx's."""
+    """Describe why there was no response; the cause is several exceptions below httpx's."""
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
@@ -335,6 +335,6 @@ def _describe_pending(deliveries: Iterable[Delivery], since: str) -> str:
     pending = [each for each in deliveries if each.outcome == "pending"]
     errors = [f"last attempt: {each.attempts[-1].error}" if each.attempts else "no attempt yet" for each in pending]
     counts = Counter(f"to {each.url} ({error})" for each, error in zip(pending, errors, strict=True))
-    where = "; ".join(f"{count} {what}" for what, count in counts.items())
+    where = "; ".join(f"{count} {target}" for target, count in counts.items())
     subject = "delivery is" if len(pending) == 1 else "deliveries are"
     return f"{len(pending)} webhook {subject} still pending {since}: {where}."
