@@ -173,22 +173,21 @@ class WithCstar:
         return self.client.customers.bulk_import(self.team_id, records, idempotency_key=key).created
 
 
-async def httpx_async(url: str, key: str, timeout: float) -> AsyncIterator[Callable[[], Json]]:
+async def httpx_async(url: str, key: str) -> AsyncIterator[Callable[[], Json]]:
     """Yield an async call of httpx."""
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=timeout) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http:
         yield lambda: http.get(f"{url}/auth/whoami")
 
 
-async def generated_async(url: str, key: str, timeout: float) -> AsyncIterator[Callable[[], Json]]:
+async def generated_async(url: str, key: str) -> AsyncIterator[Callable[[], Json]]:
     """Yield an async call of the generated client."""
-    limit = httpx.Timeout(timeout)
-    async with generated().AuthenticatedClient(base_url=url, token=key, timeout=limit) as client:
+    async with generated().AuthenticatedClient(base_url=url, token=key) as client:
         yield lambda: generated(".api.default.whoami").asyncio(client=client)
 
 
-async def cstar_async(url: str, key: str, timeout: float) -> AsyncIterator[Callable[[], Json]]:
+async def cstar_async(url: str, key: str) -> AsyncIterator[Callable[[], Json]]:
     """Yield an async call of cstar."""
-    async with AsyncCstar(key, base_url=url, timeout=timeout, max_retries=0) as client:
+    async with AsyncCstar(key, base_url=url) as client:
         yield client.whoami
 
 
