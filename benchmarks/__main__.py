@@ -21,11 +21,11 @@ How to read the table:
 
 The sides:
 
-- **cstar**: `Cstar(…)` with the defaults: it checks parameters, retries, validates models and tracks the rate limit.
+- **cstar**: `Cstar(…)` with the defaults. It checks parameters, retries, validates models and tracks the rate limit.
 - **bare httpx**: one shared `httpx.Client` with a `base_url` and the same `Authorization` and `CStar-Version`. A get is
   `client.get(path).json()`; a create is `client.post(path, json=…, headers={"Idempotency-Key": str(uuid4())}).json()`;
-  a list is a loop of `client.get(path, params={"page": n, "pageSize": 100}).json()` until `hasMore` is false. It returns
-  dicts, ignores the status and retries nothing.
+  a list is a loop of `client.get(path, params={"page": n, "pageSize": 100}).json()` until `hasMore` is false.
+  It returns dicts, ignores the status and retries nothing.
 - **httpx + pydantic**: the same, with `model_validate` of cstar's models for each dict.
 - **openai**, **stripe**: their clients with the defaults. They get, create and list fine-tuning jobs and customers, as
   their models.
@@ -44,8 +44,8 @@ The conditions:
   no `httpx.Client`; it gets an `HTTPClient` that is a copy of its own `HTTPXClient`.
 - Lists and concurrent gets go over loopback to one server in another process, which responds from memory. Each side
   opens its own connections, as it does by default. stripe's sync client sends with requests.
-- A list is read in a new process in each round. The first page is read once before, and is not measured. Memory added is
-  the peak (`VmHWM`) after the list minus the memory before it.
+- A list is read in a new process in each round. The first page is read once before, and is not measured. Memory added
+  is the peak (`VmHWM`) after the list minus the memory before it.
 - A turn of gets or creates has 300 calls. In shorter turns, cold caches would be a large part of the figures.
 - A cold start is the time from starting Python to a client. It includes Python's own start, which is also a row.
 - Bulk calls go to a sandbox in this process, with its default rate limit. The side cstar is `bulk_import` and
