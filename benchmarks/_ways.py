@@ -192,9 +192,9 @@ async def cstar_async(url: str, key: str) -> AsyncIterator[Callable[[], Json]]:
 
 
 WAYS = {
-    "httpx by hand": HttpxByHand,
-    "requests and Retry": RequestsByHand,
-    "generated client": Generated,
+    "httpx": HttpxByHand,
+    "requests": RequestsByHand,
+    "generated": Generated,
     "cstar": WithCstar,
 }
 ASYNC_CALLS = {HttpxByHand: httpx_async, Generated: generated_async, WithCstar: cstar_async}
