@@ -1,4 +1,4 @@
-"""The same calls through each library, so that a benchmark need not know whose client it measures.
+"""The same calls with each library, behind one interface.
 
 Each library is imported when its client is built: a process that measures one does not load the others.
 """
@@ -12,7 +12,7 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from benchmarks._shapes import ANTHROPIC, CSTAR, OPENAI, PAGE_SIZE, STRIPE, TEAM_ID, Shape, headers
+from benchmarks._shapes import CSTAR, OPENAI, PAGE_SIZE, STRIPE, TEAM_ID, Shape, headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
 API_KEY = "sk_test_" + "a" * 32
-# The most gets at a time. aiohttp and httpx-aiohttp open at most 100 connections by default.
+# The greatest number of concurrent gets. aiohttp and httpx-aiohttp open at most 100 connections by default.
 MAX_CONCURRENCY = 200
 
 _HEADERS = {"Authorization": f"Bearer {API_KEY}", "CStar-Version": "2026-03-01"}
@@ -39,12 +39,12 @@ async def _no_close() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Getter:
-    """The gets of a library's client.
+    """The gets of a library.
 
     Attributes:
-        shape: The API that it speaks.
-        get: Gets the row with an id; on an async client, an awaitable of it.
-        id_of: The id of a row.
+        shape: The shape of its API.
+        get: Gets the row with an id; of an async client, returns an awaitable.
+        id_of: Returns the id of a row.
         close: Closes an async client that would otherwise warn.
     """
 
@@ -56,27 +56,28 @@ class Getter:
 
 @dataclass(frozen=True, kw_only=True)
 class Client(Getter):
-    """A library's client.
+    """The client of a library.
 
     Attributes:
-        create: Creates row 0; on an async client, an awaitable of it.
-        walk: Iterates over the rows of all pages; on an async client, with `async for`. cstar's takes `list`'s options.
+        create: Creates row 0; of an async client, returns an awaitable.
+        walk: Iterates over the rows of all pages; of an async client, with `async for`. cstar's takes the options of
+            `list`.
     """
 
     create: Callable[[], Any]
     walk: Callable[..., Any]
 
 
-def _over_null(http: ModuleType, shape: Shape, *, is_async: bool, **settings: object) -> Any:  # noqa: ANN401 - whichever
-    """A client of httpx, or of the library that took its place, whose transport answers at once."""
+def _over_null(http: ModuleType, shape: Shape, *, is_async: bool, **settings: object) -> Any:  # noqa: ANN401 - sync or async
+    """Make a client of httpx or httpx2 with a transport that responds immediately."""
     got, created = shape.one(is_new=False), shape.one(is_new=True)(b"00000000")
 
-    def answer(request: Any) -> Any:  # noqa: ANN401 - of either library
+    def respond(request: Any) -> Any:  # noqa: ANN401 - of httpx or httpx2
         if request.method == "POST":
             return http.Response(201, headers=headers(), content=created)
         return http.Response(200, headers=headers(), content=got(request.url.raw_path[-8:]))
 
-    return (http.AsyncClient if is_async else http.Client)(transport=http.MockTransport(answer), **settings)
+    return (http.AsyncClient if is_async else http.Client)(transport=http.MockTransport(respond), **settings)
 
 
 def _cstar(url: str | None, *, is_async: bool, http_client: httpx.AsyncClient | None = None) -> Client:
@@ -128,7 +129,7 @@ def _httpx(
     def write() -> dict[str, Any]:
         return {"json": _NEW, "headers": {"Idempotency-Key": str(uuid4())}}
 
-    def walk() -> Any:  # noqa: ANN401 - a row is whatever `page` makes of it
+    def walk() -> Any:  # noqa: ANN401 - a row of any type
         number, has_more = 0, True
         while has_more:
             number += 1
@@ -180,7 +181,7 @@ def _aiohttp(url: str) -> Getter:
 
     session: aiohttp.ClientSession | None = None
 
-    async def get(row_id: str) -> Any:  # noqa: ANN401 - what JSON is
+    async def get(row_id: str) -> Any:  # noqa: ANN401 - JSON
         nonlocal session
         if session is None:  # it must be built inside the event loop
             connector = aiohttp.TCPConnector(limit=MAX_CONCURRENCY)
@@ -196,7 +197,7 @@ def _aiohttp(url: str) -> Getter:
 
 
 def _http_of(library: ModuleType) -> ModuleType:
-    """What a library sends with: httpx, or httpx2."""
+    """Return the module that a library sends with: httpx or httpx2."""
     return import_module(library.DefaultHttpxClient.__base__.__module__.partition(".")[0])
 
 
@@ -218,30 +219,11 @@ def _openai(url: str | None, *, is_async: bool) -> Client:
     )
 
 
-def _anthropic(url: str | None, *, is_async: bool) -> Client:
-    import anthropic
-
-    kind: Any = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-    if url is None:
-        client = kind(api_key=API_KEY, http_client=_over_null(_http_of(anthropic), ANTHROPIC, is_async=is_async))
-    else:
-        client = kind(api_key=API_KEY, base_url=url)
-    batches = client.messages.batches
-    message = {"role": "user", "content": "Hello"}
-    new = {"custom_id": "1", "params": {"model": "claude-sonnet-4-5", "max_tokens": 16, "messages": [message]}}
-    return Client(
-        shape=ANTHROPIC,
-        get=batches.retrieve,
-        create=lambda: batches.create(requests=[new]),
-        walk=lambda: batches.list(limit=PAGE_SIZE),
-    )
-
-
 def _stripe(url: str | None, *, is_async: bool) -> Client:
     import stripe
 
     class OverNull(stripe.HTTPClient):
-        # stripe.HTTPXClient line by line, but for the transport, which that one does not let its caller choose.
+        # A copy of stripe.HTTPXClient, which takes no transport.
         name = "httpx"
 
         def __init__(self) -> None:
@@ -250,7 +232,7 @@ def _stripe(url: str | None, *, is_async: bool) -> Client:
             super().__init__()
             self._http = _over_null(httpx, STRIPE, is_async=is_async)
 
-        def request(self, method: str, url: str, headers: Any, post_data: Any = None) -> Any:  # noqa: ANN401 - stripe's
+        def request(self, method: str, url: str, headers: Any, post_data: Any = None) -> Any:  # noqa: ANN401 - stripe's signature
             response = self._http.request(method, url, headers=headers, data=post_data or {}, timeout=80)
             return response.content, response.status_code, response.headers
 
@@ -276,10 +258,9 @@ _LIBRARIES: dict[str, tuple[str, Callable[..., Client]]] = {
     "bare httpx": ("httpx", _httpx),
     "httpx + pydantic": ("pydantic", _httpx_pydantic),
     "openai": ("openai", _openai),
-    "anthropic": ("anthropic", _anthropic),
     "stripe": ("stripe", _stripe),
 }
-# Sides of the concurrent gets only, all async.
+# For concurrent gets only; all are async.
 _MORE_LIBRARIES: dict[str, tuple[str, Callable[[str], Getter]]] = {
     "cstar over httpx-aiohttp": ("httpx_aiohttp", _cstar_over_aiohttp),
     "httpx2": ("httpx2", lambda url: _httpx(url, is_async=True, library="httpx2")),

@@ -1,24 +1,29 @@
-"""Taking turns, so that whatever else the machine does hits all sides alike."""
+"""Measure several sides in turns, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
 import gc
+import os
+import platform
 import time
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 
 
 def take_turns(sides: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True) -> dict[str, list[T]]:
-    """What each side returns in each of so many rounds; another side begins every round.
+    """Call each side once in each round, and return its results; each round begins with another side.
 
     Args:
         sides: The sides by name.
-        rounds: How often each side has its turn.
-        warm_up: Whether a round goes before that does not count: connections are opened, and bytecode is written.
+        rounds: The number of rounds.
+        warm_up: Whether to run one more round first, without its results: it opens connections and writes bytecode.
     """
     results: dict[str, list[T]] = {name: [] for name in sides}
     names = list(sides)
@@ -32,14 +37,14 @@ def take_turns(sides: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bo
 
 
 def timed(action: Callable[[], object], count: int = 1) -> Callable[[], float]:
-    """A side that tells its seconds for each of the `count` times that its action does something.
+    """Make a side that returns the seconds of an action, divided by `count`.
 
-    The garbage collector runs before the action and not meanwhile.
+    The garbage collector runs before the action and not during it.
     """
 
     def measure() -> float:
         gc.collect()
-        gc.freeze()  # or each turn's collection would go through all the libraries again
+        gc.freeze()  # otherwise each collection would visit all the libraries
         gc.disable()
         try:
             began = time.perf_counter()
@@ -49,3 +54,24 @@ def timed(action: Callable[[], object], count: int = 1) -> Callable[[], float]:
             gc.enable()
 
     return measure
+
+
+def conditions(packages: Sequence[str]) -> str:
+    """List the time, the machine and the versions of a run."""
+    versions = [f"{name} {metadata.version(name)}" for name in packages if any(metadata.distributions(name=name))]
+    facts = [
+        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        f"{_processor()}, {os.cpu_count()} cores, {platform.platform()}",
+        f"{platform.python_implementation()} {platform.python_version()}, {', '.join(versions)}",
+    ]
+    if hasattr(os, "getloadavg"):
+        facts.append(f"load average at the start: {os.getloadavg()[0]:.1f}")
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

@@ -1,4 +1,4 @@
-"""What each API answers: rows of about 430 bytes and some 13 fields, in its own shape, among the same headers.
+"""The responses of each API: rows of about 430 bytes and 13 fields in its own shape, with the same headers.
 
 The number of a row is in its id, `cus_00001299`: page 12, row 99. The rows of two pages differ in nothing else.
 """
@@ -20,9 +20,9 @@ TEAM_ID = "3f0c6a54-9d53-4f7e-8f6b-0a4c2f1d7e90"
 
 _PAGE = "@@@@@@"
 _NUMBER = f"{_PAGE}##"
-_ASKED_SIZE = re.compile(r"[?&](?:pageSize|limit)=100(?:&|$)")
-_ASKED_PAGE = re.compile(r"[?&]page=(\d+)")
-_ASKED_AFTER = re.compile(r"[?&](?:after|after_id|starting_after)=[a-z]+_(\d{6})\d\d(?:&|$)")
+_REQUESTED_SIZE = re.compile(r"[?&](?:pageSize|limit)=100(?:&|$)")
+_REQUESTED_PAGE = re.compile(r"[?&]page=(\d+)")
+_REQUESTED_AFTER = re.compile(r"[?&](?:after|starting_after)=[a-z]+_(\d{6})\d\d(?:&|$)")
 
 _request = itertools.count(1)
 _reset = int(time.time()) + 3600
@@ -34,14 +34,14 @@ def _json(value: object) -> bytes:
 
 @dataclass(frozen=True)
 class Shape:
-    """One API: where its list is, what a row looks like, and what surrounds the rows.
+    """The shape of one API.
 
     Attributes:
-        path: The list's path; a row is below it.
-        prefix: What its ids begin with.
+        path: The path of the list; the path of a row begins with it.
+        prefix: The prefix of ids.
         row: A row.
-        surround: What stands beside `data` in a list: of the page's number from 0, and the number of rows there are.
-        single: What an answer about one row is, of that row and whether it was just created.
+        surround: Makes the fields beside `data` in a list, from the number of the page, counted from 0, and the total.
+        single: Makes the response to a get or a create, from the row and whether it was just created.
     """
 
     path: str
@@ -51,46 +51,46 @@ class Shape:
     single: Callable[[dict[str, object], bool], dict[str, object]] = lambda row, _: row
 
     def row_id(self, number: int) -> str:
-        """The id of a row, counted from 0."""
+        """Return the id of a row, counted from 0."""
         return f"{self.prefix}_{number:08d}"
 
     def ids(self) -> Iterator[str]:
-        """Ids to get, endlessly, because no program gets one row over and over."""
+        """Iterate over ids without an end; a program rarely gets the same row twice in a row."""
         return itertools.cycle(self.row_id(number) for number in range(10_000))
 
     def one(self, *, is_new: bool) -> Callable[[bytes], bytes]:
-        """The response to a get or a create, as a function of the row's number in eight digits."""
+        """Make a function from the number of a row, in eight digits, to the response to a get or a create."""
         template = _json(self.single(self.row, is_new))
         return lambda number: template.replace(_NUMBER.encode(), number)
 
     def rows(self) -> bytes:
-        """A page's rows, in which `page` puts the page's number."""
+        """Make the rows of a page, for `page` to insert the number of the page."""
         row = _json(self.row)
         return b",".join(row.replace(b"##", b"%02d" % number) for number in range(PAGE_SIZE))
 
     def page(self, rows: bytes, number: int, total: int) -> bytes:
-        """The answer to a list."""
+        """Make the response to a list."""
         beside = _json(self.surround(number, total))
         return b'{"data":[' + rows.replace(_PAGE.encode(), b"%06d" % number) + b"]," + beside[1:]
 
 
-def asked_page(target: str) -> int:
-    """The number, from 0, of the page that a request asks for.
+def requested_page(target: str) -> int:
+    """Return the number of the requested page, counted from 0.
 
     Raises:
-        ValueError: It does not ask for 100 rows.
+        ValueError: The page size is not 100.
     """
-    if not _ASKED_SIZE.search(target):
-        raise ValueError(f"not a page of {PAGE_SIZE}: {target}")
-    if match := _ASKED_PAGE.search(target):
+    if not _REQUESTED_SIZE.search(target):
+        raise ValueError(f"the page size must be {PAGE_SIZE}: {target}")
+    if match := _REQUESTED_PAGE.search(target):
         return int(match[1]) - 1
-    if match := _ASKED_AFTER.search(target):
+    if match := _REQUESTED_AFTER.search(target):
         return int(match[1]) + 1
     return 0
 
 
 def headers() -> list[tuple[bytes, bytes]]:
-    """The headers of an answer, as a server behind a proxy sends them; no two answers have the same."""
+    """Make the headers of a response, as a server behind a proxy sends them; each response has others."""
     number = next(_request)
     return [
         (b"Server", b"nginx"),
@@ -170,28 +170,6 @@ OPENAI = Shape(
     lambda number, total: {"object": "list", "has_more": _has_more(number, total)},
 )
 
-ANTHROPIC = Shape(
-    "/v1/messages/batches",
-    "msgbatch",
-    {
-        "id": f"msgbatch_{_NUMBER}",
-        "type": "message_batch",
-        "processing_status": "ended",
-        "request_counts": {"processing": 0, "succeeded": 50, "errored": 30, "canceled": 10, "expired": 10},
-        "ended_at": "2025-07-01T08:15:30.123Z",
-        "created_at": "2025-06-01T10:30:00.000Z",
-        "expires_at": "2025-06-02T10:30:00.000Z",
-        "archived_at": None,
-        "cancel_initiated_at": None,
-        "results_url": f"https://api.anthropic.com/v1/messages/batches/msgbatch_{_NUMBER}/results",
-    },
-    lambda number, total: {
-        "has_more": _has_more(number, total),
-        "first_id": f"msgbatch_{number:06d}00",
-        "last_id": f"msgbatch_{number:06d}99",
-    },
-)
-
 STRIPE = Shape(
     "/v1/customers",
     "cus",
@@ -213,4 +191,4 @@ STRIPE = Shape(
     lambda number, total: {"object": "list", "url": "/v1/customers", "has_more": _has_more(number, total)},
 )
 
-SHAPES = (CSTAR, OPENAI, ANTHROPIC, STRIPE)
+SHAPES = (CSTAR, OPENAI, STRIPE)

@@ -1,4 +1,4 @@
-"""A figure of each side, beside how cstar compares with it, and the goal where there is one."""
+"""The table of results: the figures of each side, the ratio to cstar's, and the goal if there is one."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def megabytes(size: float) -> str:
     return f"{size:,.1f} MB"
 
 
-def per_second(what: str) -> Callable[[float], str]:
-    """Shows the seconds that one takes as how many there are in a second."""
-    return lambda seconds: f"{1 / seconds:,.0f} {what}/s"
+def per_second(unit: str) -> Callable[[float], str]:
+    """Make a function that converts seconds for one to a rate, such as "1,200 rows/s"."""
+    return lambda seconds: f"{1 / seconds:,.0f} {unit}/s"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What cstar is to reach against another side, and what it must.
+    """A goal for cstar beside another side, or for its own figure.
 
     Attributes:
         target: The goal.
-        minimum: The least that will do.
-        is_speed: Whether these say how many times as fast cstar is, which is to be more; else they say its part of the
-            other's time, or for itself its figure, which are to be less.
+        minimum: The bound that must not be missed.
+        is_speed: Whether both are lower bounds of the speed in multiples of the other side's. Otherwise they are upper
+            bounds: of cstar's time divided by the other's, or of cstar's own figure.
     """
 
     target: float
@@ -49,7 +49,7 @@ class Goal:
         return f"{sign} {self.target:.4g}{unit} ({sign} {self.minimum:.4g}{unit})"
 
     def verdict(self, reached: float) -> str:
-        """Whether that is enough."""
+        """Compare a value with the goal: `met`, `minimum` or `missed`."""
         if self._holds(reached, self.target):
             return "met"
         return "minimum" if self._holds(reached, self.minimum) else "missed"
@@ -63,10 +63,10 @@ class Benchmark:
     """The figures of one benchmark.
 
     Attributes:
-        name: What was done.
-        figures: The figure of each side in each round, all of one unit, less being better; cstar's first.
-        show: Shows a figure.
-        goals: By the side that cstar is compared with; its own is about its figure alone.
+        name: The name of the benchmark.
+        figures: The figures of each side, one for each round, in one unit; less is better. cstar is first.
+        show: Formats a figure.
+        goals: The goals by side. cstar's is for its own figure.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Benchmark:
     goals: Mapping[str, Goal] = field(default_factory=dict)
 
     def rows(self) -> Iterator[str]:
-        """The table's rows."""
+        """Format the rows of the table."""
         name, own = self.name, self.figures["cstar"]
         for side, figures in self.figures.items():
             goal = self.goals.get(side)
-            # The median of the rounds' ratios, not the ratio of the medians: what slows the machine down for a while
-            # slows down both sides of a round, and so leaves its ratio alone.
+            # The median of the ratios, not the ratio of the medians: other load on the machine slows both sides of a
+            # round down, and hardly changes their ratio.
             ratio = median(mine / theirs for mine, theirs in zip(own, figures, strict=True))
             compared = "" if side == "cstar" else f"{ratio:.2f} ({1 / ratio:.2f}x)"
             wanted = verdict = ""

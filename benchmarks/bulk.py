@@ -1,4 +1,4 @@
-"""Many customers: bulk calls beside one call for each customer, against a sandbox in this process."""
+"""Bulk calls beside one call for each customer, against a sandbox in this process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 ROUNDS = 3
 IMPORTED, DELETED = 10_000, 5_000
-SINGLE_CALLS = 500  # so many single calls are sent, and their figures scaled
+SINGLE_CALLS = 500  # the figures of single calls are scaled
 
 
 class Job:
-    """Work on the customers of a sandbox, with what it took.
+    """Work on the customers of a sandbox, and its cost.
 
     Attributes:
         requests: The number of requests.
@@ -37,7 +37,7 @@ class Job:
         self.requests += 1
 
     def measure(self, work: Callable[[], object], scale: float = 1) -> tuple[float, float]:
-        """Do the work; return its requests and seconds, scaled."""
+        """Do the work, and return its requests and seconds, multiplied by `scale`."""
         requests, started = self.requests, time.perf_counter()
         work()
         seconds = time.perf_counter() - started
@@ -46,13 +46,12 @@ class Job:
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
-    """Measure requests and seconds."""
+    """Measure the requests and the seconds."""
     rounds = 1 if quick else ROUNDS
     with Sandbox() as box:
         imports = {
             "cstar": lambda: _bulk_import(box),
             "create, one by one": lambda: _create(box),
-            "upsert, one by one": lambda: _upsert(box),
         }
         yield from _benchmarks(f"{IMPORTED:,} new customers", take_turns(imports, rounds, warm_up=False), 20)
         deletions = {"cstar": lambda: _bulk_delete(box), "delete, one by one": lambda: _delete(box)}
@@ -86,16 +85,6 @@ def _create(box: Sandbox) -> tuple[float, float]:
     def work() -> None:
         for number in range(SINGLE_CALLS):
             job.client.customers.create(job.team_id, **_record(number))
-
-    return job.measure(work, IMPORTED / SINGLE_CALLS)
-
-
-def _upsert(box: Sandbox) -> tuple[float, float]:
-    job = Job(box)
-
-    def work() -> None:
-        for number in range(SINGLE_CALLS):
-            assert job.client.customers.upsert(job.team_id, **_record(number)).created
 
     return job.measure(work, IMPORTED / SINGLE_CALLS)
 

@@ -1,4 +1,4 @@
-"""One call after the other: get and create, sync and async, over a null transport and over loopback."""
+"""Sequential gets and creates over a null transport, sync and async."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks._clients import CLIENTS
 from benchmarks._measure import take_turns, timed
-from benchmarks._server import serve
 from benchmarks._table import Benchmark, Goal, microseconds
 
 if TYPE_CHECKING:
@@ -17,24 +16,21 @@ if TYPE_CHECKING:
 
     from benchmarks._clients import Client
 
-# With fewer, what is measured is partly how cold the caches are after another library's turn: with 50, among six sides,
-# cstar takes up to a tenth longer beside bare httpx.
+# With 50 calls a turn, cold caches after another library's turn make cstar up to a tenth slower beside bare httpx.
 CALLS = 300
 ROUNDS = 15
 GOALS = {"get": Goal(0.90, 1.00), "create": Goal(0.95, 1.00)}
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
-    """Measure them."""
-    with serve(rows=100) as loopback, closing(asyncio.new_event_loop()) as event_loop:
-        for where, url in (("null transport", None), ("loopback", loopback)):
-            for kind, loop in (("sync", None), ("async", event_loop)):
-                clients = {name: build(url, is_async=loop is not None) for name, build in CLIENTS.items()}
-                for method, goal in GOALS.items():
-                    sides = {name: timed(_calls(client, method, loop), CALLS) for name, client in clients.items()}
-                    figures = take_turns(sides, 3 if quick else ROUNDS)
-                    goals = {} if url else {"bare httpx": goal}
-                    yield Benchmark(f"{method}, {where}, {kind}", figures, microseconds, goals)
+    """Measure the seconds of a call."""
+    with closing(asyncio.new_event_loop()) as event_loop:
+        for kind, loop in (("sync", None), ("async", event_loop)):
+            clients = {name: build(None, is_async=loop is not None) for name, build in CLIENTS.items()}
+            for method, goal in GOALS.items():
+                sides = {name: timed(_calls(client, method, loop), CALLS) for name, client in clients.items()}
+                figures = take_turns(sides, 3 if quick else ROUNDS)
+                yield Benchmark(f"{method}, {kind}", figures, microseconds, {"bare httpx": goal})
 
 
 def _calls(client: Client, method: str, loop: asyncio.AbstractEventLoop | None) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""1,000 async gets, 50 and 200 at a time."""
+"""1,000 async gets, 50 and 200 at a time, over loopback."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 GETS = 1000
 CONCURRENCIES = (50, MAX_CONCURRENCY)
 ROUNDS = 10
-SIDES = ("cstar", "bare httpx", "openai")  # besides GETTERS; the other clients would double the time
+SIDES = ("cstar", "bare httpx", "openai")  # and GETTERS; the others would double the time
 OVER_AIOHTTP = "cstar over httpx-aiohttp"
 GOALS = {"bare httpx": Goal(2.0, 1.5, is_speed=True), "openai": Goal(2.0, 1.5, is_speed=True)}
 GOALS_OVER_AIOHTTP = {"openai": Goal(2.8, 2.0, is_speed=True)}
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
-    """Measure them over loopback."""
+    """Measure the seconds of a get."""
     with serve(rows=100) as url, closing(asyncio.new_event_loop()) as loop:
         clients: dict[str, Getter] = {name: CLIENTS[name](url, is_async=True) for name in SIDES if name in CLIENTS}
         clients |= {name: build(url) for name, build in GETTERS.items()}

@@ -2,12 +2,11 @@
 
     python benchmarks/sandbox_lists.py [CUSTOMERS …]
 
-prints Markdown tables of milliseconds, in about a minute: for 10,000 and 100,000 customers by default. The
-goal is a list of 10,000 customers in under 20 ms, and of 100,000 in under 100 ms. It needs the package with its extra
-`sandbox`, no more.
+prints Markdown tables of milliseconds, by default for 10,000 and 100,000 customers. The goals are a page of 10,000
+customers in less than 20 ms, and of 100,000 in less than 100 ms. It needs the extra `sandbox` only.
 
-A list is timed over real HTTP, from the request to the last byte of its 100 rows, on one kept-alive connection. Server
-and client share this process, as they do in a test suite. A busy machine shows in the worst column.
+A page is timed over HTTP, from the request to the last byte of its 100 rows, on one connection. Server and client share
+this process, as in a test suite.
 """
 
 from __future__ import annotations
@@ -35,31 +34,18 @@ STARTS = 5
 LISTS: dict[str, dict[str, str]] = {
     "first page": {},
     "last page": {"page": "last"},
-    "page past the end": {"page": "1000000000"},
     "status, most": {"status": "active"},
-    "status, few": {"status": "inactive"},
     "status, last page": {"status": "active", "page": "last"},
-    "sentiment": {"sentiment": "angry"},
-    "status and sentiment": {"status": "active", "sentiment": "neutral"},
-    "tag": {"tag": "vip"},
     "tag that nobody has": {"tag": "nobody"},
-    "tag and sentiment": {"tag": "vip", "sentiment": "happy"},
-    "search, everyone": {"search": "example"},
-    "search, everyone, last page": {"search": "example", "page": "last"},
-    "search, common": {"search": "ada"},
-    "search, rare": {"search": "CHLOÉ O'BRIEN"},
+    "search, most": {"search": "example"},
     "search, one customer": {"search": ".7777@"},
-    "search, one letter": {"search": "e"},
-    "search, one rare letter": {"search": "ö"},
-    "search, nothing": {"search": "zzzz"},
-    "search, the empty string": {"search": ""},
-    "all four, most": {"status": "active", "sentiment": "neutral", "tag": "vip", "search": "example"},
-    "all four, nothing": {"status": "active", "sentiment": "neutral", "tag": "vip", "search": "zzzz"},
+    "search, nobody": {"search": "zzzz"},
+    "all four filters": {"status": "active", "sentiment": "neutral", "tag": "vip", "search": "example"},
 }
 
 
 def main() -> None:
-    """Measure everything and print the tables."""
+    """Measure all, and print the tables."""
     for count in [int(argument) for argument in sys.argv[1:]] or CUSTOMERS:
         measure(count)
 
@@ -71,23 +57,23 @@ def measure(count: int) -> None:
         empty = [time_start(Sandbox()) for _ in range(STARTS)]
         seeding = [time_start(Sandbox(database=database, customers=count))]
         full = [time_start(Sandbox(database=database)) for _ in range(STARTS)]
-        print(f"\n| list of {count:,} customers | matches | median ms | worst ms |\n|---|--:|--:|--:|")
+        print(f"\n| list of {count:,} customers | matches | median ms | maximum ms |\n|---|--:|--:|--:|")
         with Sandbox(database=database) as box, client_of(box) as client:
             measure_lists(client)
-    print("\n| start of a sandbox | median ms | worst ms |\n|---|--:|--:|")
+    print("\n| start of a sandbox | median ms | maximum ms |\n|---|--:|--:|")
     print_row("empty, in memory", *summary(empty))
     print_row(f"on a file of {count:,}", *summary(full))
     print_row(f"on a new file, adding {count:,}", *summary(seeding))
 
 
 def client_of(box: Sandbox) -> httpx.Client:
-    """A client of the sandbox's team."""
+    """Make a client of the sandbox."""
     headers = {"Authorization": f"Bearer {box.api_key}"}
     return httpx.Client(base_url=f"{box.url}/teams/{box.team_id}", headers=headers)
 
 
 def measure_lists(client: httpx.Client) -> None:
-    """Time each kind of list."""
+    """Measure each kind of list."""
     for name, params in LISTS.items():
         query = {"pageSize": "100", **params}
         if query.get("page") == "last":
@@ -99,7 +85,7 @@ def measure_lists(client: httpx.Client) -> None:
 
 
 def time_start(box: Sandbox) -> float:
-    """How many milliseconds a sandbox takes to start."""
+    """Measure the milliseconds of a start."""
     try:
         return milliseconds(box.start)
     finally:
@@ -107,14 +93,14 @@ def time_start(box: Sandbox) -> float:
 
 
 def milliseconds(action: Callable[[], object]) -> float:
-    """How many milliseconds an action takes."""
+    """Measure the milliseconds of an action."""
     began = time.perf_counter()
     action()
     return (time.perf_counter() - began) * 1000
 
 
 def summary(times: list[float]) -> tuple[str, str]:
-    """The median and the worst."""
+    """Format the median and the maximum."""
     return f"{statistics.median(times):.1f}", f"{max(times):.1f}"
 
 

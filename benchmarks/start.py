@@ -1,4 +1,4 @@
-"""A cold start: from nothing, over a new process, to a client."""
+"""Cold starts: the time from starting Python to a client."""
 
 from __future__ import annotations
 
@@ -17,28 +17,25 @@ if TYPE_CHECKING:
 
 ROUNDS = 20
 LIBRARIES = "httpx, pydantic, tenacity"
-WITH_BASE_MODEL = "the same, and pydantic.BaseModel"  # pydantic loads most of itself when this is first named
 PROGRAMS = {
     "cstar": f"from cstar import Cstar; Cstar({API_KEY!r})",
     LIBRARIES: f"import {LIBRARIES}; httpx.Client()",
-    WITH_BASE_MODEL: f"import {LIBRARIES}; httpx.Client(); pydantic.BaseModel",
     "openai": f"from openai import OpenAI; OpenAI(api_key={API_KEY!r})",
-    "anthropic": f"from anthropic import Anthropic; Anthropic(api_key={API_KEY!r})",
     "stripe": f"from stripe import StripeClient; StripeClient({API_KEY!r})",
     "Python alone": "",
 }
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
-    """Measure it; in the figures is what Python itself takes to start."""
+    """Measure the seconds, including those of Python itself."""
     sides = {name: partial(_start, code) for name, code in PROGRAMS.items() if name not in MISSING}
     figures = take_turns(sides, 3 if quick else ROUNDS)
     yield Benchmark("cold start", figures, milliseconds, {LIBRARIES: Goal(0.75, 0.85)})
 
 
 def _start(code: str) -> float:
-    # This clock is the system's: parent and child read the same one.
+    # Parent and child read the same clock of the system.
     command = [sys.executable, "-c", f"{code}\nimport time; print(time.perf_counter())"]
     began = time.perf_counter()
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - our own
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - no input from outside
     return float(output) - began

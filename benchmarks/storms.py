@@ -1,6 +1,6 @@
-"""Storms of cancelled and interrupted calls, and what they leave behind: `python -m benchmarks.storms`.
+"""Many calls that are cancelled or interrupted: `python -m benchmarks.storms`.
 
-Neither may leave anything: it counts open files before and after, and how long later calls take beside earlier ones.
+It counts the connections that they leave open, which must be none, and compares the time of calls before and after.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ LATER_CALLS = 200
 CUSTOMER_ID = CSTAR.row_id(0)
 
 
-class Interrupt(Exception):  # noqa: N818 - Celery's SoftTimeLimitExceeded is an exception of this kind
-    """Raised by the signal handler."""
+class Interrupt(Exception):  # noqa: N818 - named like KeyboardInterrupt
+    """Raised by the signal handler, like Celery's SoftTimeLimitExceeded."""
 
 
 def open_files() -> int:
-    """The number of files that this process has open."""
+    """Count the open files of this process."""
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def cancel(url: str, count: int) -> bool:
-    """Cancel calls at random moments, many of them at once."""
-    moments = random.Random(1)  # noqa: S311 - no secret
+    """Cancel concurrent calls at random moments."""
+    moments = random.Random(1)  # noqa: S311 - not for secrets
     cancelled = 0
     async with AsyncCstar(API_KEY, base_url=f"{url}/api/v1", max_retries=0) as client:
 
@@ -73,8 +73,8 @@ async def _idle_connections(client: AsyncCstar) -> list[object]:
 
 
 def interrupt(url: str, count: int) -> bool:
-    """Raise an exception from a signal handler at random moments of calls, until it has ended so many of them."""
-    moments = random.Random(1)  # noqa: S311 - no secret
+    """Raise an exception from a signal handler at random moments, until it has interrupted `count` calls."""
+    moments = random.Random(1)  # noqa: S311 - not for secrets
 
     def handler(_number: int, _frame: FrameType | None) -> None:
         raise Interrupt
@@ -107,9 +107,9 @@ def interrupt(url: str, count: int) -> bool:
     return report("sync calls", calls, interrupted, lost, after / before)
 
 
-def report(what: str, calls: int, ended: int, lost: int, ratio: float) -> bool:
-    """Print the figures of a storm; return whether no connection was lost."""
-    print(f"{calls:,} {what}, {ended:,} of them ended from outside: {lost} connections lost, later calls {ratio:.2f}x")
+def report(kind: str, calls: int, stopped: int, lost: int, ratio: float) -> bool:
+    """Print the figures; return whether no connection was lost."""
+    print(f"{calls:,} {kind}, {stopped:,} stopped: {lost} connections lost, later calls take {ratio:.2f}x the time")
     return lost <= 0
 
 
