@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import io
+import itertools
 import re
 import textwrap
 from pathlib import Path
@@ -45,28 +48,83 @@ def test_every_fixture_is_in_the_reference() -> None:
     assert set(re.findall(r"^::: pytest_cstar\.(\w+)$", text(*PAGES), re.MULTILINE)) == FIXTURES != set()
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_every_error_has_a_page_that_says_when_it_comes_and_what_to_do(error: type[CstarError]) -> None:
-    page = text(DOCS / "errors" / f"{error.__name__}.md")
-    assert re.findall(r"^##? (.+)$", page, re.MULTILINE)[:3] == [error.__name__, "When it comes", "What to do"]
-    assert f"[cstar.{error.__name__}]" in page
+def error_sections() -> dict[str, str]:
+    parts = re.split(r"^## (.+)$", text(DOCS / "errors.md"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_page_of_errors_has_a_section_for_each_error() -> None:
+    assert list(error_sections()) == ["All errors", *(error.__name__ for error in depth_first(CstarError))]
+
+
+def depth_first(error: type[CstarError]) -> Iterator[type[CstarError]]:
+    yield error
+    for each in error.__subclasses__():
+        if each in ERRORS:
+            yield from depth_first(each)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_every_page_of_an_error_catches_it(error: type[CstarError]) -> None:
-    blocks = FENCE.finditer(text(DOCS / "errors" / f"{error.__name__}.md"))
+def test_the_section_of_an_error_says_what_to_do_and_catches_it(error: type[CstarError]) -> None:
+    section = error_sections()[error.__name__]
+    assert "**What to do.**" in section
     assert any(
-        re.search(rf"except {error.__name__}\b", block["body"]) for block in blocks if block["language"] == "python"
+        re.search(rf"except {error.__name__}\b", block["body"])
+        for block in FENCE.finditer(section)
+        if block["language"] == "python"
     )
 
 
-def test_the_tree_of_errors_is_the_true_one() -> None:
-    told: dict[str, str] = {}
-    above: list[str] = []
-    for indent, name in re.findall(r"^( *)- \[`(\w+)`\]\(\2\.md\)", text(DOCS / "errors" / "index.md"), re.MULTILINE):
-        above = [*above[: len(indent) // 4], name]
-        told[name] = above[-2] if len(above) > 1 else "Exception"
-    assert told == {error.__name__: error.__bases__[0].__name__ for error in ERRORS}
+def test_the_tree_of_errors_matches_the_classes() -> None:
+    parents: dict[str, str] = {}
+    path: list[str] = []
+    for indent, name, anchor in re.findall(
+        r"^( *)- \[`(\w+)`\]\(#(\w+)\)", error_sections()["All errors"], re.MULTILINE
+    ):
+        assert anchor == name.lower()
+        path = [*path[: len(indent) // 4], name]
+        parents[name] = path[-2] if len(path) > 1 else "Exception"
+    assert parents == {error.__name__: error.__bases__[0].__name__ for error in ERRORS}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/errors.md", "docs/index.md", "docs/quickstart.md"])
+def test_a_page_shows_the_real_output_of_its_programs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare standard output with the comment after each `print(…)`, or the `text` block below; `…` is any text."""
+    names: dict[str, object] = {}
+    compared = 0
+    with cstar.sandbox.Sandbox(customers=250) as box:
+        monkeypatch.setenv("CSTAR_API_KEY", box.api_key)
+        monkeypatch.setenv("CSTAR_BASE_URL", box.url)
+        blocks = list(FENCE.finditer(text(ROOT / page)))
+        for block, following in itertools.zip_longest(blocks, blocks[1:]):
+            if block["language"] != "python":
+                continue
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(textwrap.dedent(block["body"]), page, "exec"), names)
+            if following and following["language"] == "text":
+                expected = following["body"].splitlines()
+            else:
+                expected = re.findall(r"^ *print\(.+\)  # (.+)$", block["body"], re.MULTILINE)
+                if not expected:
+                    continue
+            pattern = "\n".join(re.escape(line).replace("…", ".*") for line in expected) + "\n"
+            assert re.fullmatch(pattern, output.getvalue(), re.DOTALL), output.getvalue()
+            compared += len(expected)
+    assert compared
+
+
+def test_llms_txt_links_every_page_but_the_first() -> None:
+    links = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)/\)", text(DOCS / "llms.txt"), re.MULTILINE)
+    assert sorted(links) == sorted(
+        str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"
+    )
+
+
+def test_the_repository_has_one_address() -> None:
+    [address] = re.findall(r"^repo_url: (\S+)$", text(ROOT / "mkdocs.yml"), re.MULTILINE)
+    urls = text(ROOT / "pyproject.toml").partition("[project.urls]\n")[2].partition("\n\n")[0]
+    assert all(line.split(' = "')[1].startswith(address) for line in urls.splitlines())
 
 
 def test_every_example_is_shown() -> None:
