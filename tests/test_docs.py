@@ -162,6 +162,7 @@ def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 def bound_names(scope: ast.AST) -> Iterator[str]:
+    """Yield the names that a scope binds, without those of nested scopes."""
     for node in nodes_of(scope):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
