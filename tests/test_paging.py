@@ -300,8 +300,8 @@ def test_even_a_server_that_makes_up_rows_for_ever_is_left_at_last(
 ) -> None:
     walk: Walk[Row] = Walk(1, page_size=1)
     pages = 0
-    while walk.next is not None:
-        walk.take(walk.next, PageData([Row(pages)], total=1, page=walk.next.page, page_size=size, has_more=True))
+    while walk.next_request is not None:
+        walk.receive(walk.next_request, PageData([Row(pages)], total=1, page=walk.next_request.page, page_size=size, has_more=True))
         pages += 1
         assert pages <= MAX_SLICES_PAST_TOTAL
     assert pages == MAX_SLICES_PAST_TOTAL
@@ -322,10 +322,10 @@ def test_whatever_a_server_with_a_stuck_has_more_answers_a_walk_ends_and_gives_n
     walk: Walk[Row] = Walk(start, page_size=5)
     given: list[str] = []
     pages = 0
-    while walk.next is not None:
+    while walk.next_request is not None:
         rows, total, size = answers[pages % len(answers)]
         part = PageData([Row(n) for n in rows], total, None, size, has_more=True)
-        given += [row.id for row in walk.take(walk.next, part)]
+        given += [row.id for row in walk.receive(walk.next_request, part)]
         pages += 1
         assert pages <= 21 * (MAX_STALE_SLICES + 1)
     assert len(given) == len(set(given))

@@ -59,9 +59,9 @@ def read_some(
     given: list[str] = []
     pending: deque[PageRequest] = deque()
     answers: dict[int, PageData[Row]] = {}
-    while walk.next is not None:
+    while walk.next_request is not None:
         while len(pending) < max(1, ahead):
-            request = walk.after(pending[-1]) if pending else walk.next
+            request = walk.request_after(pending[-1]) if pending else walk.next_request
             if request is None:
                 break
             pending.append(request)
@@ -70,7 +70,7 @@ def read_some(
             place = chance.choice(waiting) if chance else waiting[0]
             answers[place] = server.answer(pending[place])
             meanwhile()
-        rows = walk.take(pending.popleft(), answers.pop(0))
+        rows = walk.receive(pending.popleft(), answers.pop(0))
         answers = {place - 1: data for place, data in answers.items()}
         if walk.plan_changed:
             pending.clear()
@@ -106,7 +106,7 @@ def resumed_walks(
     point: Checkpoint | None = None
     legs = []
     for left in reversed(range(chance.choice([2, 3, 5]))):
-        walk: Walk[Row] = Walk(1, page_size=page_size, gapless=gapless, ahead=ahead > 0, resume=point)
+        walk: Walk[Row] = Walk(1, page_size=page_size, gapless=gapless, is_prefetching=ahead > 0, resume=point)
         given, point = read_some(
             walk,
             server,

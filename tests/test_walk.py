@@ -113,9 +113,9 @@ def read(
     given: list[str] = []
     asked: deque[PageRequest] = deque()
     answers: dict[int, PageData[Row]] = {}
-    while walk.next is not None:
+    while walk.next_request is not None:
         while len(asked) < max(1, ahead):
-            ask = walk.after(asked[-1]) if asked else walk.next
+            ask = walk.request_after(asked[-1]) if asked else walk.next_request
             if ask is None:
                 break
             asked.append(ask)
@@ -124,7 +124,7 @@ def read(
             place = chance.choice(waiting) if chance else waiting[0]
             answers[place] = server.answer(asked[place])
             meanwhile()
-        for row in walk.take(asked.popleft(), answers.pop(0)):
+        for row in walk.receive(asked.popleft(), answers.pop(0)):
             given.append(row.id)
             visit(row)
         answers = {place - 1: part for place, part in answers.items()}
@@ -152,7 +152,7 @@ def churned(
         for _ in range(chance.randrange(int(busy) + 1) if busy >= 1 else chance.random() < busy):
             WRITERS[gapless](server, chance)
 
-    walk: Walk[Row] = make(1, page_size=page_size, gapless=gapless, ahead=ahead > 0)
+    walk: Walk[Row] = make(1, page_size=page_size, gapless=gapless, is_prefetching=ahead > 0)
     return read(walk, server, ahead=ahead, meanwhile=meanwhile, chance=chance), start - server.removed
 
 
@@ -171,7 +171,7 @@ def test_rows_that_come_in_front_while_as_many_go_are_noticed_though_answers_ove
     """Page 2 is answered after pages 3 to 6, and in between the whole list has moved down by two pages."""
     walk: Walk[Row] = Walk(1, page_size=20, ahead=True)
     server = Server.of(400)
-    given = [row.id for row in walk.take(PageRequest(1, 20), server.answer(PageRequest(1, 20)))]
+    given = [row.id for row in walk.receive(PageRequest(1, 20), server.answer(PageRequest(1, 20)))]
     early = {number: server.answer(PageRequest(number, 20)) for number in range(3, 7)}
     for _ in range(40):
         server.insert_in_front()
@@ -179,7 +179,7 @@ def test_rows_that_come_in_front_while_as_many_go_are_noticed_though_answers_ove
     early[2] = server.answer(PageRequest(2, 20))
     number = 2
     while number in early and not walk.plan_changed:
-        given += [row.id for row in walk.take(PageRequest(number, 20), early[number])]
+        given += [row.id for row in walk.receive(PageRequest(number, 20), early[number])]
         number += 1
     given += read(walk, server)
     assert {f"row{number}" for number in range(360)} <= set(given)
@@ -353,10 +353,10 @@ def test_such_a_server_too_is_read_without_loss() -> None:
 
 def test_nothing_is_requested_ahead_behind_the_last_page() -> None:
     walk, server = Walk[Row](1, page_size=50), Server.of(100)
-    assert walk.after(PageRequest(1, 50)) is None
-    walk.take(PageRequest(1, 50), server.answer(PageRequest(1, 50)))
-    assert walk.after(PageRequest(1, 50)) == PageRequest(2, 50)
-    assert walk.after(PageRequest(2, 50)) is None
+    assert walk.request_after(PageRequest(1, 50)) is None
+    walk.receive(PageRequest(1, 50), server.answer(PageRequest(1, 50)))
+    assert walk.request_after(PageRequest(1, 50)) == PageRequest(2, 50)
+    assert walk.request_after(PageRequest(2, 50)) is None
 
 
 # ── Holes: empty pages below the total ───────────────────────────────────────────────────────────────────────────────
@@ -390,7 +390,7 @@ def test_an_empty_page_is_read_when_the_walk_returns_to_it(
     page: int, says_more: bool, ahead: int, gapless: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = holey(350, {page: 1}, says_more=says_more)
-    given = read(Walk(1, page_size=100, gapless=gapless, ahead=ahead > 0), server, ahead=ahead)
+    given = read(Walk(1, page_size=100, gapless=gapless, is_prefetching=ahead > 0), server, ahead=ahead)
     assert sorted(given) == sorted(f"row{number}" for number in range(350))
     assert len(server.requests) <= 5 + (page == 1 or gapless) + ahead
     assert caplog.text == ""
@@ -414,9 +414,9 @@ def test_empty_pages_without_end_are_left_after_ten_and_asked_for_once_more(
     total: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     walk, requests = Walk[Row](1, page_size=10), 0
-    while walk.next is not None:
-        rows = [Row(f"row{number}") for number in range(10)] if walk.next.page == 1 else []
-        walk.take(walk.next, PageData(rows, total, None, None, has_more=True))
+    while walk.next_request is not None:
+        rows = [Row(f"row{number}") for number in range(10)] if walk.next_request.page == 1 else []
+        walk.receive(walk.next_request, PageData(rows, total, None, None, has_more=True))
         requests += 1
     assert requests == 12
     assert f"a walk ended after 10 of {total} rows: pages are empty" in caplog.text
@@ -482,8 +482,8 @@ def test_a_page_of_one_row_may_be_a_hole() -> None:
 
 def test_the_last_page_that_is_short_of_the_total_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     walk: Walk[Row] = Walk(1, page_size=2)
-    walk.take(PageRequest(1, 2), PageData([Row("a"), Row("b")], 5, 1, 2, has_more=False))
-    assert walk.next is None
+    walk.receive(PageRequest(1, 2), PageData([Row("a"), Row("b")], 5, 1, 2, has_more=False))
+    assert walk.next_request is None
     assert "a walk ended after 2 of 5 rows: the server says that no page follows" in caplog.text
 
 
@@ -555,10 +555,10 @@ def test_canned_pages_are_read_as_a_conventional_loop_would(gapless: bool, ahead
 
 def test_a_gapless_walk_of_canned_pages_says_that_it_proves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     walk: Walk[Row] = Walk(1, page_size=2, gapless=True)
-    walk.take(PageRequest(1, 2), PageData([Row("a"), Row("b")], 3, 1, 2, has_more=True))
-    assert walk.next == PageRequest(1, 100)
-    walk.take(walk.next, PageData([Row("a"), Row("b")], 3, 1, 2, has_more=True))
-    assert walk.next == PageRequest(2, 2)
+    walk.receive(PageRequest(1, 2), PageData([Row("a"), Row("b")], 3, 1, 2, has_more=True))
+    assert walk.next_request == PageRequest(1, 100)
+    walk.receive(walk.next_request, PageData([Row("a"), Row("b")], 3, 1, 2, has_more=True))
+    assert walk.next_request == PageRequest(2, 2)
     assert "gaps cannot be ruled out" in caplog.text
 
 
@@ -566,7 +566,7 @@ def test_canned_pages_are_no_reason_for_a_warning_where_nothing_is_to_be_proved(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     walk: Walk[Row] = Walk(1, page_size=2)
-    walk.take(PageRequest(1, 2), PageData([Row("a")], 2, 1, 2, has_more=True))
-    walk.take(PageRequest(2, 2), PageData([Row("b")], 2, 2, 2, has_more=False))
-    assert walk.next is None
+    walk.receive(PageRequest(1, 2), PageData([Row("a")], 2, 1, 2, has_more=True))
+    walk.receive(PageRequest(2, 2), PageData([Row("b")], 2, 2, 2, has_more=False))
+    assert walk.next_request is None
     assert caplog.text == ""
