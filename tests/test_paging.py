@@ -150,9 +150,7 @@ def test_pages_are_fetched_lazily(api_mock: respx.Router, run: Runner) -> None:
     assert counts == [1, 1, 1, 2, 2, 2, 3]
 
 
-def test_a_failing_page_is_retried_and_its_error_raised_when_the_page_is_needed(
-    api_mock: respx.Router, run: Runner
-) -> None:
+def test_a_page_that_fails_is_retried_and_raises_when_it_is_needed(api_mock: respx.Router, run: Runner) -> None:
     first = page_of(ROWS[:3], size=3, total=7, has_more=True)
     api_mock.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
     failing = api_mock.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
@@ -487,6 +485,54 @@ def test_an_async_list_supports_introspection_before_it_is_awaited() -> None:
             duplicate(paginator)
     with pytest.raises(AttributeError, match="object has no attribute 'next_page'"):
         paginator.next_page()
+
+
+# ── gapless ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_gapless_warns_if_pages_of_one_row_cannot_overlap(run: Runner, caplog: pytest.LogCaptureFixture) -> None:
+    requests: list[int] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params["page"])
+        requests.append(number)
+        assert len(requests) < 10, "the iteration does not end"
+        rows = ROWS[number - 1 : number]
+        return httpx.Response(200, json=page_of(rows, number, size=1, total=5, has_more=number < 5))
+
+    http_client = run.http_client(transport=httpx.MockTransport(handle))
+    rows = run.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=http_client)
+    assert [row.id for row in rows] == IDS[:5]
+    assert requests == [1, 2, 3, 4, 5]
+    assert "gaps cannot be ruled out" in caplog.text
+
+
+def test_gapless_warns_if_a_page_has_another_size_and_requests_it_by_number(
+    run: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = [customer(number) for number in range(300)]
+    unrelated = [customer(number) for number in range(1000, 1050)]
+    requests: list[tuple[int, int]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        number, size = int(request.url.params["page"]), int(request.url.params["pageSize"])
+        requests.append((number, size))
+        if size != 100:
+            return httpx.Response(200, json=page_of(unrelated, number, size=50, total=300, has_more=True))
+        rows = expected[(number - 1) * 100 : number * 100]
+        return httpx.Response(200, json=page_of(rows, number, total=300, has_more=number < 3))
+
+    http_client = run.http_client(transport=httpx.MockTransport(handle))
+    rows = run.collect(lambda client: client.customers.list(TEAM, gapless=True), http_client=http_client)
+    assert [row.id for row in rows] == [row["id"] for row in expected]
+    assert requests == [(1, 100), (2, 99), (2, 100), (3, 100)]
+    assert "gaps cannot be ruled out" in caplog.text
+
+
+@pytest.mark.parametrize("gapless", [0, 1, "yes", None])
+def test_gapless_must_be_a_bool(run: Runner, gapless: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="gapless must be True or False"):
+        run(lambda client: client.customers.list(TEAM, gapless=gapless))
 
 
 # ── Checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────
