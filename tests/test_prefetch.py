@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, closing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -397,6 +397,29 @@ def test_iterating_can_be_continued_after_a_thread_could_not_be_started(monkeypa
     assert len(rest) == len(set(rest))
 
 
+def test_an_interrupt_during_a_thread_start_releases_the_reservation_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, may_continue = threading.Thread.start, threading.Event()
+
+    def respond(number: int) -> httpx.Response:
+        assert number == 1 or may_continue.wait(30)
+        return page(number)
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "cstar-prefetch":
+            raise KeyboardInterrupt
+
+    with Cstar(KEY, base_url=URL, http_client=Server("sync", respond=respond).client()) as client:
+        rows = iter(customers(prefetch=2)(client))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                list(rows)
+        may_continue.set()
+        rows.close()
+        assert not any(client._transport.budget._reserved.values())
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_page_whose_task_was_cancelled_from_outside_is_requested_again(backend: str) -> None:
     server = Server(backend)
@@ -596,26 +619,6 @@ def test_a_reset_later_than_max_retry_wait_is_not_waited_for(run: Runner, prefet
 def test_prefetch_must_be_a_whole_number(run: Runner, prefetch: Any) -> None:
     with pytest.raises(InvalidParameterError, match="prefetch must be a whole number from 0 to 100"):
         run(lambda client: client.customers.list(TEAM, prefetch=prefetch))
-
-
-def test_an_interrupt_during_a_thread_start_releases_the_reservation_once(
-    session_box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = threading.Thread.start
-
-    def interrupted(thread: threading.Thread) -> None:
-        start(thread)
-        if thread.name == "cstar-prefetch":
-            raise KeyboardInterrupt
-
-    with Cstar(session_box.api_key, base_url=session_box.url) as client:
-        rows = iter(client.customers.list(session_box.team_id, page_size=1, prefetch=2))
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", interrupted)
-            with suppress(KeyboardInterrupt):
-                list(rows)
-        rows.close()
-        assert not any(client._transport.budget._reserved.values())
 
 
 def test_a_row_with_an_invalid_creation_time_does_not_end_iteration(run: Runner) -> None:
