@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds to wait for the threads of pending requests when an iterator is closed. Threads cannot be stopped from outside:
-# most end at once, and one that waits for the server ends when its attempt times out.
+# Seconds to wait for the threads of pending requests when an iterator is closed. A thread cannot be stopped: most end at
+# once, and one that waits for the server ends when its attempt times out.
 CLOSE_TIMEOUT = 1.0
 # The most pages to fetch one by one after prefetched pages had to be discarded.
 MAX_PAUSE = 8

@@ -14,20 +14,21 @@ read before, or if it starts where the walk started.
 
 1. If every slice used overlaps, no row that stayed in the list is skipped: all rows above a row that was read have been
    read, too.
-2. While the total stays the same, pages 1, 2, 3, … need not overlap. Rows inserted in front can push other rows down,
-   so that they are read twice, but they never move rows up.
+2. While the total stays the same, pages 1, 2, 3, … need not overlap. As many rows were inserted in front as were
+   deleted, so the unread rows may have moved down, to be read twice, but not up.
 3. An empty page below the total is a *hole*. The walk continues behind it with any slice, and a new *segment* begins
    there. At its end, the walk returns to the hole.
 4. Rows that were read before are dropped, so each row is returned once.
 
 Which rule applies depends on the mode:
 
-    BY_NUMBER      pages 1, 2, 3, … (rule 2)
-    OVERLAPPING    only slices that overlap (rule 1)
-    UNVERIFIED     pages 1, 2, 3, … without a guarantee
+    BY_NUMBER      pages 1, 2, 3, … (rule 2).
+    OVERLAPPING    only slices that overlap (rule 1).
+    UNVERIFIED     pages 1, 2, 3, … without a guarantee.
 
-    BY_NUMBER      → OVERLAPPING    if the total changes or a row repeats; `gapless` walks begin in this mode
-    any            → UNVERIFIED     if the server does not return the page that was requested, as many mocks do
+    BY_NUMBER → OVERLAPPING    if the total changes or a row repeats; with prefetching, also if a page is empty, or
+                               begins with a row newer than the first one. `gapless` walks begin in this mode.
+    any       → UNVERIFIED     if the server does not return the page that was requested, as many mocks do.
 
 `docs/paging-proof.md` has the proofs.
 """
