@@ -1,4 +1,4 @@
-"""The pages of a list, and the iterators over its rows: what `list` methods return."""
+"""The pages of a list and the iterators over its rows, as returned by `list` methods."""
 
 from __future__ import annotations
 
@@ -248,7 +248,10 @@ class AsyncPage(_Page[T]):
 
 
 class _NotAwaitedError(CstarError, AttributeError, TypeError):
-    """A list of `AsyncCstar` was used like its first page. It has all types that Python expects, as in `hasattr`."""
+    """A list of `AsyncCstar` was used like its first page.
+
+    It is an `AttributeError` for `hasattr`, and a `TypeError` for operators.
+    """
 
 
 class AsyncPaginator(Generic[T]):

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds to wait for the threads of pending requests when an iterator is closed. A thread cannot be stopped: most end at
-# once, and one that waits for the server ends when its attempt times out.
+# Seconds that closing an iterator waits for the threads of pending requests. Threads cannot be stopped: most end at once, and
+# one that waits for the server ends when its attempt times out.
 CLOSE_TIMEOUT = 1.0
 # The most pages to fetch one by one after prefetched pages had to be discarded.
 MAX_PAUSE = 8
@@ -93,7 +93,7 @@ class Prefetcher(Generic[T]):
             raise
 
     def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
-        """Prefetch more pages after the walk has received one. Never raises: a request that fails is sent later."""
+        """Prefetch more pages after the walk has received one. Does not raise if no thread can be started."""
         self._window.update(was_useful=was_useful and not walk.plan_changed)
         if walk.plan_changed or walk.next_request is None:
             self._discard()
@@ -207,7 +207,7 @@ class AsyncPrefetcher(Generic[T]):
             self._discard()  # the task was cancelled from outside, or its event loop has ended: request the page again
 
     def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
-        """Prefetch more pages after the walk has received one. Never raises."""
+        """Prefetch more pages after the walk has received one. Does not raise."""
         self._window.update(was_useful=was_useful and not walk.plan_changed)
         if walk.plan_changed or walk.next_request is None:
             self._discard()
