@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds that closing an iterator waits for the threads of pending requests. Threads cannot be stopped: most end at once, and
-# one that waits for the server ends when its attempt times out.
+# Seconds that closing an iterator waits for the threads of pending requests. Threads cannot be stopped: most end at
+# once, and one that waits for the server ends when its attempt times out.
 CLOSE_TIMEOUT = 1.0
 # The most pages to fetch one by one after prefetched pages had to be discarded.
 MAX_PAUSE = 8
