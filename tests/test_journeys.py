@@ -1,4 +1,4 @@
-"""Whole journeys over real sockets against the sandbox, as each of our users takes them."""
+"""Tests of the client against the sandbox over real sockets."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def full_box() -> Iterator[Sandbox]:
         yield box
 
 
-def of(box: Sandbox) -> dict[str, Any]:
+def to(box: Sandbox) -> dict[str, Any]:
     return {"api_key": box.api_key, "base_url": box.url}
 
 
-def fresh() -> str:
+def new_email() -> str:
     return f"{uuid.uuid4().hex}@journey.test"
 
 
-def test_a_customers_whole_life(box: Sandbox, run: Runner) -> None:
-    team, email = box.team_id, fresh()
+def test_a_customer_can_be_created_changed_read_and_deleted(box: Sandbox, run: Runner) -> None:
+    team, email = box.team_id, new_email()
     jane = run(
         lambda client: client.customers.create(
             team, name="Jane", email=email, tags=["trial"], custom_fields={"plan": {"seats": 3}}, metadata={"crm": "7"}
         ),
-        **of(box),
+        **to(box),
     )
     assert (jane.status, jane.sentiment, jane.ticket_count) == ("active", "neutral", 0)
     changed = run(
         lambda client: client.customers.update(
             team, jane.id, notes="Called.", tags=[], metadata={"crm": None, "erp": "8"}, custom_fields={"plan": None}
         ),
-        **of(box),
+        **to(box),
     )
     assert changed.updated_at > jane.updated_at
     assert changed.created_at == jane.created_at
-    found = run(lambda client: client.customers.get(team, jane.id), **of(box))
+    found = run(lambda client: client.customers.get(team, jane.id), **to(box))
     assert found.recent_tickets == []
     assert (found.notes, found.tags, found.metadata, found.custom_fields) == (
         "Called.",
@@ -67,78 +67,78 @@ def test_a_customers_whole_life(box: Sandbox, run: Runner) -> None:
         {"erp": "8"},
         {"plan": None},
     )
-    cleared = run(lambda client: client.customers.update(team, jane.id, notes=None), **of(box))
+    cleared = run(lambda client: client.customers.update(team, jane.id, notes=None), **to(box))
     assert cleared.notes is None
-    assert run(lambda client: client.customers.delete(team, jane.id), **of(box)).id == jane.id
+    assert run(lambda client: client.customers.delete(team, jane.id), **to(box)).id == jane.id
     with pytest.raises(NotFoundError):
-        run(lambda client: client.customers.get(team, jane.id), **of(box))
+        run(lambda client: client.customers.get(team, jane.id), **to(box))
 
 
-def test_a_taken_email_is_a_conflict_that_names_the_parameter(box: Sandbox, run: Runner) -> None:
-    email = fresh()
-    run(lambda client: client.customers.create(box.team_id, name="A", email=email), **of(box))
+def test_creating_a_customer_with_an_existing_email_is_a_conflict(box: Sandbox, run: Runner) -> None:
+    email = new_email()
+    run(lambda client: client.customers.create(box.team_id, name="A", email=email), **to(box))
     with pytest.raises(ConflictError) as caught:
-        run(lambda client: client.customers.create(box.team_id, name="B", email=email), **of(box))
+        run(lambda client: client.customers.create(box.team_id, name="B", email=email), **to(box))
     assert (caught.value.code, caught.value.param) == ("resource_already_exists", "email")
     assert caught.value.request_id
 
 
-def test_the_same_key_creates_one_customer_however_often_it_is_sent(box: Sandbox, run: Runner) -> None:
-    email, key = fresh(), f"signup-{uuid.uuid4()}"
+def test_repeated_creates_with_one_idempotency_key_create_one_customer(box: Sandbox, run: Runner) -> None:
+    email, key = new_email(), f"signup-{uuid.uuid4()}"
 
     def create(client: Any) -> Any:
         return client.customers.create(box.team_id, name="A", email=email, idempotency_key=key)
 
-    assert run(create, **of(box)).id == run(create, **of(box)).id
-    assert run(lambda client: client.customers.list(box.team_id, search=email), **of(box)).total == 1
+    assert run(create, **to(box)).id == run(create, **to(box)).id
+    assert run(lambda client: client.customers.list(box.team_id, search=email), **to(box)).total == 1
 
 
-def test_a_walk_reads_every_customer_once_in_full_pages(full_box: Sandbox, run: Runner) -> None:
-    rows = run.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
+def test_iterating_reads_every_customer_once_in_full_pages(full_box: Sandbox, run: Runner) -> None:
+    rows = run.collect(lambda client: client.customers.list(full_box.team_id), **to(full_box))
     assert len({row.id for row in rows}) == len(rows) == 250
-    pages = run.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **of(full_box))
+    pages = run.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **to(full_box))
     assert [len(page.data) for page in pages] == [100, 100, 50]
 
 
-def test_filters_are_the_servers(full_box: Sandbox, run: Runner) -> None:
-    everyone = run.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box))
+def test_the_server_applies_filters(full_box: Sandbox, run: Runner) -> None:
+    everyone = run.collect(lambda client: client.customers.list(full_box.team_id), **to(full_box))
     angry = run.collect(
         lambda client: client.customers.list(full_box.team_id, sentiment="angry", status="active", page_size=7),
-        **of(full_box),
+        **to(full_box),
     )
     assert 0 < len(angry) < 250
     assert angry == [row for row in everyone if (row.sentiment, row.status) == ("angry", "active")]
 
 
-def test_tickets_come_with_a_customer_unless_left_out(full_box: Sandbox, run: Runner) -> None:
+def test_get_returns_recent_tickets_unless_expand_omits_them(full_box: Sandbox, run: Runner) -> None:
     busiest = max(
-        run.collect(lambda client: client.customers.list(full_box.team_id), **of(full_box)),
+        run.collect(lambda client: client.customers.list(full_box.team_id), **to(full_box)),
         key=lambda row: row.ticket_count,
     )
-    found = run(lambda client: client.customers.get(full_box.team_id, busiest.id), **of(full_box))
+    found = run(lambda client: client.customers.get(full_box.team_id, busiest.id), **to(full_box))
     assert len(found.recent_tickets) == min(10, busiest.ticket_count) > 0
-    bare = run(lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **of(full_box))
+    bare = run(lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **to(full_box))
     assert bare.recent_tickets is None
 
 
-def test_a_publishable_key_reads_and_does_not_write(box: Sandbox, run: Runner) -> None:
-    reader = {**of(box), "api_key": box.publishable_key}
+def test_a_publishable_key_can_read_but_not_write(box: Sandbox, run: Runner) -> None:
+    reader = {**to(box), "api_key": box.publishable_key}
     assert run(lambda client: client.whoami(), **reader).key_type == "publishable"
     run(lambda client: client.customers.list(box.team_id), **reader)
     with pytest.raises(PermissionDeniedError) as caught:
-        run(lambda client: client.customers.create(box.team_id, name="A", email=fresh()), **reader)
+        run(lambda client: client.customers.create(box.team_id, name="A", email=new_email()), **reader)
     assert caught.value.code == "publishable_key_write"
 
 
-def test_every_answer_tells_the_rate_limit(box: Sandbox, run: Runner) -> None:
-    raw = run(lambda client: client.customers.with_raw_response.list(box.team_id), **of(box))
+def test_a_response_has_the_rate_limit(box: Sandbox, run: Runner) -> None:
+    raw = run(lambda client: client.customers.with_raw_response.list(box.team_id), **to(box))
     assert raw.rate_limit.limit > raw.rate_limit.remaining >= 0
     assert raw.rate_limit.reset_at.tzinfo is not None
     assert raw.request_id.startswith("req_")
 
 
 class Lossy(httpx.HTTPTransport):
-    """Lets the first requests reach the server, and loses the answers."""
+    """Loses the responses to the first requests that reach the server."""
 
     def __init__(self, losses: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Lossy(httpx.HTTPTransport):
         if self.losses:
             self.losses -= 1
             response.close()
-            raise httpx.ReadError("the connection broke after the work was done")
+            raise httpx.ReadError("the connection broke after the request was processed")
         return response
 
 
@@ -161,47 +161,50 @@ WRITES: dict[str, Callable[[Cstar, str, str, str], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_write_whose_answers_are_lost_acts_once_and_succeeds(box: Sandbox, sleeps: list[float], write: str) -> None:
-    team, email = box.team_id, fresh()
-    with Cstar(**of(box)) as direct, httpx.Client(transport=Lossy(2)) as lossy:
-        victim = direct.customers.create(team, name="Victim", email=fresh())
+def test_a_write_whose_responses_are_lost_takes_effect_once(box: Sandbox, sleeps: list[float], write: str) -> None:
+    team, email = box.team_id, new_email()
+    with Cstar(**to(box)) as direct, httpx.Client(transport=Lossy(2)) as lossy:
+        target = direct.customers.create(team, name="Target", email=new_email())
         before = direct.customers.list(team).total
-        assert WRITES[write](Cstar(**of(box), http_client=lossy), team, victim.id, email) == email
+        assert WRITES[write](Cstar(**to(box), http_client=lossy), team, target.id, email) == email
         assert len(sleeps) == 2
         assert direct.customers.list(team).total - before == {"create": 1, "update": 0, "delete": -1}[write]
 
 
-def test_a_job_that_gave_up_can_be_repeated_with_the_errors_key(box: Sandbox, sleeps: list[float]) -> None:
-    team, email = box.team_id, fresh()
-    with Cstar(**of(box)) as direct, httpx.Client(transport=Lossy(99)) as lossy:
+def test_a_failed_create_can_be_repeated_with_its_idempotency_key(box: Sandbox, sleeps: list[float]) -> None:
+    team, email = box.team_id, new_email()
+    with Cstar(**to(box)) as direct, httpx.Client(transport=Lossy(99)) as lossy:
         with pytest.raises(APIConnectionError) as caught:
-            Cstar(**of(box), http_client=lossy, max_retries=1).customers.create(team, name="Once", email=email)
+            Cstar(**to(box), http_client=lossy, max_retries=1).customers.create(team, name="Once", email=email)
         again = direct.customers.create(team, name="Once", email=email, idempotency_key=caught.value.idempotency_key)
         assert [row.id for row in direct.customers.list(team, search=email)] == [again.id]
 
 
-def test_a_server_that_is_not_there_is_said_to_be_not_there(box: Sandbox, run: Runner) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # and does not listen
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+def test_a_refused_connection_raises_an_error_with_the_url_and_attempts(box: Sandbox, run: Runner) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # without listening
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(APIConnectionError) as caught:
             run(lambda client: client.customers.list(box.team_id), api_key=box.api_key, base_url=url)
     assert url in str(caught.value)
     assert "after 4 attempts" in str(caught.value)
 
 
-def test_a_customer_is_found_by_email_in_any_case(box: Sandbox, run: Runner) -> None:
+def test_find_ignores_the_case_of_an_email(box: Sandbox, run: Runner) -> None:
     local = uuid.uuid4().hex
     for email in (f"Ann.{local}@Journey.test", f"Jo.Ann.{local}@journey.test"):
-        run(lambda client, email=email: client.customers.create(box.team_id, name="Ann", email=email), **of(box))
-    found = run(lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **of(box))
+        run(
+            lambda client, email=email: client.customers.create(box.team_id, name="Ann", email=email),
+            **to(box),
+        )
+    found = run(lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **to(box))
     assert found.email == f"Ann.{local}@Journey.test"
-    assert run(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **of(box)) is None
+    assert run(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **to(box)) is None
 
 
-def test_writers_of_different_metadata_keys_lose_nothing(box: Sandbox) -> None:
-    with Cstar(**of(box)) as client, ThreadPoolExecutor(8) as threads:
-        ann = client.customers.create(box.team_id, name="Ann", email=fresh())
+def test_concurrent_updates_of_different_metadata_keys_are_all_kept(box: Sandbox) -> None:
+    with Cstar(**to(box)) as client, ThreadPoolExecutor(8) as threads:
+        ann = client.customers.create(box.team_id, name="Ann", email=new_email())
         keys = [f"key{number}" for number in range(20)]
         for _ in threads.map(lambda key: client.customers.update(box.team_id, ann.id, metadata={key: "1"}), keys):
             pass
@@ -228,7 +231,7 @@ for count, customer in enumerate(rows, 1):
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])
-def test_a_job_that_is_killed_goes_on_in_another_process(full_box: Sandbox, tmp_path: Path, prefetch: int) -> None:
+def test_a_killed_job_resumes_in_another_process(full_box: Sandbox, tmp_path: Path, prefetch: int) -> None:
     environment = {**os.environ, "CSTAR_API_KEY": full_box.api_key, "CSTAR_BASE_URL": full_box.url}
     state, done = tmp_path / "state", tmp_path / "done"
     codes = []

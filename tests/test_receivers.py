@@ -1,4 +1,4 @@
-"""The webhook receivers in examples/, each on a socket of its own, told by a sandbox."""
+"""Tests of the webhook receivers in examples/, each listening on a socket for deliveries of a sandbox."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAMEWORKS = ["fastapi", "flask", "django"]
 SECRET = "whsec_a-secret-of-the-tests"
-DEADLINE = 30
+DEADLINE = 30  # seconds
 
 
 def body(event_id: str, type: str = "ticket.created") -> bytes:
-    """An event as cStar sends it, of a type that this version does not know unless told otherwise."""
+    """Return an event as sent by cStar; by default, of an unknown type."""
     event = {
         "id": event_id,
         "type": type,
@@ -68,23 +68,23 @@ def event(event_id: str) -> WebhookEvent:
 
 
 class Handler:
-    """Remembers which events it was given, then acts as a test wants it to."""
+    """Records events, then calls a function of the test."""
 
     def __init__(self) -> None:
         self.act: Callable[[WebhookEvent], object] = lambda event: None
         self._events: list[WebhookEvent] = []
-        self._given = threading.Condition()
+        self._received = threading.Condition()
 
     def __call__(self, event: WebhookEvent) -> None:
-        with self._given:
+        with self._received:
             self._events.append(event)
-            self._given.notify_all()
+            self._received.notify_all()
         self.act(event)
 
     def wait_for(self, count: int) -> list[WebhookEvent]:
-        """All that it was given, once there are so many."""
-        with self._given:
-            assert self._given.wait_for(lambda: len(self._events) >= count, DEADLINE), f"got {self._events}"
+        """Wait for a number of events, and return all."""
+        with self._received:
+            assert self._received.wait_for(lambda: len(self._events) >= count, DEADLINE), f"got {self._events}"
             return list(self._events)
 
     def ids(self, count: int) -> list[str]:
@@ -98,7 +98,7 @@ def handler() -> Handler:
 
 @pytest.fixture
 def new_inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Inbox]]:
-    """A function that makes an inbox in this test's file; all are stopped in the end."""
+    """Return a function that makes an inbox in the test's directory. All are stopped after the test."""
     monkeypatch.syspath_prepend(EXAMPLES)
     inbox_class: type[Inbox] = importlib.import_module("webhook_inbox").Inbox
     with contextlib.ExitStack() as stack:
@@ -116,11 +116,11 @@ def new_inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """A port for the receivers. Until they listen, it is refused, and bound, so that nobody else gets it."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+    """Reserve a port for the receivers. Until they listen, connections are refused."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def shared_box(port: int) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def box(shared_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A sandbox as good as new that tells the receivers' port, and soon again where nobody has taken it."""
+    """Reset the sandbox. It sends deliveries to the receivers' port, and soon repeats failed ones."""
     monkeypatch.setattr(_webhooks, "RETRY_DELAYS", (0.02, 0.05, *[0.1] * 100))
     shared_box.reset()
     return shared_box
@@ -144,7 +144,7 @@ def client(box: Sandbox) -> Iterator[Cstar]:
 
 
 class Receiver:
-    """An example that is served while `up()`, with the test's handler and an inbox in the test's directory."""
+    """An example that is served inside `up()`, with the test's handler and an inbox in the test's directory."""
 
     def __init__(self, framework: str, port: int, secret: str) -> None:
         self.example = importlib.import_module(f"webhooks_{framework}")
@@ -166,7 +166,7 @@ class Receiver:
                 thread.join()
 
     def post(self, body: bytes, signature: str | None = None) -> int:
-        """Send a delivery by hand, signed well unless told otherwise; returns the status of the answer."""
+        """Send a delivery, by default with a valid signature, and return the status of the response."""
         headers = {"X-Signature": sign(body, self._secret) if signature is None else signature}
         with httpx.Client(trust_env=False, timeout=DEADLINE) as client:
             return client.post(f"http://127.0.0.1:{self._port}/webhooks", content=body, headers=headers).status_code
@@ -201,7 +201,7 @@ def receiver(
 ) -> Receiver:
     monkeypatch.setenv("CSTAR_WEBHOOK_SECRET", box.webhook_secret)
     receiver = Receiver(request.param, port, box.webhook_secret)
-    # They are read when the module is loaded, which Django allows only once.
+    # The module sets these when it is imported, which Django allows only once.
     monkeypatch.setattr(receiver.example, "SECRET", box.webhook_secret)
     monkeypatch.setattr(receiver.example, "inbox", new_inbox(retry_wait=0.01))
     monkeypatch.setattr(receiver.example, "handle", handler)
@@ -212,7 +212,7 @@ def create_customer(client: Cstar, box: Sandbox, name: str = "Jane") -> Customer
     return client.customers.create(box.team_id, name=name, email=f"{name.lower()}@example.com")
 
 
-def test_a_receiver_sees_each_write_in_order_as_a_typed_event(
+def test_a_receiver_handles_each_write_in_order_as_a_typed_event(
     receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler
 ) -> None:
     with receiver.up():
@@ -229,7 +229,7 @@ def test_a_receiver_sees_each_write_in_order_as_a_typed_event(
     assert [[attempt.status for attempt in delivery.attempts] for delivery in deliveries] == [[204]] * 3
 
 
-def test_what_is_not_proven_to_come_from_cstar_gets_a_401_and_is_not_kept(
+def test_a_delivery_without_a_valid_signature_gets_a_401_and_is_not_stored(
     receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> None:
     with receiver.up():
@@ -241,16 +241,7 @@ def test_what_is_not_proven_to_come_from_cstar_gets_a_401_and_is_not_kept(
     assert [warning[:24] for warning in warnings] == ["Rejected a delivery: The"] * 2
 
 
-def test_json_that_was_parsed_and_written_again_gets_a_401(receiver: Receiver, box: Sandbox, handler: Handler) -> None:
-    original = body("evt_forged")
-    again = json.dumps(json.loads(original)).encode()
-    with receiver.up():
-        assert receiver.post(again, sign(original, box.webhook_secret)) == 401
-        assert receiver.post(original) == 204
-        assert handler.ids(1) == ["evt_forged"]
-
-
-def test_an_event_of_an_unknown_type_is_taken(receiver: Receiver, handler: Handler) -> None:
+def test_an_event_of_an_unknown_type_is_handled(receiver: Receiver, handler: Handler) -> None:
     with receiver.up():
         assert receiver.post(body("evt_1", "ticket.created")) == 204
         [event] = handler.wait_for(1)
@@ -258,7 +249,7 @@ def test_an_event_of_an_unknown_type_is_taken(receiver: Receiver, handler: Handl
     assert (event.type, event.data) == ("ticket.created", {"ticket": {"id": "tkt_1", "title": "Grüße"}})
 
 
-def test_a_signed_body_that_cannot_be_read_is_answered_with_a_204_and_kept(
+def test_a_signed_body_that_cannot_be_parsed_gets_a_204_and_is_stored(
     receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     unreadable = [b"<html>", b"[1]", b"\xff\x00", b""]
@@ -278,29 +269,29 @@ def unreadable_bodies(directory: Path) -> list[bytes]:
         return [row[0] for row in database.execute("SELECT body FROM unreadable ORDER BY number")]
 
 
-ODD_TIME = body("evt_odd", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon")
-ODD = [
+INVALID_TIME = body("evt_invalid_time", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon")
+DEVIATING = [
     b"{}",
-    ODD_TIME,
+    INVALID_TIME,
     body("evt_without_customer", "customer.created"),
-    b'{"id":"evt_odd_customer","type":"customer.deleted","data":{"customer":{"id":"cus_1","tags":[[7]]}}}',
+    b'{"id":"evt_invalid_tags","type":"customer.deleted","data":{"customer":{"id":"cus_1","tags":[[7]]}}}',
     b"\xef\xbb\xbf" + body("evt_byte_order_mark"),
     b'{"id":"evt_lone_surrogate","type":"x","data":"\\ud800"}',
 ]
 
 
-def test_an_odd_event_is_taken_and_handled_once(
+def test_a_deviating_event_is_handled_once(
     receiver: Receiver, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> None:
     with receiver.up():
-        assert [receiver.post(sent) for sent in [*ODD, *ODD, body("evt_good")]] == [204] * 13
-        *odd, good = handler.wait_for(7)
-    assert odd == [construct_event(sent, sign(sent, SECRET), SECRET) for sent in ODD]
+        assert [receiver.post(sent) for sent in [*DEVIATING, *DEVIATING, body("evt_good")]] == [204] * 13
+        *deviating, good = handler.wait_for(7)
+    assert deviating == [construct_event(sent, sign(sent, SECRET), SECRET) for sent in DEVIATING]
     assert good.id == "evt_good"
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_repeated_delivery_is_seen_once(
+def test_a_repeated_delivery_is_handled_once(
     receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = receiver.example.inbox.put
@@ -309,7 +300,7 @@ def test_a_repeated_delivery_is_seen_once(
     def put_and_fail_at_first(event: WebhookEvent) -> None:
         outcomes.append(put(event))
         if len(outcomes) == 1:
-            raise ConnectionError("The answer is lost")
+            raise ConnectionError("the response is lost")
 
     monkeypatch.setattr(receiver.example.inbox, "put", put_and_fail_at_first)
     with receiver.up():
@@ -322,7 +313,7 @@ def test_a_repeated_delivery_is_seen_once(
     assert outcomes == [True, False, True]
 
 
-def test_what_happens_while_a_receiver_is_down_is_delivered_once_it_is_up_again(
+def test_events_during_a_downtime_are_delivered_after_the_restart(
     receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler
 ) -> None:
     with receiver.up():
@@ -338,7 +329,7 @@ def test_what_happens_while_a_receiver_is_down_is_delivered_once_it_is_up_again(
 
 
 def wait_for_an_attempt(box: Sandbox, number: int) -> None:
-    """Wait until a delivery that cannot be made was tried."""
+    """Wait until a delivery that fails was attempted."""
     deadline = time.monotonic() + DEADLINE
     while not box.deliveries[number].attempts:
         assert time.monotonic() < deadline
@@ -346,7 +337,7 @@ def wait_for_an_attempt(box: Sandbox, number: int) -> None:
             box.wait_for_deliveries(0.01)
 
 
-def test_a_delivery_is_answered_while_the_handler_is_still_at_work(
+def test_a_delivery_gets_its_response_before_the_handler_returns(
     receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler
 ) -> None:
     released = threading.Event()
@@ -362,7 +353,7 @@ def test_a_delivery_is_answered_while_the_handler_is_still_at_work(
     assert [delivery.outcome for delivery in deliveries] == ["delivered"] * 2
 
 
-def test_other_requests_are_answered_while_the_disk_is_slow(
+def test_other_requests_get_responses_while_the_disk_is_slow(
     receiver: Receiver, box: Sandbox, client: Cstar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = receiver.example.inbox.put
@@ -385,7 +376,7 @@ def test_other_requests_are_answered_while_the_disk_is_slow(
     assert len(delivery.attempts) == 1
 
 
-def test_an_event_comes_again_when_the_handler_has_failed(
+def test_an_event_is_handled_again_after_the_handler_failed(
     receiver: Receiver, box: Sandbox, client: Cstar, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = iter([OSError("the mail server is down")])
@@ -408,7 +399,7 @@ def test_an_event_comes_again_when_the_handler_has_failed(
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_the_documented_commands_receive_and_show_what_the_sandbox_sends(
+def test_the_documented_commands_receive_and_print_an_event(
     framework: str, box: Sandbox, client: Cstar, port: int, tmp_path: Path
 ) -> None:
     code = (EXAMPLES / f"webhooks_{framework}.py").read_text(encoding="utf-8")
@@ -429,20 +420,20 @@ def test_the_documented_commands_receive_and_show_what_the_sandbox_sends(
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     ) as process:
-        too_late = threading.Timer(DEADLINE, process.kill)
-        too_late.start()
+        watchdog = threading.Timer(DEADLINE, process.kill)
+        watchdog.start()
         assert process.stdout
         try:
             [delivery] = box.wait_for_deliveries(DEADLINE)
             assert any("customer.created: Jane <jane@example.com>" in line for line in process.stdout)
         finally:
-            too_late.cancel()
+            watchdog.cancel()
             process.terminate()
     assert delivery.attempts[-1].status == 204
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_without_its_secret_a_receiver_does_not_start(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receiver_does_not_start_without_its_secret(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     with pytest.raises(KeyError, match="CSTAR_WEBHOOK_SECRET"):
         runpy.run_path(str(EXAMPLES / f"webhooks_{framework}.py"))
@@ -451,7 +442,7 @@ def test_without_its_secret_a_receiver_does_not_start(framework: str, monkeypatc
 # The inbox
 
 
-def test_an_inbox_tells_a_repeat_also_from_several_threads(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
+def test_an_inbox_detects_repeats_from_several_threads(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
     inbox = new_inbox()
     inbox.start(handler)
     with ThreadPoolExecutor(8) as threads:
@@ -461,7 +452,7 @@ def test_an_inbox_tells_a_repeat_also_from_several_threads(new_inbox: Callable[.
     assert handler.ids(2) == ["evt_1", "evt_2"]
 
 
-def test_an_inbox_knows_a_repeat_also_after_a_restart(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
+def test_an_inbox_detects_repeats_after_a_restart(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
     for inbox, is_new in [(new_inbox(), True), (new_inbox(), False)]:
         inbox.start(handler)
         assert inbox.put(event("evt_1")) is is_new
@@ -470,9 +461,7 @@ def test_an_inbox_knows_a_repeat_also_after_a_restart(new_inbox: Callable[..., I
     assert handler.ids(1) == ["evt_1"]
 
 
-def test_an_event_that_cannot_be_handled_does_not_hold_up_others(
-    new_inbox: Callable[..., Inbox], handler: Handler
-) -> None:
+def test_an_event_that_fails_does_not_delay_others(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
     def fail(event: WebhookEvent) -> None:
         if event.id == "evt_bad":
             raise ValueError
@@ -485,21 +474,21 @@ def test_an_event_that_cannot_be_handled_does_not_hold_up_others(
     assert handler.ids(3) == ["evt_bad", "evt_2", "evt_3"]
     started = time.monotonic()
     inbox.stop()
-    assert time.monotonic() - started < DEADLINE / 2  # what is to come again later does not hold up the stop either
+    assert time.monotonic() - started < DEADLINE / 2  # a pending retry does not delay the stop
 
 
-def test_what_was_pending_at_a_crash_is_handled_after_the_restart(
+def test_events_pending_at_a_crash_are_handled_after_the_restart(
     new_inbox: Callable[..., Inbox], handler: Handler, tmp_path: Path
 ) -> None:
     crash = """if True:
         import os, sys, threading
         from webhook_inbox import EVENTS, Inbox
-        everything_is_in = threading.Event()
+        all_are_stored = threading.Event()
         inbox = Inbox("webhooks.db")
-        inbox.start(lambda event: everything_is_in.wait() and os._exit(7))
+        inbox.start(lambda event: all_are_stored.wait() and os._exit(7))
         for line in sys.stdin:
             inbox.put(EVENTS.validate_json(line))
-        everything_is_in.set()
+        all_are_stored.set()
         threading.Event().wait()
     """
     lines = "\n".join(event(event_id).model_dump_json() for event_id in ["evt_1", "evt_2", "evt_3"])
@@ -517,7 +506,7 @@ def test_what_was_pending_at_a_crash_is_handled_after_the_restart(
     assert handler.ids(3) == ["evt_1", "evt_2", "evt_3"]
 
 
-def test_an_inbox_is_refused_to_a_second_process(
+def test_an_inbox_cannot_be_started_by_a_second_process(
     new_inbox: Callable[..., Inbox], handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, timeout=0))
@@ -526,7 +515,7 @@ def test_an_inbox_is_refused_to_a_second_process(
         new_inbox().start(handler)
 
 
-def test_nothing_is_put_into_an_inbox_that_nobody_empties(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
+def test_an_inbox_that_is_not_running_rejects_events(new_inbox: Callable[..., Inbox], handler: Handler) -> None:
     inbox = new_inbox()
     with pytest.raises(RuntimeError, match="The inbox is not running"):
         inbox.put(event("evt_1"))
@@ -538,23 +527,7 @@ def test_nothing_is_put_into_an_inbox_that_nobody_empties(new_inbox: Callable[..
         inbox.put_unreadable(b"[]")
 
 
-def test_an_odd_event_for_which_the_handler_raises_does_not_hold_up_others(
-    new_inbox: Callable[..., Inbox], handler: Handler
-) -> None:
-    def fail(event: WebhookEvent) -> None:
-        if event.id == "evt_odd":
-            raise TypeError
-
-    handler.act = fail
-    inbox = new_inbox(retry_wait=0.01)
-    inbox.start(handler)
-    for sent in (ODD_TIME, body("evt_2"), body("evt_3")):
-        inbox.put(construct_event(sent, sign(sent, SECRET), SECRET))
-    handler.wait_for(5)
-    assert set(handler.ids(5)) == {"evt_odd", "evt_2", "evt_3"}
-
-
-def test_the_documented_way_to_make_room_forgets_only_what_was_handled_long_ago(
+def test_the_documented_clean_up_deletes_only_events_handled_long_ago(
     new_inbox: Callable[..., Inbox], handler: Handler, tmp_path: Path
 ) -> None:
     inbox = new_inbox(retry_wait=DEADLINE)

@@ -1,4 +1,4 @@
-"""A list before any of it is read: what it requests, how it is iterated, and how a page of it is fetched."""
+"""A list that has not been fetched: its call, its options, and the call for each page."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A list, and how to request any page of it.
+    """A list of the API with the options for iterating over it.
 
     Attributes:
         call: The call for the first page.
-        begin: The page that the caller begins at.
-        prefetch: How many pages to fetch ahead while iterating.
-        gapless: Whether every slice of a walk must overlap with what was read before.
-        resume: Where an earlier walk stood, to go on from there.
+        begin: The page that `page` and `page_size` name.
+        prefetch: How many pages to prefetch while iterating.
+        gapless: Whether every slice of a walk must overlap.
+        resume: The checkpoint of an earlier walk, to continue from.
     """
 
     call: Call[PageData[T]]
@@ -42,32 +42,33 @@ class Listing(Generic[T]):
     @property
     def first(self) -> PageRequest:
         """The first request."""
-        return (self.resume and self.walk().next) or self.begin
+        return (self.resume and self.walk().next_request) or self.begin
 
     def page(self, request: PageRequest) -> Call[PageData[T]]:
-        """The call for one page."""
+        """Return the call for one page."""
         numbers = {"page": str(request.page), "pageSize": str(request.size)}
         return replace(self.call, query=tuple((name, numbers.get(name, value)) for name, value in self.call.query))
 
     def at(self, request: PageRequest) -> Listing[T]:
-        """The list from another page on."""
+        """Return the list from another page on."""
         return replace(self, call=self.page(request), begin=request, resume=None)
 
     def walk(self) -> Walk[T]:
-        """A walk from the first page on."""
+        """Return a new walk."""
         page, size = self.begin
-        return Walk(page, page_size=size, gapless=self.gapless, ahead=self.prefetch > 0, resume=self.resume)
+        is_prefetching = self.prefetch > 0
+        return Walk(page, page_size=size, gapless=self.gapless, is_prefetching=is_prefetching, resume=self.resume)
 
     def token(self, progress: Progress, pending: int) -> str:
-        """The checkpoint of a walk as text, if so many of its last new rows have not been yielded yet."""
+        """Return a checkpoint as a token, `pending` of whose last rows have not been yielded yet."""
         return encode(progress.checkpoint(pending=pending), _scope(self.call, self.begin))
 
 
 def _scope(call: Call[PageData[T]], begin: PageRequest) -> str:
-    """A digest of what a list holds: its path, its filters, and where it begins."""
+    """Return a digest of a list's path, filters and first row."""
     filters = sorted((name, value) for name, value in call.query if name not in {"page", "pageSize"})
-    what = json.dumps([call.path, filters, (begin.page - 1) * begin.size])
-    return sha256(what.encode()).hexdigest()[:16]
+    scope = json.dumps([call.path, filters, (begin.page - 1) * begin.size])
+    return sha256(scope.encode()).hexdigest()[:16]
 
 
 def listing(
@@ -82,9 +83,10 @@ def listing(
     resume: str | None = None,
     extra_query: Mapping[str, QueryValue] | None = None,
 ) -> Listing[T]:
-    """A checked list of any resource: its path below the base URL, the parser of a page, and its `ListOptions`.
+    """Check the options of a list; `ListOptions` describes them.
 
-    `filters` are the resource's own query parameters, checked; those that are `None` are left out.
+    `path` is below the base URL, and `parse` parses a page. `filters` are the resource's own query parameters, already
+    checked; those that are `None` are omitted.
     """
     begin = PageRequest(
         check_int("page", page, low=1, high=MAX_PAGE),

@@ -1,4 +1,4 @@
-"""What a walk has read: the rows, and the holes between them."""
+"""Records what a walk has read: the rows, and the holes between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HasId(Protocol):
-    """A row that can be told from the others."""
+    """A row with an id."""
 
     @property
     def id(self) -> Id: ...
@@ -21,23 +21,22 @@ class HasId(Protocol):
 
 T = TypeVar("T", bound=HasId)
 
-# After so many empty pages in a row, the total is not to be believed.
+# After so many consecutive empty pages, the total is considered wrong.
 MAX_EMPTY_PAGES = 10
 
 
 class Memory:
     """The rows that a walk has read, and the holes between them.
 
-    A hole is one empty page, or several in a row, although the total says that rows are there. Behind it, a new stretch
-    of the walk begins. At its end, the walk returns to each hole, and reads on from the last row before it until it
-    meets a row of a later stretch.
+    A hole is one or more consecutive empty pages below the total. A new segment of the walk begins behind it. At its
+    end, the walk returns to each hole, and reads from the last row before the hole to the first row of a later segment.
 
     Attributes:
-        progress: The last new rows, and where the walk stood before them.
-        holes: The holes to return to; if the walk is returning, it is in the first.
+        progress: The last new rows, and the checkpoint before them.
+        holes: The holes to return to. A walk that is returning is in the first one.
         is_behind_hole: Whether the last page was empty.
-        is_returning: Whether the walk has come to its end, and is returning to the holes.
-        lost: How many rows the holes still hide that the walk has returned to.
+        is_returning: Whether the walk has reached its end and is returning to the holes.
+        lost: How many rows are missing in the holes that the walk has left.
     """
 
     def __init__(self, point: Checkpoint) -> None:
@@ -47,95 +46,95 @@ class Memory:
         self.is_returning: bool = False
         self.lost: int = 0
         self._empty_requests = {request for hole in point.holes for request in hole.requests}
-        self._seen: dict[Id, int] = {}  # the number of each row's stretch
+        self._segments: dict[Id, int] = {}  # the segment of each row
         for hole in point.holes:
-            self._seen |= dict.fromkeys(hole.before, hole.stretch - 1) | dict.fromkeys(hole.behind, hole.stretch)
-        self._seen |= {each: stretch for each, _, stretch in point.rows[-LAST_ROWS:]}
-        self._stretch = max(
-            [stretch for _, _, stretch in point.rows] + [hole.stretch for hole in point.holes], default=0
+            self._segments |= dict.fromkeys(hole.before, hole.segment - 1) | dict.fromkeys(hole.behind, hole.segment)
+        self._segments |= {row_id: segment for row_id, _, segment in point.rows[-LAST_ROWS:]}
+        self._segment = max(
+            [segment for _, _, segment in point.rows] + [hole.segment for hole in point.holes], default=0
         )
-        self._read_earlier = point.end - point.origin - len(self._seen)
+        self._rows_read_before = point.end - point.origin - len(self._segments)
 
     @property
     def rows_read(self) -> int:
-        """How many rows were read, those of an earlier walk included."""
-        return len(self._seen) + self._read_earlier
+        """How many rows were read, including those of an earlier walk."""
+        return len(self._segments) + self._rows_read_before
 
-    def rebase(self, row_id: Id, index: int) -> None:
-        """Take note of how far a known row has moved since the checkpoint: the others have likely moved as far."""
+    def shift(self, row_id: Id, index: int) -> None:
+        """Move the rows of the checkpoint as far as one of them has moved: probably all of them have."""
         before = self.progress.before
-        shift = next((index - position for each, position, _ in before.rows if each == row_id), 0)
-        rows = tuple([(each, max(before.origin, place + shift), stretch) for each, place, stretch in before.rows])
+        distance = next((index - old_index for each, old_index, _ in before.rows if each == row_id), 0)
+        rows = tuple([(each, max(before.origin, old + distance), segment) for each, old, segment in before.rows])
         self.progress = replace(self.progress, before=replace(before, rows=rows))
 
     def first_known(self, rows: Sequence[HasId]) -> int | None:
-        """The place of the first row that was read before; in a hole, of one that stands before the hole."""
-        if self._seen.keys().isdisjoint([row.id for row in rows]):
+        """Return the position of the first row that was read before; in a hole, of one that precedes the hole."""
+        if self._segments.keys().isdisjoint([row.id for row in rows]):
             return None
-        limit = self.holes[0].stretch if self.is_returning else self._stretch + 1
-        return next((place for place, row in enumerate(rows) if self._seen.get(row.id, limit) < limit), None)
+        limit = self.holes[0].segment if self.is_returning else self._segment + 1
+        return next((position for position, row in enumerate(rows) if self._segments.get(row.id, limit) < limit), None)
 
-    def crossing(self, rows: Sequence[HasId]) -> int | None:
-        """In a hole: the place of the first row that was read behind it."""
+    def first_behind_hole(self, rows: Sequence[HasId]) -> int | None:
+        """Return the position of the first row that was read behind the hole; `None` outside a hole."""
         if not self.is_returning:
             return None
-        stretch = self.holes[0].stretch
-        return next((place for place, row in enumerate(rows) if self._seen.get(row.id, 0) >= stretch), None)
+        limit = self.holes[0].segment
+        return next((position for position, row in enumerate(rows) if self._segments.get(row.id, 0) >= limit), None)
 
-    def read(self, rows: Sequence[T], index: int, last: int, point: Checkpoint) -> list[T]:
-        """Take note of rows, and return the new ones.
+    def add(self, rows: Sequence[T], index: int, last_index: int, point: Checkpoint) -> list[T]:
+        """Add rows, and return the new ones.
 
         Args:
-            rows: Rows of a slice.
+            rows: Consecutive rows of a page.
             index: The index of the first of them.
-            last: The index of the page's last row. A page that is longer than requested counts as one of its size.
-            point: The origin, the largest page and the total.
+            last_index: The index of the page's last row by its size. Rows of a longer page are counted up to it.
+            point: The origin, the maximum page size and the total.
         """
-        # Rows that follow a row of an earlier stretch, or the origin, belong to that stretch.
-        stretch = self.holes[0].stretch - 1 if self.is_returning else self._stretch
+        # Rows that follow a known row, or the origin, belong to its segment.
+        segment = self.holes[0].segment - 1 if self.is_returning else self._segment
         if rows:
-            stretch = 0 if index <= point.origin else self._seen.get(rows[0].id, stretch)
+            segment = 0 if index <= point.origin else self._segments.get(rows[0].id, segment)
         ids = [row.id for row in rows]
         new_rows: Sequence[T] = rows
-        positions: Sequence[int] = range(index, index + len(rows))
-        if len(set(ids)) < len(ids) or not self._seen.keys().isdisjoint(ids):
-            firsts = dict(zip(reversed(ids), reversed(positions), strict=True))
-            places = [
-                place
-                for each, place in zip(ids, positions, strict=True)
-                if each not in self._seen and firsts[each] == place
+        indexes: Sequence[int] = range(index, index + len(rows))
+        if len(set(ids)) < len(ids) or not self._segments.keys().isdisjoint(ids):
+            first_indexes = dict(zip(reversed(ids), reversed(indexes), strict=True))
+            indexes = [
+                each
+                for row_id, each in zip(ids, indexes, strict=True)
+                if row_id not in self._segments and first_indexes[row_id] == each
             ]
-            new_rows = [rows[place - index] for place in places]
-            ids, positions = [row.id for row in new_rows], places
-        if positions and positions[-1] > last:
-            positions = [min(place, last) for place in positions]
-        self._seen.update(dict.fromkeys(ids, stretch))
+            new_rows = [rows[each - index] for each in indexes]
+            ids = [row.id for row in new_rows]
+        if indexes and indexes[-1] > last_index:
+            indexes = [min(each, last_index) for each in indexes]
+        self._segments.update(dict.fromkeys(ids, segment))
         if new_rows:
             before = Checkpoint(
-                point.origin, point.largest, self.progress.total, self.progress.checkpoint().rows, self.holes
+                point.origin, point.max_page_size, self.progress.total, self.progress.checkpoint().rows, self.holes
             )
-            read = tuple(zip(ids, positions, repeat(stretch)))
-            self.progress = Progress(before, point.total, read, returns_to_hole=self.is_returning)
+            read = tuple(zip(ids, indexes, repeat(segment)))
+            self.progress = Progress(before, point.total, read, is_in_hole=self.is_returning)
             if self.is_returning:
                 self._set_hole(0, replace(self.holes[0], missing=max(0, self.holes[0].missing - len(new_rows))))
         return list(new_rows)
 
-    def note_empty_page(self, request: PageRequest, end: int, total: int) -> bool:
-        """Take note of an empty page.
+    def add_empty_page(self, request: PageRequest, end: int, total: int) -> bool:
+        """Add an empty page to the hole behind the last row.
 
         Args:
-            request: Its request.
-            end: The index after the last row that was read.
-            total: The total when it was read.
+            request: The request for the page.
+            end: The index after the last row.
+            total: The total when the last row was read.
 
         Returns:
-            Whether to go on behind it.
+            Whether to continue behind the page.
         """
         if not self.is_behind_hole:
             last = self.progress.checkpoint().rows[-ROWS_BESIDE_A_HOLE:]
-            before = tuple([each for each, _, stretch in last if stretch == self._stretch])
-            self._stretch += 1
-            self.holes = (*self.holes, Hole(self._stretch, end, total, 0, before, (), ()))
+            before = tuple([row_id for row_id, _, segment in last if segment == self._segment])
+            self._segment += 1
+            self.holes = (*self.holes, Hole(self._segment, end, total, 0, before, (), ()))
         self.is_behind_hole = True
         self._empty_requests.add(request)
         self._set_hole(-1, replace(self.holes[-1], requests=(*self.holes[-1].requests, request)))
@@ -145,20 +144,18 @@ class Memory:
         return False
 
     def end_hole(self, index: int, rows: Sequence[HasId], *, is_filled: bool) -> None:
-        """Take note of what follows a hole.
+        """End the hole, if the last page was empty.
 
         Args:
-            index: The index of the first row behind it, or the list's total.
+            index: The index of the first row behind it, or the total.
             rows: The first rows behind it.
-            is_filled: Whether they show that there is no gap.
+            is_filled: Whether these rows overlap with those before the hole, so that nothing is missing.
         """
         if self.is_behind_hole:
             self.is_behind_hole = False
             missing = max(0, index - self.holes[-1].end)
-            self._set_hole(
-                -1,
-                replace(self.holes[-1], missing=missing, behind=tuple([row.id for row in rows[:ROWS_BESIDE_A_HOLE]])),
-            )
+            behind = tuple([row.id for row in rows[:ROWS_BESIDE_A_HOLE]])
+            self._set_hole(-1, replace(self.holes[-1], missing=missing, behind=behind))
             self.holes = self.holes[:-1] if is_filled else self.holes
 
     def enter_hole(self) -> Hole:
@@ -167,24 +164,24 @@ class Memory:
         return self.holes[0]
 
     def leave_hole(self, *, is_read: bool) -> None:
-        """Leave the first hole for good."""
+        """Remove the first hole, and count its missing rows unless it was read."""
         self.is_returning = False
         self.lost += 0 if is_read else self.holes[0].missing
         self.holes = self.holes[1:]
 
-    def note_still_empty(self, request: PageRequest) -> bool:
-        """Take note of a page that is empty while the walk is in a hole: is it empty for the first time?"""
+    def add_still_empty(self, request: PageRequest) -> bool:
+        """Record an empty page in the first hole, and return whether it is empty for the first time."""
         is_first = request not in self._empty_requests
         self._empty_requests.add(request)
         self._set_hole(0, replace(self.holes[0], missing=max(1, self.holes[0].missing)))
         return is_first
 
-    def has_another_empty_page(self) -> bool:
-        """Leave an empty page of the first hole for good. Is there another?"""
+    def drop_empty_page(self) -> bool:
+        """Remove an empty page from the first hole, and return whether another one remains."""
         self._set_hole(0, replace(self.holes[0], requests=self.holes[0].requests[1:]))
         return bool(self.holes[0].requests)
 
-    def _set_hole(self, place: int, hole: Hole) -> None:
+    def _set_hole(self, position: int, hole: Hole) -> None:
         holes = list(self.holes)
-        holes[place] = hole
+        holes[position] = hole
         self.holes = tuple(holes)

@@ -1,4 +1,4 @@
-"""How a list moves while it is read, as far as its totals tell, and where to look for rows that have moved."""
+"""Estimates how far the rows of a list move during a walk, and where to search for rows that have moved."""
 
 from __future__ import annotations
 
@@ -16,101 +16,103 @@ if TYPE_CHECKING:
 
 
 class Movement:
-    """The movement of a list during a walk.
+    """The movement of rows during a walk, estimated from the totals.
 
     Attributes:
-        is_ahead: Whether responses may overtake each other.
-        drift: By how many places the rows will have moved at the next response, as far as can be foreseen.
+        is_prefetching: Whether later pages may be fetched before earlier ones.
+        drift: By how many indexes the rows are expected to move before the next response; negative if they move up.
     """
 
-    def __init__(self, *, is_ahead: bool) -> None:
+    def __init__(self, *, is_prefetching: bool) -> None:
         self.drift = 0
-        self.is_ahead = is_ahead
+        self.is_prefetching = is_prefetching
         self._newest: datetime | None = None  # when the first row of the first response was created
         self._total: int | None = None  # in the last response
-        self._growth = 0  # of the total, from the response before it
-        self._steady_growth = 0  # the least growth from each of the last three responses to the next
+        self._growth = 0  # of the total, between the last two responses
+        self._steady_growth = 0  # the lesser of the last two growths
 
-    def note(self, data: PageData[T]) -> None:
-        """Take note of a response."""
+    def record(self, data: PageData[T]) -> None:
+        """Record the total of a response."""
         if self._total is None:
             self._total = data.total
-            self._newest = _created(data.rows)
+            self._newest = _created_at(data.rows)
         growth = data.total - self._total
         self._total, self._growth, self._steady_growth = data.total, growth, max(0, min(growth, self._growth))
 
     def has_newer(self, data: PageData[T]) -> bool:
-        """Whether a page begins with a row newer than all there were: where responses overtake, it hides what moved."""
-        created = _created(data.rows)
-        return self.is_ahead and created is not None and self._newest is not None and created > self._newest
+        """Whether pages are prefetched, and this one begins with a row newer than the first page: rows have moved."""
+        created_at = _created_at(data.rows)
+        return self.is_prefetching and created_at is not None and self._newest is not None and created_at > self._newest
 
-    def predict(self, grown: int, largest: int, *, is_pushed: bool) -> None:
-        """Foresee the next movement, from what a slice shows.
+    def predict(self, growth: int, max_page_size: int, *, keeps_growing: bool) -> None:
+        """Estimate `drift`.
 
         Args:
-            grown: How many rows the list has grown by since the slice before.
-            largest: The most rows per page.
-            is_pushed: Whether so many rows have come in front that a slice did not overlap, or held no new row.
+            growth: By how many rows the list has grown since the slice before.
+            max_page_size: The most rows per page.
+            keeps_growing: Whether rows inserted in front have made a slice useless, so that more are expected.
         """
-        # If rows leave, as a loop removes them, as many will leave again. If many come, a quarter of a page allows for
-        # a few less.
-        self.drift = max(0, self._steady_growth - largest // 4) if is_pushed else min(0, grown)
+        # A loop that removes rows will remove as many again. Of inserted rows, expect a quarter of a page fewer.
+        self.drift = max(0, self._steady_growth - max_page_size // 4) if keeps_growing else min(0, growth)
 
-    def places(self, end: int, grown: int, largest: int) -> Iterator[int]:
-        """Where the last row read may be now: as the totals say, then further back, and further each time.
+    def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
+        """Estimate where the last row read is now: first by the totals, then further and further back.
 
         Args:
-            end: The index after it, when it was read.
-            grown: How many rows the list has grown by since.
-            largest: The most rows per page.
+            end: The index after that row when it was read.
+            growth: By how many rows the list has grown since.
+            max_page_size: The most rows per page.
 
         Yields:
-            An index after it.
+            The estimated index after that row.
         """
-        if grown:
-            yield end + grown
-        if self._steady_growth:  # as many will have come by the next response; half a page allows for a few less
-            yield end + grown + 2 * self._steady_growth - largest // 2
-        step = max(1, largest // 4)
+        if growth:
+            yield end + growth
+        if self._steady_growth:  # until the next response, expect half a page fewer rows than before
+            yield end + growth + 2 * self._steady_growth - max_page_size // 2
+        step = max(1, max_page_size // 4)
         while True:
-            yield end + grown - step
+            yield end + growth - step
             step *= 4
 
 
 class Resumption:
-    """Where an earlier walk stood, until a slice is used. Few of the rows that it has read are known."""
+    """The search for the position of an earlier walk, of which only the rows in the checkpoint are known."""
 
     def __init__(self, point: Checkpoint) -> None:
         self._point = point
-        self._landmarks = {each: index for each, index, _ in point.rows[:-LAST_ROWS]}
-        self._detour: list[int] = []
-        self._has_jumped = False
+        self._landmarks = {row_id: index for row_id, index, _ in point.rows[:-LAST_ROWS]}
+        self._next_ends: list[int] = []
+        self._has_found_landmark = False
 
     def landmark(self, rows: Sequence[HasId], index: int) -> int | None:
-        """The place of a landmark in a slice, unless the last rows may still be found."""
-        place = next((place for place, row in enumerate(rows) if row.id in self._landmarks), None)
-        if place is None or self._has_jumped:
-            return place
-        # What moved the landmark is likely to have moved the last row as far.
-        expected = self._point.end + index + place - self._landmarks[rows[place].id]
-        self._has_jumped, self._detour = True, [index + place + 1, expected]
+        """Return the position of the first landmark in a slice.
+
+        The first time, return `None`, and let `search` try the last rows once more: they probably moved as far as the
+        landmark.
+        """
+        position = next((position for position, row in enumerate(rows) if row.id in self._landmarks), None)
+        if position is None or self._has_found_landmark:
+            return position
+        expected = self._point.end + index + position - self._landmarks[rows[position].id]
+        self._has_found_landmark, self._next_ends = True, [index + position + 1, expected]
         return None
 
-    def places(self, end: int, grown: int, largest: int) -> Iterator[int]:
-        """Where to look, as in `Movement.places`: for the last row, for landmarks, and at last where the walk began."""
-        # What has gone or come stood in front of the last row, or is spread over the list.
-        spread = grown * end // max(1, self._point.total)
-        guesses = [end + grown] + ([end + spread] if abs(spread) > largest // 2 else [])
+    def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
+        """Estimate where the last row is, then the landmarks, then the origin; see `Movement.search`."""
+        # Rows came or went in front of the last row, or evenly over the whole list.
+        share = growth * end // max(1, self._point.total)
+        ends = [end + growth] + ([end + share] if abs(share) > max_page_size // 2 else [])
         for index in reversed(self._landmarks.values()):
-            guesses += [index + 1, index + 1 + grown]
-        guesses = [guess for guess in dict.fromkeys(guesses) if guess > self._point.origin and guess != end]
-        for guess in chain(guesses, repeat(self._point.origin)):  # pragma: no branch - it has no end
-            while self._detour:
-                yield self._detour.pop()
-            yield guess
+            ends += [index + 1, index + 1 + growth]
+        ends = [each for each in dict.fromkeys(ends) if each > self._point.origin and each != end]
+        for each in chain(ends, repeat(self._point.origin)):  # pragma: no branch - it is infinite
+            while self._next_ends:
+                yield self._next_ends.pop()
+            yield each
 
 
-def _created(rows: Sequence[HasId]) -> datetime | None:
-    """When the first of some rows was created, if rows of this kind say."""
-    created = getattr(rows[0], "created_at", None) if rows else None
-    return created if isinstance(created, datetime) else None
+def _created_at(rows: Sequence[HasId]) -> datetime | None:
+    """Return when the first row was created; `None` if rows have no creation time."""
+    created_at = getattr(rows[0], "created_at", None) if rows else None
+    return created_at if isinstance(created_at, datetime) else None

@@ -1,4 +1,4 @@
-"""Lists that page by themselves: `Page` and `AsyncPage` drive a `Walk` over one source of responses."""
+"""The pages of a list and the iterators over its rows, as returned by `list` methods."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MAX_LIMIT = 2**63 - 1
 
 
 class _Page(Generic[T]):
-    """What `Page` and `AsyncPage` have in common."""
+    """The base class of `Page` and `AsyncPage`."""
 
     def __init__(self, listing: Listing[T], data: PageData[T]) -> None:
-        # The server may not repeat the number that was requested, or repeat a wrong one: walks go by the request.
+        # Iterating uses the number that was requested: the server may return none, or a wrong one.
         self._listing = listing
         self._request = request = listing.first
         self._data = data
@@ -39,14 +39,14 @@ class _Page(Generic[T]):
         self.has_more: bool = data.has_more
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a page can be neither pickled nor copied, because it holds a client: take its data")
+        raise TypeError("a page cannot be pickled or copied, because it holds a client: use its data")
 
     def __bool__(self) -> bool:
         return bool(self.data)
 
     def _next_request(self) -> PageRequest:
         if not self.has_more:
-            raise CstarError(f"page {self.page} is the last one: ask has_more first, or iterate over the page")
+            raise CstarError(f"page {self.page} is the last one: check has_more first, or iterate over the page")
         return PageRequest(self._request.page + 1, self._request.size)
 
     def __repr__(self) -> str:
@@ -62,11 +62,11 @@ class Page(_Page[T]):
     A page is true if it has rows.
 
     Attributes:
-        data: The rows of this page, as the server sent them. With `resume`, some of them may have been yielded before.
-        total: Rows in the whole list, as the server counted them for this page.
-        page: The page's number; the first is 1.
+        data: The rows of this page as received. With `resume`, some of them may have been yielded before.
+        total: The number of rows in the whole list when the server sent this page.
+        page: The number of this page; the first is 1.
         page_size: Rows per page.
-        has_more: Whether the server says that another page follows.
+        has_more: Whether another page follows, according to the server.
     """
 
     def __init__(self, transport: Transport, listing: Listing[T], data: PageData[T]) -> None:
@@ -77,7 +77,7 @@ class Page(_Page[T]):
         """Fetch the page after this one.
 
         Returns:
-            The next page, as the server has it now.
+            The next page, in its current state on the server.
 
         Raises:
             CstarError: This is the last page.
@@ -94,10 +94,10 @@ class Page(_Page[T]):
         return Page(self._transport, listing, self._transport.fetch(listing.call))
 
     def iter_pages(self) -> Iterator[Page[T]]:
-        """Iterate over the pages from this one to the end; a later page holds only rows that no earlier one held.
+        """Iterate over the pages from this one to the end of the list; each row is on one page only.
 
         Returns:
-            An iterator that fetches each page when it is needed.
+            An iterator that fetches the pages lazily.
 
         Raises:
             APIError: A call failed.
@@ -112,10 +112,10 @@ class Page(_Page[T]):
         return _Pages(self._transport, self._listing, (self._request, self._data))
 
     def to_list(self, limit: int | None = None) -> list[T]:
-        """Read the rows from this page to the end of the list, or as many as are wanted.
+        """Return the rows from this page to the end of the list.
 
         Args:
-            limit: The most rows to return. By default all.
+            limit: The most rows to return; by default all.
 
         Returns:
             The rows.
@@ -133,10 +133,10 @@ class Page(_Page[T]):
             return list(islice(rows, limit))
 
     def first(self) -> T | None:
-        """Read the first row.
+        """Return the first row.
 
         Returns:
-            The first row that iterating yields; `None` if there is none.
+            The first row that iterating yields; `None` if there are no rows.
 
         Raises:
             APIError: A call failed.
@@ -158,11 +158,11 @@ class AsyncPage(_Page[T]):
     A page is true if it has rows.
 
     Attributes:
-        data: The rows of this page, as the server sent them. With `resume`, some of them may have been yielded before.
-        total: Rows in the whole list, as the server counted them for this page.
-        page: The page's number; the first is 1.
+        data: The rows of this page as received. With `resume`, some of them may have been yielded before.
+        total: The number of rows in the whole list when the server sent this page.
+        page: The number of this page; the first is 1.
         page_size: Rows per page.
-        has_more: Whether the server says that another page follows.
+        has_more: Whether another page follows, according to the server.
     """
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T], data: PageData[T]) -> None:
@@ -173,7 +173,7 @@ class AsyncPage(_Page[T]):
         """Fetch the page after this one.
 
         Returns:
-            The next page, as the server has it now.
+            The next page, in its current state on the server.
 
         Raises:
             CstarError: This is the last page.
@@ -190,10 +190,10 @@ class AsyncPage(_Page[T]):
         return AsyncPage(self._transport, listing, await self._transport.fetch(listing.call))
 
     def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
-        """Iterate over the pages from this one to the end; a later page holds only rows that no earlier one held.
+        """Iterate over the pages from this one to the end of the list; each row is on one page only.
 
         Returns:
-            An iterator that fetches each page when it is needed.
+            An iterator that fetches the pages lazily.
 
         Raises:
             APIError: A call failed.
@@ -208,10 +208,10 @@ class AsyncPage(_Page[T]):
         return _AsyncPages(self._transport, self._listing, (self._request, self._data))
 
     async def to_list(self, limit: int | None = None) -> list[T]:
-        """Read the rows from this page to the end of the list, or as many as are wanted.
+        """Return the rows from this page to the end of the list.
 
         Args:
-            limit: The most rows to return. By default all.
+            limit: The most rows to return; by default all.
 
         Returns:
             The rows.
@@ -228,10 +228,10 @@ class AsyncPage(_Page[T]):
         return await _to_list(self._transport, self._listing, (self._request, self._data), limit)
 
     async def first(self) -> T | None:
-        """Read the first row.
+        """Return the first row.
 
         Returns:
-            The first row that iterating yields; `None` if there is none.
+            The first row that iterating yields; `None` if there are no rows.
 
         Raises:
             APIError: A call failed.
@@ -248,13 +248,16 @@ class AsyncPage(_Page[T]):
 
 
 class _NotAwaitedError(CstarError, AttributeError, TypeError):
-    """A list of `AsyncCstar` is used as if it were its first page. All that Python expects there, for `hasattr`."""
+    """A list of `AsyncCstar` was used like its first page.
+
+    It is an `AttributeError` for `hasattr`, and a `TypeError` for operators.
+    """
 
 
 class AsyncPaginator(Generic[T]):
-    """What `AsyncCstar`'s lists return: `await` it for the first page, or iterate over all rows with `async for`.
+    """A list of `AsyncCstar`: `await` it for the first page, or iterate over all rows with `async for`.
 
-    Nothing is sent until one of the two happens.
+    Creating it sends no request.
     """
 
     def __init__(
@@ -271,14 +274,14 @@ class AsyncPaginator(Generic[T]):
         return self._first_page().__await__()
 
     def iter_pages(self) -> AsyncIterator[AsyncPage[T]]:
-        """Iterate over the pages from the first one on; a later page holds only rows that no earlier one held.
+        """Iterate over the pages of the list; each row is on one page only.
 
         Returns:
-            An iterator that fetches each page when it is needed.
+            An iterator that fetches the pages lazily.
 
         Raises:
             APIError: A call failed.
-            CstarError: Two tasks take from it at the same time.
+            CstarError: Two tasks use the iterator at the same time.
 
         Example:
             ```python
@@ -289,10 +292,10 @@ class AsyncPaginator(Generic[T]):
         return _AsyncPages(self._transport, self._listing, None)
 
     async def to_list(self, limit: int | None = None) -> list[T]:
-        """Read the rows of the list, or as many as are wanted.
+        """Return the rows of the list.
 
         Args:
-            limit: The most rows to return. By default all.
+            limit: The most rows to return; by default all.
 
         Returns:
             The rows.
@@ -309,10 +312,10 @@ class AsyncPaginator(Generic[T]):
         return await _to_list(self._transport, self._listing, None, limit)
 
     async def first(self) -> T | None:
-        """Read the first row.
+        """Return the first row.
 
         Returns:
-            The first row that iterating yields; `None` if there is none.
+            The first row that iterating yields; `None` if there are no rows.
 
         Raises:
             APIError: A call failed.
@@ -328,46 +331,46 @@ class AsyncPaginator(Generic[T]):
         return _async_rows(self._transport, self._listing, None)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a list can be neither pickled nor copied, because it holds a client: take its rows")
+        raise TypeError("a list cannot be pickled or copied, because it holds a client: use its rows")
 
-    if not TYPE_CHECKING:  # to type checkers, these would be uses that are allowed
+    if not TYPE_CHECKING:  # type checkers would allow these uses
 
         def __getattr__(self, name: str) -> NoReturn:
             if name in {"data", "total", "page", "page_size", "has_more", "get_next_page"}:
                 raise _NotAwaitedError(
-                    f"this list has no page yet: await it first, as in (await client.….list(…)).{name}"
+                    f"this list is not a page yet: await it first, as in (await client.….list(…)).{name}"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def __bool__(self) -> NoReturn:
-            raise _NotAwaitedError("this list has no page yet: await it first; the page is true if it has rows")
+            raise _NotAwaitedError("this list is not a page yet: await it first; the page is true if it has rows")
 
         def __len__(self) -> NoReturn:
-            raise _NotAwaitedError("this list has no page yet: await it first; the page has total, and len(page.data)")
+            raise _NotAwaitedError("this list is not a page yet: await it first, and use page.total or len(page.data)")
 
         def __iter__(self) -> NoReturn:
             raise _NotAwaitedError(
-                "a list of AsyncCstar is iterated with `async for`, or read with `await ….to_list()`. "
-                "For one page, await it first and take its data"
+                "iterate over a list of AsyncCstar with `async for`, or use `await ….to_list()`. "
+                "For one page, await the list first and use page.data"
             )
 
         def __contains__(self, row: object) -> NoReturn:
-            raise _NotAwaitedError("this list has no page yet: await it first; the rows of the page are in data")
+            raise _NotAwaitedError("this list is not a page yet: await it first, and use page.data")
 
         def __getitem__(self, index: object) -> NoReturn:
-            raise _NotAwaitedError("this list has no page yet: await it first; the rows of the page are in data")
+            raise _NotAwaitedError("this list is not a page yet: await it first, and use page.data")
 
 
 class RowIterator(Generic[T]):
-    """The rows of a list, from one page to its end, each row once. Threads may share it.
+    """An iterator over the rows of a list, from one page to the end, each row once. Threads may share it.
 
-    It may be read on after an error.
+    After an error, iterating may be continued.
     """
 
     def __init__(self, pages: _Pages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
-        # In one value, so that `checkpoint` needs no lock: a signal handler may call it.
+        # One value, so that `checkpoint` needs no lock and a signal handler can call it.
         self._batch = self._rows, pages.progress
         self._lock = Lock()
 
@@ -375,25 +378,25 @@ class RowIterator(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        # Threads that share an iterator get each row once; only for the next page do they wait for each other.
+        # Threads that share the iterator need the lock only for the next page.
         for row in self._rows:
             return row
         with self._lock:
             while True:
                 for row in self._rows:
                     return row
-                rows = iter(self._pages.take()[1].rows)
+                rows = iter(self._pages.next_data()[1].rows)
                 self._batch = rows, self._pages.progress
                 self._rows = rows
 
     def checkpoint(self) -> str:
-        """Note where the iterator stands: after the last row that it has yielded.
+        """Return the position after the last row yielded, as a token.
 
-        It sends nothing, and may be called at any time, also after an error or at the end.
+        It sends no request, and may be called at any time, even after an error or at the end.
 
         Returns:
-            A token to store, and to pass as `resume` to the same list later, in another process, too. It is text, and
-            holds ids and numbers, but neither the key nor any other data of a row.
+            A string to store, and to pass as `resume` to the same list later, even in another process. It holds ids and
+            numbers: no API key, and no other data of a row.
 
         Example:
             ```python
@@ -408,7 +411,7 @@ class RowIterator(Generic[T]):
         return self._pages.listing.token(progress, length_hint(rows))
 
     def close(self) -> None:
-        """End the iteration here; pages that were fetched ahead are discarded.
+        """Stop iterating, and discard prefetched pages.
 
         Example:
             ```python
@@ -422,9 +425,9 @@ class RowIterator(Generic[T]):
 
 
 class AsyncRowIterator(Generic[T]):
-    """The rows of a list, from one page to its end, each row once. One task at a time may read it.
+    """An iterator over the rows of a list, from one page to the end, each row once. It serves one task at a time.
 
-    It may be read on after an error.
+    After an error, iterating may be continued.
     """
 
     def __init__(self, pages: _AsyncPages[T]) -> None:
@@ -439,18 +442,18 @@ class AsyncRowIterator(Generic[T]):
         while True:
             for row in self._rows:
                 return row
-            rows = iter((await self._pages.take())[1].rows)
+            rows = iter((await self._pages.next_data())[1].rows)
             self._batch = rows, self._pages.progress
             self._rows = rows
 
     def checkpoint(self) -> str:
-        """Note where the iterator stands: after the last row that it has yielded.
+        """Return the position after the last row yielded, as a token.
 
-        It sends nothing, and may be called at any time, also after an error or at the end.
+        It sends no request, and may be called at any time, even after an error or at the end.
 
         Returns:
-            A token to store, and to pass as `resume` to the same list later, in another process, too. It is text, and
-            holds ids and numbers, but neither the key nor any other data of a row.
+            A string to store, and to pass as `resume` to the same list later, even in another process. It holds ids and
+            numbers: no API key, and no other data of a row.
 
         Example:
             ```python
@@ -465,7 +468,7 @@ class AsyncRowIterator(Generic[T]):
         return self._pages.listing.token(progress, length_hint(rows))
 
     async def aclose(self) -> None:
-        """End the iteration here; pages that were fetched ahead are discarded.
+        """Stop iterating, and discard prefetched pages.
 
         Example:
             ```python
@@ -479,39 +482,39 @@ class AsyncRowIterator(Generic[T]):
 
 
 def _stopped(rows: Iterator[T], progress: Progress) -> tuple[Iterator[T], tuple[Iterator[T], Progress]]:
-    """A batch in which nothing is pending, at the same place."""
+    """Return an empty batch at the position of another one."""
     point = progress.checkpoint(pending=length_hint(rows))
-    none: Iterator[T] = iter(())
-    return none, (none, Progress(point, point.total))
+    no_rows: Iterator[T] = iter(())
+    return no_rows, (no_rows, Progress(point, point.total))
 
 
 class _Source(Protocol[T]):
-    """The responses of a walk, in its order: one by one, or fetched ahead."""
+    """Fetches the pages of a walk: one by one, or ahead."""
 
     def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
-        """The next response, and its request."""
+        """Return the next page of the walk, and its request."""
         ...
 
-    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
-        """The walk has taken a response. Never fails."""
+    def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
+        """Act on the new plan after the walk has received a page. Never raises."""
         ...
 
     def close(self) -> None: ...
 
 
-class _OneByOne(Generic[T]):
-    """Each page is fetched when it is needed."""
+class _LazySource(Generic[T]):
+    """Fetches each page when it is needed."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
         self._transport = transport
         self._listing = listing
 
     def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
-        assert walk.next is not None
+        assert walk.next_request is not None
         self._transport.wait_for_budget()
-        return walk.next, self._transport.fetch(self._listing.page(walk.next))
+        return walk.next_request, self._transport.fetch(self._listing.page(walk.next_request))
 
-    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+    def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
         pass
 
     def close(self) -> None:
@@ -519,38 +522,38 @@ class _OneByOne(Generic[T]):
 
 
 class _AsyncSource(Protocol[T]):
-    """The responses of a walk; see `_Source`."""
+    """Fetches the pages of a walk; see `_Source`."""
 
     async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]: ...
 
-    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None: ...
+    def on_received(self, walk: Walk[T], *, was_useful: bool) -> None: ...
 
     async def close(self) -> None: ...
 
 
-class _AsyncOneByOne(Generic[T]):
-    """Each page is fetched when it is needed."""
+class _AsyncLazySource(Generic[T]):
+    """Fetches each page when it is needed."""
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
         self._transport = transport
         self._listing = listing
 
     async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
-        assert walk.next is not None
+        assert walk.next_request is not None
         await self._transport.wait_for_budget()
-        return walk.next, await self._transport.fetch(self._listing.page(walk.next))
+        return walk.next_request, await self._transport.fetch(self._listing.page(walk.next_request))
 
-    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
+    def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
         pass
 
     async def close(self) -> None:
         pass
 
 
-# Classes, not generators: a generator is finished by the first error, and would then look like a list that was read
-# to its end; and an async one that is left before its end must be closed by somebody, which a `break` does not do.
+# Classes, not generators: a generator ends at the first error, as if the list had been read to the end; and an async
+# generator has to be closed by the caller after a `break`.
 class _Pages(Generic[T]):
-    """The pages of a walk, from one that is there already."""
+    """An iterator over the pages of a walk whose first page has been fetched."""
 
     def __init__(self, transport: Transport, listing: Listing[T], first: tuple[PageRequest, PageData[T]]) -> None:
         self.listing = listing
@@ -570,20 +573,19 @@ class _Pages(Generic[T]):
         return self
 
     def __next__(self) -> Page[T]:
-        request, data = self.take()
+        request, data = self.next_data()
         return Page(self._transport, self.listing.at(request), data)
 
-    def take(self) -> tuple[PageRequest, PageData[T]]:
-        """The next page with new rows, and these only."""
-        # Threads may take their work from one iterator.
-        with self._lock:
-            while self._walk.next is not None and not self._is_closed:
+    def next_data(self) -> tuple[PageRequest, PageData[T]]:
+        """Return the next page that has new rows, with these only, and its request."""
+        with self._lock:  # threads may share the iterator
+            while self._walk.next_request is not None and not self._is_closed:
                 request, data = self._first or self._source.next_page(self._walk)
                 self._first = None
-                rows = self._walk.take(request, data)
-                # From here on nothing may fail: these rows will not be given again.
+                rows = self._walk.receive(request, data)
+                # Nothing below may raise, because the walk will not return these rows again.
                 if not self._is_closed:
-                    self._source.on_taken(self._walk, was_useful=bool(rows) or not data.rows)
+                    self._source.on_received(self._walk, was_useful=bool(rows) or not data.rows)
                 is_first, self._is_first = self._is_first, False
                 if rows or is_first:
                     return request, replace(data, rows=rows)
@@ -591,13 +593,13 @@ class _Pages(Generic[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the walk here; what was fetched ahead is discarded."""
+        """Stop iterating, and discard prefetched pages."""
         self._is_closed = True
         self._source.close()
 
 
 class _AsyncPages(Generic[T]):
-    """The pages of a walk, from one that is there already or is still to be fetched."""
+    """An iterator over the pages of a walk. `first` is its first page, if it has been fetched."""
 
     def __init__(
         self, transport: AsyncTransport, listing: Listing[T], first: tuple[PageRequest, PageData[T]] | None
@@ -619,21 +621,21 @@ class _AsyncPages(Generic[T]):
         return self
 
     async def __anext__(self) -> AsyncPage[T]:
-        request, data = await self.take()
+        request, data = await self.next_data()
         return AsyncPage(self._transport, self.listing.at(request), data)
 
-    async def take(self) -> tuple[PageRequest, PageData[T]]:
-        """The next page with new rows, and these only."""
+    async def next_data(self) -> tuple[PageRequest, PageData[T]]:
+        """Return the next page that has new rows, with these only, and its request."""
         if self._is_busy:
-            raise CstarError("a walk serves one task at a time: give each task pages of its own, or share a queue")
+            raise CstarError("an iterator serves one task at a time: use one iterator per task, or a queue")
         self._is_busy = True
         try:
-            while self._walk.next is not None and not self._is_closed:
+            while self._walk.next_request is not None and not self._is_closed:
                 request, data = self._first or await self._source.next_page(self._walk)
                 self._first = None
-                rows = self._walk.take(request, data)
-                # From here on nothing may fail or wait: these rows will not be given again.
-                self._source.on_taken(self._walk, was_useful=bool(rows) or not data.rows)
+                rows = self._walk.receive(request, data)
+                # Nothing below may raise or wait, because the walk will not return these rows again.
+                self._source.on_received(self._walk, was_useful=bool(rows) or not data.rows)
                 is_first, self._is_first = self._is_first, False
                 if rows or is_first:
                     return request, replace(data, rows=rows)
@@ -643,14 +645,14 @@ class _AsyncPages(Generic[T]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End the walk here; what was fetched ahead is discarded."""
+        """Stop iterating, and discard prefetched pages."""
         self._is_closed = True
         await self._source.close()
 
 
 def _source(transport: Transport, listing: Listing[T]) -> _Source[T]:
     if not listing.prefetch:
-        return _OneByOne(transport, listing)
+        return _LazySource(transport, listing)
     from cstar._prefetch import Prefetcher
 
     return Prefetcher(transport, listing)
@@ -658,7 +660,7 @@ def _source(transport: Transport, listing: Listing[T]) -> _Source[T]:
 
 def _async_source(transport: AsyncTransport, listing: Listing[T]) -> _AsyncSource[T]:
     if not listing.prefetch:
-        return _AsyncOneByOne(transport, listing)
+        return _AsyncLazySource(transport, listing)
     from cstar._prefetch import AsyncPrefetcher
 
     return AsyncPrefetcher(transport, listing)
@@ -690,7 +692,7 @@ async def _to_list(
 
 
 def _limited(listing: Listing[T], limit: int | None) -> Listing[T]:
-    """The list with no more pages fetched ahead than some rows take."""
+    """Return the list with no more prefetched pages than `limit` rows need."""
     if limit is None:
         return listing
     pages = -(-check_int("limit", limit, low=0, high=_MAX_LIMIT) // listing.begin.size)

@@ -1,4 +1,4 @@
-"""Prefetch pages for a walk, in threads or in tasks. Imported only if a list is given `prefetch`."""
+"""Prefetches the pages of a walk in threads or tasks. Imported only by lists with `prefetch`."""
 
 from __future__ import annotations
 
@@ -29,42 +29,46 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds that closing a walk waits for its pending requests. A thread cannot be stopped from outside: most end at once,
-# and one whose server hangs ends with its attempt.
+# Seconds that closing an iterator waits for the threads of pending requests. Threads cannot be stopped: most end at
+# once, and one that waits for the server ends when its attempt times out.
 CLOSE_TIMEOUT = 1.0
-# The most pages for which a walk stops prefetching after what it had prefetched was of no use.
+# The most pages to fetch one by one after prefetched pages had to be discarded.
 MAX_PAUSE = 8
 
 
 class _Window:
-    """How many requests may be pending: fewer while prefetched pages turn out to be of no use.
+    """How many requests may be pending: fewer while prefetched pages have to be discarded.
 
-    A loop that removes the rows that it is given moves all rows that were fetched before it did.
+    For example, a loop that deletes the rows that it reads moves the rows of the pages prefetched before.
+
+    Attributes:
+        size: The most requests that may be pending.
     """
 
-    def __init__(self, most: int) -> None:
-        self.now = most
-        self._most = most
-        self._pause = 0
-        self._pages_to_pause = 0
+    def __init__(self, max_size: int) -> None:
+        self.size = max_size
+        self._max_size = max_size
+        self._pause = 0  # the length of the last pause, in pages
+        self._remaining_pause = 0
 
     @property
     def is_paused(self) -> bool:
         """Whether to request only the page that is needed next."""
-        return self._pages_to_pause > 0
+        return self._remaining_pause > 0
 
-    def learn(self, *, was_useful: bool) -> None:
+    def update(self, *, was_useful: bool) -> None:
+        """Pause after a useless page, each time longer; after the pause, double the size with each useful page."""
         if not was_useful:
             self._pause = min(MAX_PAUSE, self._pause * 2 or 1)
-            self._pages_to_pause, self.now = self._pause, 1
-        elif self._pages_to_pause:
-            self._pages_to_pause -= 1
+            self._remaining_pause, self.size = self._pause, 1
+        elif self._remaining_pause:
+            self._remaining_pause -= 1
         else:
-            self.now = min(self._most, self.now * 2)
+            self.size = min(self._max_size, self.size * 2)
 
 
 class Prefetcher(Generic[T]):
-    """The pending requests of a sync walk, in the order of the walk, each in a thread of its own."""
+    """Prefetches the pages of a sync walk, with one thread per pending request."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
         self._transport = transport
@@ -73,36 +77,36 @@ class Prefetcher(Generic[T]):
         self._reset()
 
     def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
-        """The next response, and its request."""
+        """Return the next page of the walk, and its request."""
         if self._process != os.getpid():
-            self._reset()  # the threads have stayed in the process that this one is a fork of
-        if not self._pending and walk.next is not None:
+            self._reset()  # after a fork: the threads run in the parent process only
+        if not self._pending and walk.next_request is not None:
             self._transport.wait_for_budget()
-            self._request(walk.next, needed=True)
+            self._request(walk.next_request, needed=True)
         self._fill(walk)
         request, future = self._pending.popleft()
         try:
             return request, future.result()
         except BaseException:
-            # After an error the walk may be read on, from here.
+            # After an error, the iteration may be continued from this page.
             self._discard()
             raise
 
-    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
-        """The walk has taken a response. Never fails: what cannot be requested now is requested later."""
-        self._window.learn(was_useful=was_useful and not walk.plan_changed)
-        if walk.plan_changed or walk.next is None:
+    def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
+        """Prefetch more pages after the walk has received one. Does not raise if no thread can be started."""
+        self._window.update(was_useful=was_useful and not walk.plan_changed)
+        if walk.plan_changed or walk.next_request is None:
             self._discard()
         if not self._window.is_paused:
             self._fill(walk)
 
     def close(self) -> None:
-        """Discard everything, and join the threads."""
+        """Discard the pending requests, and join their threads."""
         self._pending.clear()
-        self._cancelled.set()  # and no more: the interpreter may be shutting down
+        self._cancelled.set()  # without new objects as in `_discard`: the interpreter may be shutting down
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for thread in list(self._threads):
-            if thread is not threading.current_thread():  # which can be one of ours when garbage is collected there
+            if thread is not threading.current_thread():  # the garbage collector may run `__del__` in one of them
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def __del__(self) -> None:
@@ -118,9 +122,9 @@ class Prefetcher(Generic[T]):
         self._cancellable = self._transport.until(self._cancelled)
 
     def _fill(self, walk: Walk[T]) -> None:
-        with contextlib.suppress(RuntimeError):  # no further thread to be had
-            while len(self._pending) < self._window.now:
-                request = walk.after(self._pending[-1][0]) if self._pending else walk.next
+        with contextlib.suppress(RuntimeError):  # the system starts no further thread
+            while len(self._pending) < self._window.size:
+                request = walk.request_after(self._pending[-1][0]) if self._pending else walk.next_request
                 if request is None or not self._request(request):
                     return
 
@@ -128,10 +132,10 @@ class Prefetcher(Generic[T]):
         if not self._transport.budget.reserve_page(needed=needed):
             return False
         future: Future[PageData[T]] = Future()
-        # The thread must not hold on to us, or a walk that is dropped would never be collected.
+        # The thread must not refer to `self`, or an abandoned iterator would never be garbage-collected.
         transport, call = self._cancellable, self._listing.page(request)
         slots, cancelled, threads = self._slots, self._cancelled, self._threads
-        # Once, even if a signal handler interrupts the start of a thread that has started.
+        # Release the reservation once, even if a signal handler raises in `thread.start()` of a started thread.
         releases = deque([transport.budget.release_page])
 
         def release() -> None:
@@ -142,9 +146,9 @@ class Prefetcher(Generic[T]):
 
         def run() -> None:
             try:
-                with slots:  # discarded requests count for as long as they are pending
+                with slots:  # a discarded request counts until it ends
                     if cancelled.is_set():
-                        future.set_exception(CstarError("the walk was closed"))
+                        future.set_exception(CstarError("the iterator was closed"))
                     else:
                         future.set_result(context.run(transport.fetch, call))
             except BaseException as error:
@@ -173,7 +177,7 @@ class Prefetcher(Generic[T]):
 
 
 class AsyncPrefetcher(Generic[T]):
-    """The pending requests of an async walk, in the order of the walk, each in a task of its own."""
+    """Prefetches the pages of an async walk, with one task per pending request."""
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
         self._transport = transport
@@ -183,35 +187,35 @@ class AsyncPrefetcher(Generic[T]):
         self._cancelled_jobs: list[_Job[PageData[T]]] = []
 
     async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
-        """The next response, and its request."""
+        """Return the next page of the walk, and its request."""
         while True:
-            if not self._pending and walk.next is not None:
+            if not self._pending and walk.next_request is not None:
                 await self._join_cancelled()
                 await self._transport.wait_for_budget()
-                self._request(walk.next, needed=True)
+                self._request(walk.next_request, needed=True)
             self._fill(walk)
             request, job = self._pending[0]
             try:
-                await job.ended()
+                await job.wait()
                 if not job.was_cancelled:
                     self._pending.popleft()
                     return request, job.result()
             except BaseException:
-                # After an error the walk may be read on, from here.
+                # After an error, the iteration may be continued from this page.
                 self._discard()
                 raise
-            self._discard()  # somebody else cancelled the task, or its event loop has gone: request it again
+            self._discard()  # the task was cancelled from outside, or its event loop has ended: request the page again
 
-    def on_taken(self, walk: Walk[T], *, was_useful: bool) -> None:
-        """The walk has taken a response. Never fails, and waits for nothing."""
-        self._window.learn(was_useful=was_useful and not walk.plan_changed)
-        if walk.plan_changed or walk.next is None:
+    def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
+        """Prefetch more pages after the walk has received one. Does not raise."""
+        self._window.update(was_useful=was_useful and not walk.plan_changed)
+        if walk.plan_changed or walk.next_request is None:
             self._discard()
         if not self._window.is_paused:
             self._fill(walk)
 
     async def close(self) -> None:
-        """Discard everything, and join the tasks."""
+        """Discard the pending requests, and join their tasks."""
         self._discard()
         await self._join_cancelled()
 
@@ -220,13 +224,13 @@ class AsyncPrefetcher(Generic[T]):
 
     async def _join_cancelled(self) -> None:
         for job in self._cancelled_jobs:
-            await job.ended()
+            await job.wait()
         self._cancelled_jobs.clear()
 
     def _fill(self, walk: Walk[T]) -> None:
         self._cancelled_jobs = [job for job in self._cancelled_jobs if not job.has_ended]
-        while len(self._pending) + len(self._cancelled_jobs) < self._window.now:
-            request = walk.after(self._pending[-1][0]) if self._pending else walk.next
+        while len(self._pending) + len(self._cancelled_jobs) < self._window.size:
+            request = walk.request_after(self._pending[-1][0]) if self._pending else walk.next_request
             if request is None or not self._request(request):
                 return
 
@@ -245,17 +249,17 @@ class AsyncPrefetcher(Generic[T]):
 
 
 class _Job(Generic[R]):
-    """Work in a task of its own. Its error is raised when its result is taken.
+    """A function that runs in a new task.
 
     Args:
-        work: What it does.
-        at_end: Called when it has ended, however it did, even if it was cancelled before it began.
+        work: The function.
+        on_end: Called when the task has ended, even if it was cancelled before it started.
 
     Attributes:
-        cancel: Ends it, from whatever thread.
+        cancel: Cancels the task, from any thread.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[R]], at_end: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[R]], on_end: Callable[[], None]) -> None:
         self._ended = anyio.Event()
         self._results: list[R] = []
         self._error: Exception | None = None
@@ -267,7 +271,7 @@ class _Job(Generic[R]):
                 self._error = error
 
         def end() -> None:
-            at_end()
+            on_end()
             self._ended.set()
 
         self.cancel: Callable[[], object] = _spawn(run, end)
@@ -281,16 +285,17 @@ class _Job(Generic[R]):
         return self.has_ended and self._error is None and not self._results
 
     def result(self) -> R:
+        """Return the function's result, or raise its error."""
         if self._error is not None:
             raise self._error
         return self._results[0]
 
-    async def ended(self) -> None:
+    async def wait(self) -> None:
         await self._ended.wait()
 
 
 def _spawn(work: Callable[[], Awaitable[None]], end: Callable[[], None]) -> Callable[[], object]:
-    """Start a task that outlives the function that starts it, and return what cancels it."""
+    """Start a background task, and return the function that cancels it."""
     if "trio" in sys.modules:
         import trio
 
@@ -316,7 +321,7 @@ def _spawn(work: Callable[[], Awaitable[None]], end: Callable[[], None]) -> Call
     task.add_done_callback(lambda _: end())
 
     def cancel_task() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and its tasks with it
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and has ended its tasks
             loop.call_soon_threadsafe(task.cancel)
 
     return cancel_task

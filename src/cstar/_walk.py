@@ -1,14 +1,36 @@
-"""Which page a walk requests next: a pure state machine. It takes responses, and says which of their rows are new.
+"""The state machine of a walk: it decides which page to request next, and which rows of a page are new.
 
-The API numbers pages from the top of the list, so rows that come and go meanwhile move all rows behind them to other
-pages. A response holds a slice: rows that stood next to each other in the list at one moment.
+A *walk* is an iteration over all pages of a list. The state machine does no I/O: it returns requests and receives
+pages.
 
-The rule: a slice *overlaps* if it holds a row that was read before, or starts where the walk started. If every slice
-that is used overlaps, no row that stayed was skipped, because all rows above a row that was read have been read.
+Theory of operation
+===================
 
-While nothing moves, pages 1, 2, 3, … need not overlap: as long as the total stays the same, rows that come in front can
-push others down, to be read again, but never up. An empty page below the total is a hole: a new stretch of the walk
-begins behind it with any slice, and the walk returns to the hole at its end. `docs/paging-proof.md` has the proofs.
+The API numbers pages from the top of the list. Inserts and deletes during a walk move the rows behind them to other
+pages, so a row may be on two of the pages read, or on none.
+
+A page holds a *slice* of the list: consecutive rows at one moment. A slice *overlaps* if it contains a row that was
+read before, or if it starts where the walk started.
+
+1. If every slice used overlaps, no row that stayed in the list is skipped: all rows above a row that was read have been
+   read, too.
+2. While the total stays the same, pages 1, 2, 3, … need not overlap. As many rows were inserted in front as were
+   deleted, so the unread rows may have moved down, to be read twice, but not up.
+3. An empty page below the total is a *hole*. The walk continues behind it with any slice, and a new *segment* begins
+   there. At its end, the walk returns to the hole.
+4. Rows that were read before are dropped, so each row is returned once.
+
+Which rule applies depends on the mode:
+
+    BY_NUMBER      pages 1, 2, 3, … (rule 2).
+    OVERLAPPING    only slices that overlap (rule 1).
+    UNVERIFIED     pages 1, 2, 3, … without a guarantee.
+
+    BY_NUMBER → OVERLAPPING    if the total changes or a row repeats; with prefetching, also if a page is empty, or
+                               begins with a row newer than the first one. `gapless` walks begin in this mode.
+    any       → UNVERIFIED     if the server does not return the page that was requested, as many mocks do.
+
+`docs/paging-proof.md` has the proofs.
 """
 
 from __future__ import annotations
@@ -30,170 +52,184 @@ if TYPE_CHECKING:
 
 
 class _Mode(Enum):
-    BY_NUMBER = auto()  # nothing has moved yet: pages 1, 2, 3, …
-    OVERLAPPING = auto()  # something has moved, or gaps must be ruled out: only slices that overlap are used
-    UNVERIFIED = auto()  # the server's pages are not what was requested, as those of mocks: by number, without proof
+    BY_NUMBER = auto()
+    OVERLAPPING = auto()
+    UNVERIFIED = auto()
 
 
 class Walk(Generic[T]):
-    """A walk from the page it begins at to the end of the list.
+    """An iteration over all pages of a list, from one page to the end.
 
     Args:
-        page: The number of the page it begins at.
-        page_size: Rows per page that are requested while nothing moves.
+        page: The number of the first page.
+        page_size: Rows per page, requested while nothing moves.
         gapless: Whether every slice must overlap from the start.
-        ahead: Whether responses may overtake each other.
-        resume: Where an earlier walk of the list stood, to go on from there.
+        is_prefetching: Whether later pages may be fetched before earlier ones.
+        resume: The checkpoint of an earlier walk, to continue from.
 
     Attributes:
-        next: The next request; `None` at the end.
-        plan_changed: Whether the last response changed the plan, so that what was requested ahead is of no use.
-        memory: What it has read.
+        next_request: The next request; `None` at the end.
+        plan_changed: Whether the last page changed the plan, so that prefetched pages must be discarded.
+        memory: The rows read.
     """
 
     def __init__(
-        self, page: int, *, page_size: int, gapless: bool = False, ahead: bool = False, resume: Checkpoint | None = None
+        self,
+        page: int,
+        *,
+        page_size: int,
+        gapless: bool = False,
+        is_prefetching: bool = False,
+        resume: Checkpoint | None = None,
     ) -> None:
         point = resume if resume and resume.rows else Checkpoint((page - 1) * page_size, MAX_PAGE_SIZE, 0)
         self._page_size, self._is_gapless = page_size, gapless
-        self._origin, self._largest = point.origin, point.largest  # the largest page that the server gives
-        self._total, self._end = point.total if point.rows else None, point.end  # of the last slice that was used
+        self._origin, self._max_page_size = point.origin, point.max_page_size
+        # The total in the last slice used, and the index after its last row.
+        self._total, self._end = point.total if point.rows else None, point.end
         self.memory: Memory = Memory(point)
-        self._movement = Movement(is_ahead=ahead)
-        self._resumption = Resumption(point) if point.rows else None  # until a slice is used
-        self._search: Iterator[int] | None = None  # where to look, while slices do not overlap
+        self._movement = Movement(is_prefetching=is_prefetching)
+        self._resumption = Resumption(point) if point.rows else None  # until the first slice is used
+        self._search: Iterator[int] | None = None  # indexes to try while slices do not overlap
         self._ending = Ending()
-        is_quiet = not gapless and not (self._resumption and (ahead or point.holes))
-        self._mode = _Mode.BY_NUMBER if is_quiet else _Mode.OVERLAPPING
+        is_by_number = not gapless and not (self._resumption and (is_prefetching or point.holes))
+        self._mode = _Mode.BY_NUMBER if is_by_number else _Mode.OVERLAPPING
         self.plan_changed: bool = False
-        self.next: PageRequest | None = self._overlap(self._end) if self._resumption else PageRequest(page, page_size)
-        if self._resumption and is_quiet:  # if nothing has moved, the conventional page holds the last row
-            self.next = self._page_of(self._end - 1)
+        self.next_request: PageRequest | None = PageRequest(page, page_size)
+        if self._resumption:  # by number: the page that holds the last row, if nothing has moved
+            self.next_request = self._page_at(self._end - 1) if is_by_number else self._overlapping_page(self._end)
 
-    def after(self, request: PageRequest) -> PageRequest | None:
-        """What follows a request that is not answered yet, if nothing moves; `None` at the end or if unknown."""
-        end = request.page * min(request.size, self._largest)
+    def request_after(self, request: PageRequest) -> PageRequest | None:
+        """Return the request that follows a pending one if nothing moves; `None` at the end or if it is unknown."""
+        end = request.page * min(request.size, self._max_page_size)
         is_known = self._total is not None and end < self._total and not self.memory.is_returning
-        return self._following(request, end + min(0, self._movement.drift)) if is_known else None
+        return self._page_after(request, end + min(0, self._movement.drift)) if is_known else None
 
-    def take(self, request: PageRequest, data: PageData[T]) -> list[T]:
-        """The new rows of a response; none if it cannot be used, and `next` makes up for it."""
-        size, mode, self.plan_changed = self._size(request, data), self._mode, False
+    def receive(self, request: PageRequest, data: PageData[T]) -> list[T]:
+        """Receive a page, return its new rows, and set `next_request`.
+
+        A page that cannot be used has no new rows; `next_request` then makes up for it.
+        """
+        size, mode, self.plan_changed = self._actual_size(request, data), self._mode, False
         start, end = (request.page - 1) * size, (request.page - 1) * size + len(data.rows)
-        self._movement.note(data)
+        self._movement.record(data)
         if self._total is None:
             self._origin, self._end, self._total = start, start, data.total
         if not data.rows and start < data.total:
-            return self._pass_over(request, start + size, data.total)
-        index, grown = max(start, self._origin), data.total - self._total
+            return self._skip_empty_page(request, start + size, data.total)
+        index, growth = max(start, self._origin), data.total - self._total
         rows = data.rows[index - start :]
         known = self.memory.first_known(rows)
         known = self._resumption.landmark(rows, index) if known is None and self._resumption else known
         overlaps = known is not None or start <= self._origin
-        has_moved = bool(grown) or known is not None or self._movement.has_newer(data)
-        self._adapt(request, data, size, has_moved=not overlaps if self._resumption else has_moved)
+        has_moved = bool(growth) or known is not None or self._movement.has_newer(data)
+        self._update_mode(request, data, size, has_moved=not overlaps if self._resumption else has_moved)
         self.plan_changed = self._mode is not mode
         must_overlap = self._resumption or _Mode.OVERLAPPING in (mode, self._mode)
         if must_overlap and not overlaps and not self.memory.is_behind_hole:
-            return self._look_elsewhere(grown)
-        # What stands before a row that was read was read as well, or came later.
+            return self._search_overlap(growth)
+        # Rows in front of a known row have been read, too, or were inserted since.
         begin = known or 0 if self._mode is not _Mode.UNVERIFIED else 0
-        crossing = self.memory.crossing(rows) if self._mode is _Mode.OVERLAPPING else None
-        is_pushed = grown > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
+        hole_end = self.memory.first_behind_hole(rows) if self._mode is _Mode.OVERLAPPING else None
+        is_pushed_down = growth > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
         if self._resumption and known is not None:
-            self.memory.rebase(rows[known].id, index + known)
+            self.memory.shift(rows[known].id, index + known)
         self.memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
-        point = Checkpoint(self._origin, self._largest, data.total)
-        new_rows = self.memory.read(rows[begin:crossing], index + begin, start + size - 1, point)
-        self._movement.predict(grown, self._largest, is_pushed=is_pushed and bool(self._search or not new_rows))
-        # Without a new row, the rows that came in front are passed over at once.
-        frontier = max(end, self._end + grown) if is_pushed and not new_rows else end
+        point = Checkpoint(self._origin, self._max_page_size, data.total)
+        new_rows = self.memory.add(rows[begin:hole_end], index + begin, start + size - 1, point)
+        keeps_growing = is_pushed_down and bool(self._search or not new_rows)
+        self._movement.predict(growth, self._max_page_size, keeps_growing=keeps_growing)
+        # Without a new row, skip the rows inserted in front at once.
+        next_index = max(end, self._end + growth) if is_pushed_down and not new_rows else end
         self._total, self._end, self._resumption, self._search = data.total, end, None, None
-        is_over = self._ending.is_due(start, data, self.memory.rows_read, has_new_rows=bool(new_rows))
+        is_over = self._ending.is_reached(start, data, self.memory.rows_read, has_new_rows=bool(new_rows))
         is_by_number = self._mode is not _Mode.OVERLAPPING
-        if self.memory.is_returning and (is_over or is_by_number or crossing is not None):
-            self.next = self._return(is_read=not is_by_number)
+        if self.memory.is_returning and (is_over or is_by_number or hole_end is not None):
+            self.next_request = self._return_to_hole(is_read=not is_by_number)
         elif is_over:
             self.memory.lost += max(0, data.total - end)
-            self.next = self._return()
+            self.next_request = self._return_to_hole()
         else:
-            self.next = self._following(request, frontier + self._movement.drift)
-            if self._mode is _Mode.OVERLAPPING and not self._movement.drift and self.next.page * self.next.size <= end:
-                self._distrust()  # tiny pages cannot be made to overlap at every index
-                self.next, self.plan_changed = self._page_of(end), True
+            follower = self._page_after(request, next_index + self._movement.drift)
+            if not is_by_number and not self._movement.drift and follower.page * follower.size <= end:
+                self._stop_verifying()  # pages of a few rows do not overlap at every index
+                follower, self.plan_changed = self._page_at(end), True
+            self.next_request = follower
         return new_rows
 
-    def _size(self, request: PageRequest, data: PageData[T]) -> int:
-        """The rows per page by which the server counted."""
+    def _actual_size(self, request: PageRequest, data: PageData[T]) -> int:
+        """Return the rows per page by which the server numbered this page."""
         size = data.page_size if data.page_size and data.page_size > 0 else request.size
-        # Fewer than requested are the most that the server gives, unless it gives the same whatever is requested.
+        # A smaller size than requested is the server's maximum, unless the server ignores the requested size.
         if size < request.size and (self._total is None or self._resumption or size >= self._page_size):
-            self._largest = min(self._largest, size)
-        return min(request.size, self._largest)
+            self._max_page_size = min(self._max_page_size, size)
+        return min(request.size, self._max_page_size)
 
-    def _adapt(self, request: PageRequest, data: PageData[T], size: int, *, has_moved: bool) -> None:
-        """Trust page numbers no longer if something has moved, and nothing if the page is not what was requested."""
+    def _update_mode(self, request: PageRequest, data: PageData[T], size: int, *, has_moved: bool) -> None:
         length, end = len(data.rows), (request.page - 1) * size + len(data.rows)
         is_as_requested = length == size and end < data.total if data.has_more else length <= size
-        is_as_requested &= self._largest > 1 and data.page_size in {None, request.size, size}
+        is_as_requested &= self._max_page_size > 1 and data.page_size in {None, request.size, size}
         if not is_as_requested:
-            self._distrust()
+            self._stop_verifying()
         elif self._mode is _Mode.BY_NUMBER and has_moved:
             self._mode = _Mode.OVERLAPPING
 
-    def _distrust(self) -> None:
+    def _stop_verifying(self) -> None:
         if self._is_gapless and self._mode is not _Mode.UNVERIFIED:
-            logger.warning("gaps cannot be ruled out: the server's pages are not what was requested")
+            logger.warning("gaps cannot be ruled out: the server did not return the page that was requested")
         self._mode = _Mode.UNVERIFIED
 
-    def _look_elsewhere(self, grown: int) -> list[T]:
-        """Request a slice that overlaps."""
+    def _search_overlap(self, growth: int) -> list[T]:
+        """Set `next_request` to search for a slice that overlaps."""
         self.plan_changed = True
         if self._mode is _Mode.UNVERIFIED:
-            self.next = self._page_of(self._origin if self._resumption else self._end)
+            self.next_request = self._page_at(self._origin if self._resumption else self._end)
         else:
-            self._search = self._search or (self._resumption or self._movement).places(self._end, grown, self._largest)
-            self.next = self._overlap(next(self._search))
+            source = self._resumption or self._movement
+            self._search = self._search or source.search(self._end, growth, self._max_page_size)
+            self.next_request = self._overlapping_page(next(self._search))
         return []
 
-    def _overlap(self, end: int) -> PageRequest:
-        return PageRequest.overlapping(max(self._origin, end - 1), self._largest)
+    def _overlapping_page(self, end: int) -> PageRequest:
+        return PageRequest.overlapping(max(self._origin, end - 1), self._max_page_size)
 
-    def _following(self, request: PageRequest, end: int) -> PageRequest:
+    def _page_after(self, request: PageRequest, end: int) -> PageRequest:
         if self._mode is _Mode.OVERLAPPING:
-            return self._overlap(end)
-        return self._page_of(self._end) if request.size != self._page_size else request._replace(page=request.page + 1)
+            return self._overlapping_page(end)
+        return self._page_at(self._end) if request.size != self._page_size else request._replace(page=request.page + 1)
 
-    def _page_of(self, index: int) -> PageRequest:
-        return PageRequest(index // min(self._page_size, self._largest) + 1, self._page_size)
+    def _page_at(self, index: int) -> PageRequest:
+        return PageRequest(index // min(self._page_size, self._max_page_size) + 1, self._page_size)
 
-    def _pass_over(self, request: PageRequest, end: int, total: int) -> list[T]:
-        """Go on behind an empty page, and return to it at the end."""
+    def _skip_empty_page(self, request: PageRequest, end: int, total: int) -> list[T]:
+        """Continue behind an empty page; the walk returns to it at the end."""
         if self.memory.is_returning:
-            is_first = self.memory.note_still_empty(request)  # another page may be empty for the first time
-            self.next = request if is_first else self._return(is_read=False)
-        elif self.memory.note_empty_page(request, self._end, self._total or 0) and end < total:
-            if self._movement.is_ahead and self._mode is _Mode.BY_NUMBER:  # it takes all pages to see what has moved
+            is_first = self.memory.add_still_empty(request)  # a page that was not empty before is requested again
+            self.next_request = request if is_first else self._return_to_hole(is_read=False)
+        elif self.memory.add_empty_page(request, self._end, self._total or 0) and end < total:
+            if self._movement.is_prefetching and self._mode is _Mode.BY_NUMBER:  # a hole may hide that rows moved
                 self._mode, self.plan_changed = _Mode.OVERLAPPING, True
-            self.next = self._following(request, end + min(0, self._movement.drift))
+            self.next_request = self._page_after(request, end + min(0, self._movement.drift))
         else:
             self.memory.end_hole(total, (), is_filled=False)
-            self._ending.come_to_empty_pages(total)
-            self.next = self._return()
+            self._ending.on_empty_pages(total)
+            self.next_request = self._return_to_hole()
         return []
 
-    def _return(self, *, is_read: bool = False) -> PageRequest | None:
-        """The next request for a hole; `None` if there is no other."""
+    def _return_to_hole(self, *, is_read: bool = False) -> PageRequest | None:
+        """Return the next request for a hole; `None` after the last hole."""
         self.plan_changed, memory = True, self.memory
-        if memory.is_returning and (self._mode is _Mode.OVERLAPPING or not memory.has_another_empty_page()):
+        if memory.is_returning and (self._mode is _Mode.OVERLAPPING or not memory.drop_empty_page()):
             memory.leave_hole(is_read=is_read)
         if not memory.is_returning:
             if not memory.holes:
-                self._ending.warn_if_short(self._origin, memory, are_indexes_true=self._mode is not _Mode.UNVERIFIED)
+                self._ending.warn_if_incomplete(
+                    self._origin, memory, are_indexes_valid=self._mode is not _Mode.UNVERIFIED
+                )
                 return None
             hole = memory.enter_hole()
-            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no row above could show what came in front
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row would show an insert in front
                 self._mode = _Mode.OVERLAPPING
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
-            self._ending.begin_hole()
-        return self._overlap(self._end) if self._mode is _Mode.OVERLAPPING else memory.holes[0].requests[0]
+            self._ending.on_return_to_hole()
+        return self._overlapping_page(self._end) if self._mode is _Mode.OVERLAPPING else memory.holes[0].requests[0]

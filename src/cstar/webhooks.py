@@ -1,4 +1,4 @@
-"""Webhook deliveries: proven to come from cStar, then typed (API page "Webhooks").
+"""Verifies the signatures of webhook deliveries and parses their events (API page "Webhooks").
 
 ```python
 from cstar.webhooks import CustomerCreatedEvent, construct_event
@@ -61,10 +61,10 @@ __all__ = [
     "sign",
 ]
 
-# Web servers accept at most 8,000 to 64,000 bytes. A signature by two secrets has 150.
-_LONGEST_HEADER = 10_000
+# In characters. Web servers accept headers of 8,000 to 64,000; signatures by two secrets have 150.
+_MAX_HEADER_LENGTH = 10_000
 _TIMESTAMP = re.compile(r"[0-9]{1,13}")
-_LAST_TIMESTAMP = 10**12 - 1  # in seconds; greater numbers are milliseconds
+_MAX_TIMESTAMP = 10**12 - 1  # in seconds; greater numbers are milliseconds
 _TOKEN = re.compile(r"[!-~]{1,255}")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -73,42 +73,42 @@ _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class _Payload(Model):
-    # Deliveries are snake_case, and so are the names of fields in errors and warnings.
+    # Name fields in errors and warnings in snake_case, as deliveries do.
     model_config: ClassVar[ConfigDict] = ConfigDict(loc_by_alias=False)
 
     @model_validator(mode="after")
     def _reject_two_spellings(self) -> Self:
-        # pydantic would take one for the field, and the other for an extra field of the same name.
+        # Given a field in snake_case and camelCase, pydantic sets the field and an extra field of the same name.
         if self.model_extra and not type(self).model_fields.keys().isdisjoint(self.model_extra):
             raise PydanticCustomError("two_spellings", "Input should have each field in one spelling")
         return self
 
 
-def _reject_at_the_first(value: JsonValue) -> JsonValue:
-    held = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
-    if not all(isinstance(each, str) for each in held):
+def _reject_non_strings(value: JsonValue) -> JsonValue:
+    items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    if not all(isinstance(each, str) for each in items):
         raise PydanticCustomError("not_strings", "Input should hold strings only")
     return value
 
 
-# pydantic collects an error for each value, which of 10 MB of wrong ones takes half a minute and some gigabytes.
-_ONE_ERROR = BeforeValidator(_reject_at_the_first)
+# pydantic collects an error for each invalid item: for 10 MB of them, that takes 30 s and gigabytes of memory.
+_STRINGS_ONLY = BeforeValidator(_reject_non_strings)
 
 
 class WebhookCustomer(_Payload):
-    """A customer as an event tells of it: everything but the id may be left out, and is `None` then.
+    """The customer in an event. Fields that the event omits are `None`; only `id` is required.
 
     Attributes:
-        id: The prefixed id, `cus_…`, to `get` the whole customer with.
+        id: The prefixed id, `cus_…`. `get` returns the whole customer.
         object: Always `"customer"`.
         name: Display name.
         email: Email address, unique in the team.
-        sentiment: One of `CustomerSentiment`, or a value the server has added since.
-        status: One of `CustomerStatus`, or a value the server has added since.
+        sentiment: A `CustomerSentiment`, or a value unknown to this version.
+        status: A `CustomerStatus`, or a value unknown to this version.
         tags: Tags, in the server's order.
         notes: Internal notes.
         custom_fields: Custom data: any JSON values.
-        ticket_count: How many tickets the customer has.
+        ticket_count: The number of the customer's tickets.
         metadata: Developer metadata.
         created_at: When the customer was created, with its time zone.
         updated_at: When the customer was last changed, with its time zone.
@@ -120,17 +120,17 @@ class WebhookCustomer(_Payload):
     email: str | None = None
     sentiment: Annotated[CustomerSentiment | str, OpenEnum] | None = None
     status: Annotated[CustomerStatus | str, OpenEnum] | None = None
-    tags: Annotated[list[str] | None, _ONE_ERROR] = None
+    tags: Annotated[list[str] | None, _STRINGS_ONLY] = None
     notes: str | None = None
     custom_fields: dict[str, JsonValue] | None = None
     ticket_count: int | None = None
-    metadata: Annotated[dict[str, str] | None, _ONE_ERROR] = None
+    metadata: Annotated[dict[str, str] | None, _STRINGS_ONLY] = None
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
 
 
 class CustomerEventData(_Payload):
-    """What the events about customers carry.
+    """The data of a customer event.
 
     Attributes:
         customer: The customer as it was when the event happened.
@@ -145,7 +145,7 @@ class CustomerEventData(_Payload):
 
 
 def _with_envelope(data: JsonValue) -> JsonValue:
-    # Older deliveries have the customer itself here. It may have a field of that name one day.
+    # The data of older deliveries is the customer itself, which may have a field named "customer", too.
     is_bare = isinstance(data, dict) and isinstance(data.get("id"), str) and not _is_customer(data.get("customer"))
     return {"customer": data} if is_bare else data
 
@@ -154,7 +154,7 @@ def _is_customer(value: JsonValue) -> bool:
     return isinstance(value, dict) and isinstance(value.get("id"), str)
 
 
-# Deliveries are recognized as repeats by their id.
+# Receivers recognize repeated deliveries by the event's id, so it must not be blank.
 _EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S")]
 
 
@@ -169,10 +169,10 @@ class CustomerCreatedEvent(_CustomerEvent):
     """`customer.created`: a customer was created.
 
     Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        id: The event's id, `evt_…`, the same in every delivery of the event.
         type: Always `"customer.created"`.
-        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
-        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
+        created_at: When it happened, with its time zone; `None` if missing.
+        team_id: The UUID of the customer's team; `None` if missing.
         data: `data.customer` is the customer.
     """
 
@@ -183,11 +183,11 @@ class CustomerUpdatedEvent(_CustomerEvent):
     """`customer.updated`: fields of a customer changed.
 
     Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        id: The event's id, `evt_…`, the same in every delivery of the event.
         type: Always `"customer.updated"`.
-        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
-        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
-        data: `data.customer` is the customer as it is now.
+        created_at: When it happened, with its time zone; `None` if missing.
+        team_id: The UUID of the customer's team; `None` if missing.
+        data: `data.customer` is the customer after the change.
     """
 
     type: Literal["customer.updated"]
@@ -197,11 +197,11 @@ class CustomerDeletedEvent(_CustomerEvent):
     """`customer.deleted`: a customer was deleted.
 
     Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
+        id: The event's id, `evt_…`, the same in every delivery of the event.
         type: Always `"customer.deleted"`.
-        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
-        team_id: The UUID of the customer's team. `None` if the delivery lacks it.
-        data: `data.customer` is the customer as it was.
+        created_at: When it happened, with its time zone; `None` if missing.
+        team_id: The UUID of the customer's team; `None` if missing.
+        data: `data.customer` is the customer before it was deleted.
     """
 
     type: Literal["customer.deleted"]
@@ -211,11 +211,11 @@ class UnknownEvent(_Payload):
     """An event of a type that this version does not know, or of a known type without a customer in its data.
 
     Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of it: drop repeats by it.
-        type: What happened, such as `"ticket.created"`. Empty if the delivery lacks it.
-        created_at: When it happened, with its time zone. `None` if the delivery lacks it.
-        team_id: The team's UUID. `None` if the delivery lacks it.
-        data: The event's data as received: any JSON.
+        id: The event's id, `evt_…`, the same in every delivery of the event.
+        type: The type, such as `"ticket.created"`; empty if missing.
+        created_at: When it happened, with its time zone; `None` if missing.
+        team_id: The team's UUID; `None` if missing.
+        data: The event's data as received: any JSON value.
     """
 
     id: _EventId
@@ -248,21 +248,21 @@ _DocumentedEvent: TypeAlias = Annotated[
 
 
 def _read_stored(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    # An odd event was received as one, so it can be read back, too.
+    # `construct_event` accepts events that deviate from the documentation, so stored ones must be accepted, too.
     try:
         return validate(value)
     except ValidationError:
         try:
-            found: JsonValue = from_json(to_json(value))
+            fields: JsonValue = from_json(to_json(value))
         except ValueError:
-            found = None
-        if not isinstance(value, dict) or not isinstance(found, dict) or not _is_id(found.get("id")):
+            fields = None
+        if not isinstance(value, dict) or not isinstance(fields, dict) or not _is_id(fields.get("id")):
             raise
-        return _read_leniently(found)[0]
+        return _read_leniently(fields)[0]
 
 
 WebhookEvent: TypeAlias = Annotated[_DocumentedEvent, WrapValidator(_read_stored)]
-"""Any event. To read back one that was stored with `event.model_dump_json()`, use `TypeAdapter(WebhookEvent)`."""
+"""Any event. `TypeAdapter(WebhookEvent)` parses events that were stored with `event.model_dump_json()`."""
 
 _EVENTS: TypeAdapter[WebhookEvent] = TypeAdapter(_DocumentedEvent)
 
@@ -272,7 +272,7 @@ def _is_id(value: JsonValue) -> bool:
 
 
 def _parse_event(body: bytes, signature: object) -> WebhookEvent | str:
-    """The event in a body, or the reason why there is none."""
+    """Return the event in a body, or the reason why it has none."""
     try:
         return _EVENTS.validate_json(body)
     except ValidationError as invalid:
@@ -280,29 +280,29 @@ def _parse_event(body: bytes, signature: object) -> WebhookEvent | str:
     from cstar._lenient import parse_json
 
     try:
-        found: JsonValue = parse_json(body)
-        if not isinstance(found, dict):
+        fields: JsonValue = parse_json(body)
+        if not isinstance(fields, dict):
             return "Input should be an object"
         missing: list[str] = []
-        if not _is_id(found.get("id")):
+        if not _is_id(fields.get("id")):
             missing.append("id")
-            found["id"] = _header_token(signature, "x-event-id") or f"sha256:{hashlib.sha256(body).hexdigest()}"
-        if not isinstance(found.get("type"), str):
+            fields["id"] = _header_token(signature, "x-event-id") or f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if not isinstance(fields.get("type"), str):
             missing.append("type")
-            found["type"] = ""
-        event, odd = _read_leniently(found)
+            fields["type"] = ""
+        event, deviating = _read_leniently(fields)
     except (ValueError, RecursionError):  # nested too deeply
         return reason
-    if fields := sorted({*odd, *missing}):
-        logger.warning("Webhook event %s is not as documented in: %s", event.id, ", ".join(fields))
+    if names := sorted({*deviating, *missing}):
+        logger.warning("Webhook event %s is not as documented in: %s", event.id, ", ".join(names))
     return event
 
 
-def _read_leniently(found: dict[str, JsonValue]) -> tuple[WebhookEvent, list[str]]:
-    """An event that deviates from the documentation, and the names of its odd fields.
+def _read_leniently(fields: dict[str, JsonValue]) -> tuple[WebhookEvent, list[str]]:
+    """Return an event that deviates from the documentation, and the names of the deviating fields.
 
     Args:
-        found: The event. It has an id.
+        fields: The event's JSON object, with an id.
 
     Raises:
         ValueError: It is nested too deeply.
@@ -310,23 +310,23 @@ def _read_leniently(found: dict[str, JsonValue]) -> tuple[WebhookEvent, list[str
     from cstar._lenient import Reader
 
     reader = Reader()
-    type_ = found.get("type")
+    type_ = fields.get("type")
     if not isinstance(type_, str):
-        found["type"] = type_ = ""
+        fields["type"] = type_ = ""
     known = _KNOWN.get(type_)
-    data = _with_envelope(found.get("data"))
+    data = _with_envelope(fields.get("data"))
     has_customer = isinstance(data, dict) and _is_customer(data.get("customer"))
     event: WebhookEvent
     if known is not None and has_customer:
-        event = reader.read_fields(known, {**found, "data": data})
+        event = reader.read_fields(known, {**fields, "data": data})
     else:
-        event = reader.read_fields(UnknownEvent, found)
+        event = reader.read_fields(UnknownEvent, fields)
     lacks_customer = known is not None and not has_customer
     return event, [*reader.deviations.fields, *(["data"] if lacks_customer else [])]
 
 
 class _Headers(Protocol):
-    """The headers of a request: a mapping, or the type of any web framework."""
+    """The headers of a request: a mapping, or a web framework's type."""
 
     def items(self) -> Iterable[tuple[object, object]]: ...
 
@@ -340,34 +340,34 @@ def construct_event(
 ) -> WebhookEvent:
     """Verify the signature of a delivery and return its event (API page "Webhooks").
 
-    The payload is not parsed before its signature is verified, in constant time. A delivery can arrive more than once:
-    drop those whose `event.id` you have seen.
+    The signature is compared in constant time, and the payload is parsed after that. A delivery can be repeated: ignore
+    it if you have processed its `event.id` before.
 
-    No JSON object is refused. An odd value is converted where its meaning is clear, or kept as received, and one
-    warning on the logger `cstar` names the fields. An event without an `id` gets that of the `X-Event-ID` header, or
-    else `sha256:` and the digest of the payload. An event without a `type` has `""`.
-    These two headers are not signed. They are read only if `signature` is the headers.
+    Every signed JSON object is accepted. A value of the wrong type is converted if its meaning is clear, and otherwise
+    kept as received; one warning on the logger `cstar` names the fields. An event without an `id` gets the value of the
+    `X-Event-ID` header, or else `sha256:` and the digest of the payload. That header is not signed, and is read only if
+    `signature` is the headers. An event without a `type` has `""`.
 
     Args:
-        payload: The request's body exactly as it arrived: bytes, any bytes-like object, or a string. JSON that was
-            parsed and serialized again has other bytes, and so another signature.
-        signature: The request's headers, as your framework has them: any mapping, or any object with `items()`. Case
-            does not matter. Or the `X-Signature` header alone, `None` if the request has none. The header is
-            `t=<Unix seconds>,v1=<hex>`, with one `v1` for each secret that the sender signs with. The older form
-            `sha256=<hex>` is accepted, too. It has no time, so `tolerance` does not apply to it.
-        secret: The webhook's secret, `whsec_…`. While it is being replaced, a list of both: either is accepted.
+        payload: The request's body as received: bytes, any bytes-like object, or a string. Parsing and serializing the
+            JSON changes the bytes and invalidates the signature.
+        signature: The request's headers: a mapping, or any object with `items()`; names are case-insensitive. Or only
+            the value of the `X-Signature` header, `None` if there is none. The header is `t=<Unix seconds>,v1=<hex>`,
+            with one `v1` per secret of the sender. The older form `sha256=<hex>` is accepted, too; it has no time, so
+            `tolerance` does not apply.
+        secret: The webhook's secret, `whsec_…`. While it is being replaced, a list of the old and the new one.
         tolerance: The maximum age of the signature in seconds, and how far it may be ahead of this machine's clock.
             `math.inf` accepts any age.
 
     Returns:
-        The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent`, `CustomerDeletedEvent`, or `UnknownEvent` for every
-        other type, and if `data` has no customer with an id.
+        The event: `CustomerCreatedEvent`, `CustomerUpdatedEvent` or `CustomerDeletedEvent`; `UnknownEvent` for other
+        types, and for events without a customer with an id in `data`.
 
     Raises:
-        WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Answer it with a 401.
-        WebhookPayloadError: It does come from cStar, but is not a JSON object, or is nested more than about 200 levels
-            deep. Keep the payload, and answer with a 200: another attempt would bring the same.
-        InvalidParameterError: The secret is empty, or an argument has the wrong type: a mistake in the receiver.
+        WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Respond with a 401.
+        WebhookPayloadError: The delivery comes from cStar, but is not a JSON object, or is nested more than about 200
+            levels deep. Store the payload and respond with a 200: a repeated delivery would be the same.
+        InvalidParameterError: The secret is empty, or an argument has the wrong type: a bug in the receiver.
 
     Example:
         ```python
@@ -376,23 +376,23 @@ def construct_event(
             forget(event.data.customer.id)
         ```
     """
-    # Error reporters send the local variables of every frame, so no frame of an error keeps the secret.
+    # Error reporters send the local variables of every frame, so no frame may keep the secret.
     try:
-        secrets = _Secrets([secret] if isinstance(secret, str) else _several(secret))
+        secrets = _Secrets([secret] if isinstance(secret, str) else _check_secrets(secret))
     except BaseException as error:
-        raise error.with_traceback(None)  # noqa: B904 - the same error, without the frames below
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the inner frames
     finally:
         del secret
     _check_seconds("tolerance", tolerance)
     body = _body(payload)
-    claimed = _parse_signature(signature)
-    if not secrets.verify(claimed, body):
+    parsed = _parse_signature(signature)
+    if not secrets.verify(parsed, body):
         raise WebhookSignatureError(
             "The signature does not match the payload. Check that the secret is this webhook's (whsec_…), and that the "
-            "payload is the request's body as it arrived: JSON that was parsed and written again has other bytes."
+            "payload is the request's body as received: parsing and serializing JSON changes its bytes."
         )
-    if claimed.seconds is not None:
-        _check_age(int(time.time()) - claimed.seconds, tolerance)
+    if parsed.seconds is not None:
+        _check_age(int(time.time()) - parsed.seconds, tolerance)
     event = _parse_event(body, signature)
     if isinstance(event, str):
         raise WebhookPayloadError(f"The delivery is signed, but is not an event as documented: {event}")
@@ -403,9 +403,9 @@ def sign(payload: str | Buffer, secret: str, *, timestamp: float | None = None) 
     """Sign a payload as cStar does, to test a receiver (API page "Webhooks").
 
     Args:
-        payload: The body that will be sent, byte for byte: bytes, any bytes-like object, or a string.
+        payload: The request's body: bytes, any bytes-like object, or a string.
         secret: The webhook's secret.
-        timestamp: When it is sent, in Unix seconds; fractions are cut. By default now.
+        timestamp: The time of signing in Unix seconds, rounded down; by default now.
 
     Returns:
         The `X-Signature` header: `t=<Unix seconds>,v1=<hex of HMAC-SHA256 of "<t>.<payload>">`.
@@ -421,34 +421,34 @@ def sign(payload: str | Buffer, secret: str, *, timestamp: float | None = None) 
     try:
         secrets = _Secrets([secret])
     except BaseException as error:
-        raise error.with_traceback(None)  # noqa: B904 - the same error, without the frames below
+        raise error.with_traceback(None)  # noqa: B904 - the same error, without the inner frames
     finally:
         del secret
     body = _body(payload)
     if timestamp is None:
         timestamp = time.time()
-    _check_seconds("timestamp", timestamp, maximum=_LAST_TIMESTAMP)
-    at = str(int(timestamp))
-    return f"t={at},v1={secrets.sign(at, body)[0].hex()}"
+    _check_seconds("timestamp", timestamp, maximum=_MAX_TIMESTAMP)
+    seconds = str(int(timestamp))
+    return f"t={seconds},v1={secrets.sign(seconds, body)[0].hex()}"
 
 
 # ── Signatures ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class _Secrets:
-    """The secrets of a webhook, as keyed MACs: its repr shows no secret, and it does not pickle."""
+    """The secrets of a webhook, as keyed MACs. It does not show the secrets in its repr, and cannot be pickled."""
 
     __slots__ = ("_macs",)
 
     def __init__(self, secrets: Sequence[object]) -> None:
-        # Not hmac.digest(), which refuses 2 GB, and for which the body would have to be copied.
-        self._macs = [hmac.new(_key(each), digestmod="sha256") for each in secrets]
+        # Not hmac.digest(), which rejects bodies of 2 GB, and needs the timestamp and the body in one copy.
+        self._macs = [hmac.new(_check_secret(each), digestmod="sha256") for each in secrets]
 
     def sign(self, timestamp: str | None, body: bytes) -> list[bytes]:
-        """The signatures of a body by each secret."""
+        """Return the signature of a body by each secret."""
         signatures: list[bytes] = []
-        for keyed in self._macs:
-            mac = keyed.copy()
+        for keyed_mac in self._macs:
+            mac = keyed_mac.copy()
             if timestamp is not None:
                 mac.update(f"{timestamp}.".encode())
             mac.update(body)
@@ -456,7 +456,7 @@ class _Secrets:
         return signatures
 
     def verify(self, signature: _Signature, body: bytes) -> bool:
-        """Whether one of the signatures is by one of the secrets."""
+        """Whether one of the secrets made one of the signatures."""
         expected = self.sign(signature.timestamp, body)
         return any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signature.digests)
 
@@ -466,8 +466,8 @@ class _Signature:
     """A parsed signature header, not yet verified.
 
     Attributes:
-        timestamp: The time of signing, as the header has it; `None` in the older form, which does not sign the time.
-        digests: The signatures. One that matches is enough.
+        timestamp: The time of signing as written in the header; `None` in the older form.
+        digests: The signatures, of which one has to match.
     """
 
     timestamp: str | None
@@ -479,7 +479,7 @@ class _Signature:
         if self.timestamp is None:
             return None
         number = int(self.timestamp)
-        return number if number <= _LAST_TIMESTAMP else number // 1000
+        return number if number <= _MAX_TIMESTAMP else number // 1000
 
 
 def _parse_signature(signature: object) -> _Signature:
@@ -491,10 +491,10 @@ def _parse_signature(signature: object) -> _Signature:
         reject("signature", "the X-Signature header or the request's headers", signature)
     if not header:
         raise WebhookSignatureError(
-            "The delivery has no signature. Check that the X-Signature header reaches this program: a proxy may drop "
-            "it. If it does, the delivery is not from cStar."
+            "The delivery has no signature. Check that no proxy removes the X-Signature header. If none does, the "
+            "delivery is not from cStar."
         )
-    if len(header) <= _LONGEST_HEADER:
+    if len(header) <= _MAX_HEADER_LENGTH:
         entries = [entry.strip().partition("=") for entry in header.split(",")]
         timestamp = next((value for name, _, value in entries if name == "t"), "")
         if digests := _digests(value for name, _, value in entries if name == "v1"):
@@ -503,22 +503,22 @@ def _parse_signature(signature: object) -> _Signature:
         elif digests := _digests(value for name, _, value in entries if name == "sha256"):
             return _Signature(None, digests)
     raise WebhookSignatureError(
-        "The signature is not of the form t=<Unix seconds>,v1=<64 hexadecimal digits>. Check that what you pass is the "
-        "X-Signature header, unchanged."
+        "The signature is not of the form t=<Unix seconds>,v1=<64 hexadecimal digits>. Check that you pass the "
+        "X-Signature header unchanged."
     )
 
 
 def _header(headers: _Headers, name: str) -> str:
-    """The value of a header; several are joined. Some gateways have a list of values for each name."""
-    found: list[str] = []
+    """Return the joined values of a header. Some gateways have a list of values per name."""
+    values: list[str] = []
     for each, value in headers.items():
         if _text(each).lower() == name:
-            found += map(_text, cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else [value])
-    return ", ".join(filter(None, found))
+            values += map(_text, cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else [value])
+    return ", ".join(filter(None, values))
 
 
 def _header_token(signature: object, name: str) -> str:
-    """The value of a header beside the signature, if the signature was given as headers. It is not signed."""
+    """Return the value of another, unsigned header; empty if `signature` is not the headers or it is malformed."""
     value = _header(cast("_Headers", signature), name) if callable(getattr(signature, "items", None)) else ""
     return value if _TOKEN.fullmatch(value) else ""
 
@@ -537,8 +537,8 @@ def _check_age(age: int, tolerance: float) -> None:
     if abs(age) > tolerance:
         when = f"{age} s ago" if age > 0 else f"{-age} s ahead of this machine's clock"
         raise WebhookSignatureError(
-            f"The signature is right, but was made {when}, and the tolerance is {tolerance:.15g} s. Check this "
-            "machine's clock; if it is right, somebody sends an old delivery again."
+            f"The signature matches, but was made {when}, and the tolerance is {tolerance:.15g} s. Check this "
+            "machine's clock. If it is correct, the delivery may be a replay."
         )
 
 
@@ -555,17 +555,17 @@ def _body(payload: object) -> bytes:
         body = _utf8(payload)
         if body is None:
             raise WebhookSignatureError(
-                "The payload cannot be what was sent: it is not Unicode text. Pass the body's bytes as they arrived."
+                "The payload is not valid Unicode, so it is not the request's body. Pass the body's bytes as received."
             )
         return body
     body = _copied(payload)
     if body is None:
-        reject("payload", "the request's body as it arrived and before it was parsed, bytes or a string", payload)
+        reject("payload", "the request's body as received, not parsed: bytes or a string", payload)
     return body
 
 
 def _copied(payload: object) -> bytes | None:
-    # A copy, for the caller's buffer may change between verification and parsing.
+    # A copy, because the caller's buffer may change between verification and parsing.
     try:
         with memoryview(cast("Buffer", payload)) as view:
             return view.tobytes()
@@ -574,34 +574,34 @@ def _copied(payload: object) -> bytes | None:
 
 
 def _utf8(text: str) -> bytes | None:
-    # Not an error that goes along as another one's context, for it holds the text.
+    # Do not chain the UnicodeEncodeError: it holds the text.
     try:
         return text.encode()
     except UnicodeEncodeError:
         return None
 
 
-def _several(secret: object) -> Sequence[object]:
+def _check_secrets(secret: object) -> Sequence[object]:
     kind = type(secret).__name__
     if not isinstance(secret, Sequence) or isinstance(secret, (bytes, bytearray)) or not secret:
         raise InvalidParameterError(
-            f"secret must be a string, or a list of at least one, not a {kind} (is its environment variable set?)",
+            f"secret must be a string, or a non-empty list of strings, not a {kind} (is its environment variable set?)",
             param="secret",
         )
     return cast("Sequence[object]", secret)
 
 
-def _key(secret: object) -> bytes:
-    # No message here shows the secret, not even a part of it.
+def _check_secret(secret: object) -> bytes:
+    # No message may show any part of the secret.
     if not isinstance(secret, str):
         raise InvalidParameterError(f"secret must be a string, not a {type(secret).__name__}", param="secret")
     if not secret.strip():
         raise InvalidParameterError(
-            "secret must not be empty: anybody could sign with that (is its environment variable set?)", param="secret"
+            "secret must not be empty: anybody could sign with it (is its environment variable set?)", param="secret"
         )
     if secret != secret.strip():
         raise InvalidParameterError(
-            "secret must not have blanks or line breaks around it (was it read from a file?)", param="secret"
+            "secret must not begin or end with white space (was it read from a file?)", param="secret"
         )
     key = _utf8(secret)
     if key is None:
