@@ -86,13 +86,13 @@ def test_a_lost_or_malformed_response_is_a_connection_error(lost: str) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.3, httpx.Timeout(20, read=0.1)])
-def test_a_server_that_does_not_answer_is_a_timeout(timeout: float | httpx.Timeout) -> None:
+def test_a_server_that_sends_no_response_is_a_timeout(timeout: float | httpx.Timeout) -> None:
     error = fail(stall, timeout=timeout)
     assert isinstance(error, APITimeoutError)
     assert error.was_sent
 
 
-def test_a_malformed_chunk_that_comes_late_ends_with_the_timeout() -> None:
+def test_a_late_malformed_chunk_ends_with_the_timeout() -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
@@ -103,7 +103,7 @@ def test_a_malformed_chunk_that_comes_late_ends_with_the_timeout() -> None:
     assert fail(handler, timeout=0.3).was_sent
 
 
-def test_a_refused_connection_means_that_nothing_was_sent() -> None:
+def test_was_sent_is_false_after_a_refused_connection() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(APIConnectionError) as caught:
@@ -112,7 +112,7 @@ def test_a_refused_connection_means_that_nothing_was_sent() -> None:
     assert not caught.value.was_sent
 
 
-def test_a_tls_handshake_that_fails_means_that_nothing_was_sent() -> None:
+def test_was_sent_is_false_after_a_failed_tls_handshake() -> None:
     with RawServer(answer_with(b"not TLS")) as server, pytest.raises(APIConnectionError) as caught:
         run(lambda client: client.whoami(), server.url.replace("http:", "https:"), max_retries=0, timeout=0.3)
     assert not caught.value.was_sent
@@ -137,7 +137,7 @@ def test_a_malformed_response_does_not_show_the_query(sleeps: list[float], caplo
     assert "secret.test" not in str(caught.value) + caplog.text
 
 
-def test_a_hooks_own_exception_is_not_changed() -> None:
+def test_an_exception_of_an_event_hook_is_passed_through() -> None:
     async def hook(request: httpx.Request) -> None:
         "é".encode("ascii")
 
@@ -149,14 +149,14 @@ def test_a_hooks_own_exception_is_not_changed() -> None:
         asyncio.run(act())
 
 
-def test_a_url_that_aiohttp_rejects_means_that_nothing_was_sent() -> None:
+def test_was_sent_is_false_for_a_url_that_aiohttp_rejects() -> None:
     with pytest.raises(APIConnectionError) as caught:
         run(lambda client: client.whoami(), "http://1.2.3.4.5", max_retries=0)
     assert not caught.value.was_sent
 
 
 @pytest.mark.parametrize("handler", [stall, LOST["half the body"]], ids=["cancelled", "cut"])
-def test_calls_that_do_not_end_well_lose_no_connection(handler: Handler) -> None:
+def test_cancelled_and_failed_calls_leak_no_connection(handler: Handler) -> None:
     def handle(connection: socket.socket, number: int) -> None:
         (handler if number <= 10 else answer_all)(connection, number)
 

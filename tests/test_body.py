@@ -53,7 +53,7 @@ def body_of(encoding: str | None, chunks: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("way", COMPRESS)
 @given(data=st.binary(max_size=2000), places=st.lists(st.integers(0, 2000), max_size=5))
-def test_a_body_is_the_same_however_it_is_cut_into_chunks(way: str, data: bytes, places: list[int]) -> None:
+def test_a_body_decodes_the_same_however_it_is_split_into_chunks(way: str, data: bytes, places: list[int]) -> None:
     encoding, compress = COMPRESS[way]
     sent = compress(data)
     cuts = sorted({0, *(place for place in places if place < len(sent)), len(sent)})
@@ -78,7 +78,7 @@ def answer_with(content: bytes, headers: bytes, status: str = "200 OK") -> Any:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip, br", "compress", "x"])
-def test_an_encoding_that_was_not_asked_for_is_refused(run: Runner, encoding: str) -> None:
+def test_an_unrequested_content_encoding_is_rejected(run: Runner, encoding: str) -> None:
     with (
         RawServer(answer_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server,
         pytest.raises(APIResponseValidationError, match=f"its encoding is '{encoding}', and only 'gzip, deflate'"),
@@ -86,7 +86,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(run: Runner, encoding: st
         run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_encodings_in_two_headers_are_layers_and_refused(run: Runner) -> None:
+def test_two_content_encoding_headers_are_rejected(run: Runner) -> None:
     with (
         RawServer(answer_with(WHOAMI, b"Content-Encoding: gzip\r\n" * 2)) as server,
         pytest.raises(APIResponseValidationError, match="its encoding is 'gzip, gzip'"),
@@ -94,7 +94,7 @@ def test_encodings_in_two_headers_are_layers_and_refused(run: Runner) -> None:
         run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_only_gzip_and_deflate_are_asked_for(api_mock: respx.Router, run: Runner) -> None:
+def test_accept_encoding_is_gzip_and_deflate(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get("/auth/whoami").respond(content=WHOAMI)
     own = run.http_client(headers={"Accept-Encoding": "br"})
     run(lambda client: client.whoami())
@@ -120,7 +120,7 @@ def endless(head: bytes) -> Any:
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Unavailable"])
-def test_an_endless_body_is_refused_whatever_its_status(run: Runner, status: str, small_limit: int) -> None:
+def test_an_endless_body_is_rejected_whatever_its_status(run: Runner, status: str, small_limit: int) -> None:
     handler = endless(f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
     with RawServer(handler) as server:
         with pytest.raises(APIResponseValidationError, match="it has more than the 1000000 bytes") as caught:
@@ -129,7 +129,7 @@ def test_an_endless_body_is_refused_whatever_its_status(run: Runner, status: str
     assert caught.value.status_code == int(status[:3])
 
 
-def test_a_body_that_is_announced_as_too_large_is_refused_unread(run: Runner) -> None:
+def test_a_body_whose_content_length_is_too_large_is_rejected_unread(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n")
@@ -139,13 +139,13 @@ def test_a_body_that_is_announced_as_too_large_is_refused_unread(run: Runner) ->
         run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_the_largest_body_that_is_accepted_is_64_mib() -> None:
+def test_a_body_may_have_64_mib() -> None:
     body_of(None, [bytes(MAX_BODY_SIZE // 2)] * 2)
     with pytest.raises(BodyRejectedError):
         body_of(None, [bytes(MAX_BODY_SIZE // 2), bytes(MAX_BODY_SIZE // 2 + 1)])
 
 
-def test_a_body_that_a_hook_has_read_is_bounded_too(run: Runner, small_limit: int) -> None:
+def test_a_body_that_was_already_read_is_bounded(run: Runner, small_limit: int) -> None:
     large = httpx.MockTransport(lambda request: httpx.Response(200, content=bytes(small_limit + 1)))
     with pytest.raises(APIResponseValidationError, match="more than the 1000000 bytes"):
         run(lambda client: client.whoami(), http_client=run.http_client(transport=large))
@@ -186,7 +186,7 @@ with RawServer(handler) as server:
 @pytest.mark.parametrize(
     ("kind", "wbits"), [("sync", 31), ("custom", 15), ("async", -15)], ids=["gzip", "deflate", "raw deflate"]
 )
-def test_a_small_body_that_unpacks_to_a_large_one_is_refused_in_little_memory(kind: str, wbits: int) -> None:
+def test_a_decompression_bomb_is_rejected_within_200_mb_of_memory(kind: str, wbits: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", BOMB, kind, str(wbits), KEY]
     here = str(Path(__file__).parent)
     done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=300, check=False)
@@ -212,14 +212,14 @@ with RawServer(handler) as server, Cstar(sys.argv[1], base_url=server.url) as cl
 """
 
 
-def test_a_body_that_does_not_fit_into_memory_is_an_error_of_the_library() -> None:
+def test_a_body_that_exceeds_memory_is_a_validation_error() -> None:
     command = [sys.executable, "-c", SCARCE, KEY]
     here = str(Path(__file__).parent)
     done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=300, check=False)
     assert "needs more memory than there is" in done.stdout, done.stderr
 
 
-def test_a_value_that_does_not_fit_into_memory_is_an_error_of_the_library(api_mock: respx.Router, run: Runner) -> None:
+def test_a_value_that_exceeds_memory_is_a_validation_error(api_mock: respx.Router, run: Runner) -> None:
     def use_up_memory(value: object) -> object:
         raise MemoryError
 
@@ -228,7 +228,7 @@ def test_a_value_that_does_not_fit_into_memory_is_an_error_of_the_library(api_mo
         run(lambda client: client.request("GET", "/any", cast_to=Annotated[dict, AfterValidator(use_up_memory)]))
 
 
-def test_an_error_without_a_readable_body_is_that_error(run: Runner) -> None:
+def test_an_error_status_with_an_undecodable_body_keeps_its_class(run: Runner) -> None:
     with (
         RawServer(answer_with(b"no gzip", b"Content-Encoding: gzip\r\n", "404 Not Found")) as server,
         pytest.raises(APIStatusError) as caught,
@@ -258,7 +258,7 @@ class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_an_endless_body_of_a_custom_transport_is_refused(kind: str, small_limit: int) -> None:
+def test_an_endless_body_of_a_custom_transport_is_rejected(kind: str, small_limit: int) -> None:
     run = Runner(kind)
     own = run.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=Endless())))
     with pytest.raises(APIResponseValidationError, match="it has more than the 1000000 bytes"):
@@ -277,16 +277,16 @@ EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # of deflate: it unpacks to nothing
     ],
     ids=["that unpack to nothing", "that cannot be unpacked", "behind the end"],
 )
-def test_bytes_count_though_they_unpack_to_nothing(start: bytes, rest: bytes, small_limit: int) -> None:
+def test_compressed_bytes_count_towards_the_limit(start: bytes, rest: bytes, small_limit: int) -> None:
     with pytest.raises(BodyRejectedError):
         body_of("gzip", [start, *itertools.repeat(rest, small_limit // len(rest) + 1)])
 
 
-def test_what_follows_the_end_of_a_compressed_body_is_ignored() -> None:
+def test_bytes_after_the_end_of_a_compressed_body_are_ignored() -> None:
     assert body_of("gzip", [gzip.compress(b"{}"), b"rest", b"more"]) == b"{}"
 
 
-def test_a_body_that_was_refused_takes_no_more_and_says_so_once(small_limit: int) -> None:
+def test_a_rejected_body_raises_once_and_ignores_further_bytes(small_limit: int) -> None:
     body = Body(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.SyncByteStream()))
     sent = gzip.compress(bytes(small_limit + 1), 1)
     with pytest.raises(BodyRejectedError):
@@ -308,7 +308,7 @@ def test_a_bomb_in_small_pieces_is_refused_once(run: Runner, small_limit: int) -
         run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_the_body_of_an_error_is_text_and_cut_if_it_is_large(api_mock: respx.Router, run: Runner) -> None:
+def test_a_large_error_body_is_truncated_text(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(404, content=b"[" + b"[]," * 1_000_000 + b"[]]")
     with pytest.raises(APIStatusError) as caught:
         run(lambda client: client.whoami())

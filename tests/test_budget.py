@@ -92,13 +92,13 @@ def test_a_reset_in_seconds_from_now_is_read() -> None:
 
 
 @pytest.mark.parametrize("window", ["1h", "60, 60", ""])
-def test_a_window_that_makes_no_sense_does_not_hide_the_rest(window: str) -> None:
+def test_an_invalid_window_is_ignored(window: str) -> None:
     limit = rate_limit(headers(0, reset=40, window=window))
     assert limit is not None
     assert (limit.window, limit.reset_at) == (None, NOW + timedelta(seconds=40))
 
 
-def test_a_response_without_a_date_is_of_now() -> None:
+def test_without_a_date_header_the_local_clock_counts() -> None:
     limit = rate_limit(headers(0, reset=10**9, now=None))
     assert limit is not None
     assert abs((limit.reset_at - datetime.now(timezone.utc)).total_seconds() - 3600) < 5
@@ -107,7 +107,7 @@ def test_a_response_without_a_date_is_of_now() -> None:
 # ── Which response counts ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_response_to_a_later_request_wins(budget: Budget, clock: Clock) -> None:
+def test_the_response_to_the_latest_request_counts(budget: Budget, clock: Clock) -> None:
     """Whatever the earlier one said: fewer left, a later reset, another limit."""
     for earlier in (headers(0), headers(5, reset=3599), headers(900, limit=2000)):
         budget.learn(earlier, sent=clock.now)
@@ -118,7 +118,7 @@ def test_a_response_to_a_later_request_wins(budget: Budget, clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("order", [(5, 7), (7, 5)])
-def test_of_requests_at_the_same_time_the_fewest_remaining_count(
+def test_of_concurrent_responses_the_lowest_remaining_counts(
     budget: Budget, clock: Clock, order: tuple[int, int]
 ) -> None:
     sent = clock.now
@@ -129,7 +129,7 @@ def test_of_requests_at_the_same_time_the_fewest_remaining_count(
 
 
 @pytest.mark.parametrize("order", [(0, 999), (999, 0)])
-def test_of_requests_at_the_same_time_the_later_window_counts(
+def test_of_concurrent_responses_the_later_window_counts(
     budget: Budget, clock: Clock, order: tuple[int, int]
 ) -> None:
     sent = clock.now
@@ -139,7 +139,7 @@ def test_of_requests_at_the_same_time_the_later_window_counts(
     assert remaining(budget) == 999
 
 
-def test_headers_that_make_no_sense_change_nothing(budget: Budget, clock: Clock) -> None:
+def test_invalid_headers_are_ignored(budget: Budget, clock: Clock) -> None:
     budget.learn(headers(5), sent=clock.now)
     clock.now += 1
     budget.learn(httpx.Headers({"X-RateLimit-Remaining": "many"}), sent=clock.now)
@@ -150,12 +150,12 @@ def test_headers_that_make_no_sense_change_nothing(budget: Budget, clock: Clock)
 
 
 @pytest.mark.parametrize("skew", [-7200, 0, 7200])
-def test_the_seconds_until_the_reset_are_those_of_the_servers_clock(budget: Budget, clock: Clock, skew: int) -> None:
+def test_the_wait_is_measured_by_the_servers_clock(budget: Budget, clock: Clock, skew: int) -> None:
     budget.learn(headers(0, reset=40, now=datetime.now(timezone.utc) + timedelta(seconds=skew)), sent=clock.now)
     assert budget.seconds_until_reset(60) == pytest.approx(40, abs=1)
 
 
-def test_the_wait_shrinks_with_the_monotonic_clock(budget: Budget, clock: Clock) -> None:
+def test_the_wait_decreases_with_the_monotonic_clock(budget: Budget, clock: Clock) -> None:
     budget.learn(headers(0, reset=40), sent=clock.now)
     clock.now += 15
     assert budget.seconds_until_reset(60) == pytest.approx(25)
@@ -171,19 +171,19 @@ def test_a_wait_is_counted_from_the_response_though_it_is_looked_at_later(budget
 
 
 @pytest.mark.parametrize(("left", "reset", "wait"), [(0, 61, 0), (0, 60, 60), (1, 30, 0), (0, -1, 0)])
-def test_only_a_used_up_budget_that_is_back_soon_is_waited_for(
+def test_only_an_exhausted_budget_that_resets_in_time_is_waited_for(
     budget: Budget, clock: Clock, left: int, reset: float, wait: float
 ) -> None:
     budget.learn(headers(left, reset=reset), sent=clock.now)
     assert budget.seconds_until_reset(60) == pytest.approx(wait)
 
 
-def test_nothing_is_waited_for_before_the_first_response(budget: Budget) -> None:
+def test_before_the_first_response_there_is_no_wait(budget: Budget) -> None:
     assert budget.rate_limit is None
     assert budget.seconds_until_reset(60) == 0
 
 
-def test_no_more_pages_are_reserved_than_are_left(budget: Budget, clock: Clock) -> None:
+def test_prefetched_pages_are_reserved_up_to_the_remaining_requests(budget: Budget, clock: Clock) -> None:
     budget.learn(headers(2), sent=clock.now)
     assert [budget.reserve_page(needed=False) for _ in range(3)] == [True, True, False]
     assert budget.reserve_page(needed=True)
@@ -192,7 +192,7 @@ def test_no_more_pages_are_reserved_than_are_left(budget: Budget, clock: Clock) 
     assert budget.reserve_page(needed=False)
 
 
-def test_after_the_reset_pages_are_reserved_again(budget: Budget, clock: Clock) -> None:
+def test_pages_can_be_reserved_again_after_the_reset(budget: Budget, clock: Clock) -> None:
     budget.learn(headers(0, reset=40), sent=clock.now)
     assert not budget.reserve_page(needed=False)
     clock.now += 41

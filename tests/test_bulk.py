@@ -75,7 +75,7 @@ def requests(router: respx.Router) -> list[httpx.Request]:
 # ── What is sent ──
 
 
-def test_ids_are_sent_a_hundred_at_a_time(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_has_at_most_100_ids(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     result = run(lambda client: client.customers.bulk_delete(TEAM, iter(ids(205))))
     assert [len(body(request)["ids"]) for request in requests(api_mock)] == [100, 100, 5]
@@ -83,7 +83,7 @@ def test_ids_are_sent_a_hundred_at_a_time(api_mock: respx.Router, run: Runner) -
     assert (result.total, result.succeeded, result.failed, result.errors) == (205, 205, 0, [])
 
 
-def test_records_are_sent_500_at_a_time(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_has_at_most_500_records(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=import_success)
     result = run(lambda client: client.customers.bulk_import(TEAM, records(12_345)))
     assert [len(body(request)["records"]) for request in requests(api_mock)] == [500] * 24 + [345]
@@ -99,7 +99,7 @@ def test_a_bulk_update_sends_the_same_fields_with_each_chunk(api_mock: respx.Rou
     assert {body(request)["action"] for request in requests(api_mock)} == {"update"}
 
 
-def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(api_mock: respx.Router, run: Runner) -> None:
+def test_a_record_has_the_fields_of_create_except_those_that_are_none(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=import_success)
     rows = [record(1, custom_fields={"seats": 5}, metadata={"crm": "7"}, tags=("a",), notes=None, status="inactive")]
     run(lambda client: client.customers.bulk_import(TEAM, rows, merge_strategy="update"))
@@ -128,14 +128,14 @@ def test_a_request_has_at_most_one_mebibyte(api_mock: respx.Router, run: Runner)
     assert result.created == 10
 
 
-def test_each_chunk_has_a_key_derived_from_that_of_the_call(api_mock: respx.Router, run: Runner) -> None:
+def test_each_chunk_has_the_idempotency_key_of_the_call_and_its_number(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     run(lambda client: client.customers.bulk_delete(TEAM, ids(250), idempotency_key="night-7"))
     keys = [request.headers["Idempotency-Key"] for request in requests(api_mock)]
     assert keys == ["night-7-1", "night-7-2", "night-7-3"]
 
 
-def test_without_a_key_each_call_has_a_fresh_one(api_mock: respx.Router, run: Runner) -> None:
+def test_a_call_without_an_idempotency_key_gets_a_new_one(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     for _ in range(2):
         run(lambda client: client.customers.bulk_delete(TEAM, ids(1)))
@@ -145,12 +145,12 @@ def test_without_a_key_each_call_has_a_fresh_one(api_mock: respx.Router, run: Ru
 
 
 @pytest.mark.parametrize("call", ["bulk_delete", "bulk_import"])
-def test_no_items_are_no_request(api_mock: respx.Router, run: Runner, call: str) -> None:
+def test_an_empty_input_sends_no_request(api_mock: respx.Router, run: Runner, call: str) -> None:
     result = run(lambda client: getattr(client.customers, call)(TEAM, []))
     assert (result.total, result.errors, requests(api_mock)) == (0, [], [])
 
 
-def test_items_are_drawn_as_they_are_sent(api_mock: respx.Router, run: Runner) -> None:
+def test_items_are_read_lazily(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     sent_when_drawn = []
 
@@ -164,7 +164,7 @@ def test_items_are_drawn_as_they_are_sent(api_mock: respx.Router, run: Runner) -
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_the_async_client_draws_from_an_async_iterable_too(api_mock: respx.Router, run: Runner) -> None:
+def test_the_async_client_accepts_an_async_iterable(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=import_success)
 
     async def draw() -> AsyncIterator[dict[str, Any]]:
@@ -175,7 +175,7 @@ def test_the_async_client_draws_from_an_async_iterable_too(api_mock: respx.Route
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_an_async_iterable_need_not_be_a_generator(api_mock: respx.Router, run: Runner) -> None:
+def test_an_async_iterator_without_aclose_is_accepted(api_mock: respx.Router, run: Runner) -> None:
     class Drawn:
         def __init__(self) -> None:
             self.left = ids(3)
@@ -225,7 +225,7 @@ def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
         ([Customer.model_validate(CUSTOMER)], r"ids\[0\] must be .*, not a Customer: pass its .id"),
     ],
 )
-def test_ids_that_are_none_are_refused_by_name(run: Runner, value: object, message: str) -> None:
+def test_invalid_ids_are_rejected_with_their_index(run: Runner, value: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
         run(lambda client: client.customers.bulk_delete(TEAM, value))
 
@@ -250,7 +250,7 @@ def test_ids_that_are_none_are_refused_by_name(run: Runner, value: object, messa
         ),
     ],
 )
-def test_records_that_are_none_are_refused_by_name(run: Runner, value: object, message: str) -> None:
+def test_invalid_records_are_rejected_with_their_index(run: Runner, value: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}") as raised:
         run(lambda client: client.customers.bulk_import(TEAM, value))
     assert (raised.value.partial, raised.value.idempotency_key) == (None, None)
@@ -275,7 +275,7 @@ def test_records_that_are_none_are_refused_by_name(run: Runner, value: object, m
         ("name,email\nJ,j@example.com,1", r"more values than the header has names: \['1'\]$"),
     ],
 )
-def test_a_mistake_in_a_csv_file_is_named_with_a_hint(run: Runner, table: str, message: str) -> None:
+def test_a_csv_file_with_wrong_columns_is_rejected_with_a_hint(run: Runner, table: str, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=rf"^records\[0\] has {message}"):
         run(lambda client: client.customers.bulk_import(TEAM, csv.DictReader(table.splitlines())))
 
@@ -292,14 +292,14 @@ def test_a_mistake_in_a_csv_file_is_named_with_a_hint(run: Runner, table: str, m
         ({"notes": "x" * 600_000}, "the fields to change must have at most 524,288 bytes as JSON"),
     ],
 )
-def test_a_bulk_update_is_checked_before_an_id_is_drawn(run: Runner, options: dict[str, Any], message: str) -> None:
+def test_a_bulk_update_is_validated_before_the_first_id_is_read(run: Runner, options: dict[str, Any], message: str) -> None:
     drawn = iter(ids(3))
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
         run(lambda client: client.customers.bulk_update(TEAM, drawn, **options))
     assert len(list(drawn)) == 3
 
 
-def test_an_async_iterable_is_refused_by_the_sync_client() -> None:
+def test_the_sync_client_rejects_an_async_iterable() -> None:
     async def draw() -> AsyncIterator[str]:
         yield "cus_1"
 
@@ -310,7 +310,7 @@ def test_an_async_iterable_is_refused_by_the_sync_client() -> None:
 # ── What comes back ──
 
 
-def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: respx.Router, run: Runner) -> None:
+def test_results_are_summed_and_errors_have_indices_of_the_whole_input(api_mock: respx.Router, run: Runner) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
         count = len(body(request)["ids"])
         errors = [{"index": 3, "code": "resource_missing", "message": "There is none."}]
@@ -337,7 +337,7 @@ def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: r
         ({"index": 3, "id": "0b9ad6f4-6a5e-4b57-a2a0-1f3f7a1c9d10"}, 103),  # a customer's other id
     ],
 )
-def test_an_error_has_an_index_where_it_can_be_known(
+def test_an_error_has_an_index_if_its_item_can_be_identified(
     api_mock: respx.Router, run: Runner, entry: object, index: int | None
 ) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
@@ -350,7 +350,7 @@ def test_an_error_has_an_index_where_it_can_be_known(
     assert (result.total, result.succeeded, result.failed) == (110, 109, 1)  # which the responses left out
 
 
-def test_an_error_of_an_import_is_found_by_its_email_address(api_mock: respx.Router, run: Runner) -> None:
+def test_an_import_error_is_matched_by_email_address(api_mock: respx.Router, run: Runner) -> None:
     entry = {"email": "7@EXAMPLE.com ", "message": "Invalid."}
     api_mock.post(IMPORT).respond(json=ok({"total": 10, "skipped": 2, "errors": [entry]}))
     result = run(lambda client: client.customers.bulk_import(TEAM, records(10)))
@@ -375,7 +375,7 @@ def test_errors_of_any_shape_are_kept(api_mock: respx.Router, run: Runner, error
     assert result.failed == 2
 
 
-def test_an_error_about_an_address_that_is_there_twice_has_no_index(api_mock: respx.Router, run: Runner) -> None:
+def test_an_error_with_a_duplicate_email_address_has_no_index(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).respond(json=ok({"errors": [{"email": "1@example.com"}]}))
     result = run(lambda client: client.customers.bulk_import(TEAM, [record(1), record(1)]))
     assert result.errors[0].index is None
@@ -396,7 +396,7 @@ def test_counts_that_make_no_sense_are_derived_from_what_was_sent(api_mock: resp
         ({"total": -5, "failed": True, "errors": ["It failed."]}, (5, 4, 1)),
     ],
 )
-def test_counts_that_are_missing_are_derived_from_the_others(
+def test_missing_or_invalid_counts_are_derived_from_the_others(
     api_mock: respx.Router, run: Runner, data: object, counts: tuple[int, int, int]
 ) -> None:
     api_mock.post(BULK).respond(json=ok(data))
@@ -404,7 +404,7 @@ def test_counts_that_are_missing_are_derived_from_the_others(
     assert (result.total, result.succeeded, result.failed) == counts
 
 
-def test_created_customers_are_never_counted_below_zero(api_mock: respx.Router, run: Runner) -> None:
+def test_a_derived_count_of_created_customers_is_at_least_zero(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).respond(json=ok({"total": 2, "skipped": 2, "errors": ["It exists."] * 2}))
     assert run(lambda client: client.customers.bulk_import(TEAM, records(2))).created == 0
 
@@ -419,7 +419,7 @@ def test_created_customers_are_never_counted_below_zero(api_mock: respx.Router, 
         {"object": "bulk_result", "resource": "tickets", "total": 3, "succeeded": 3},
     ],
 )
-def test_a_response_about_something_else_is_no_bulk_result(api_mock: respx.Router, run: Runner, data: object) -> None:
+def test_a_response_of_another_kind_is_rejected(api_mock: respx.Router, run: Runner, data: object) -> None:
     api_mock.post(BULK).respond(json=ok(data))
     with pytest.raises(APIResponseValidationError, match="not as the API documents: data") as raised:
         run(lambda client: client.customers.bulk_delete(TEAM, ids(3)))
@@ -433,7 +433,7 @@ def test_an_error_about_a_chunk_of_500_is_located_quickly(api_mock: respx.Router
     assert [each.index for each in result.errors] == [*reversed(range(500))]
 
 
-def test_the_api_key_in_an_error_of_a_row_is_not_in_partial(api_mock: respx.Router, run: Runner) -> None:
+def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run: Runner) -> None:
     errors = [{"index": 0, "message": f"{KEY} may not.", "hint": KEY}]
     api_mock.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"errors": errors})), httpx.Response(403)])
     with pytest.raises(APIStatusError) as raised:
@@ -443,7 +443,7 @@ def test_the_api_key_in_an_error_of_a_row_is_not_in_partial(api_mock: respx.Rout
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_the_error_of_a_request_outlives_that_of_closing_the_source(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_error_takes_precedence_over_one_of_closing_the_source(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).respond(403, json=error())
 
     async def draw_in_a_task_group() -> AsyncIterator[str]:
@@ -465,7 +465,7 @@ def test_the_error_of_a_request_outlives_that_of_closing_the_source(api_mock: re
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_a_cancellation_outlives_the_closing_of_the_source(api_mock: respx.Router, run: Runner) -> None:
+def test_a_call_can_be_cancelled_while_its_source_has_a_task_group(api_mock: respx.Router, run: Runner) -> None:
     async def respond(request: httpx.Request) -> httpx.Response:
         await anyio.sleep_forever()
         raise AssertionError
@@ -533,7 +533,7 @@ def fail_from(chunk: int, status: int, success: Callable[[httpx.Request], httpx.
     return respond
 
 
-def test_a_chunk_that_fails_for_good_raises_its_error_with_the_result_so_far(
+def test_a_status_error_has_the_partial_result(
     api_mock: respx.Router, run: Runner
 ) -> None:
     api_mock.post(IMPORT).mock(side_effect=fail_from(3, 403, import_success))
@@ -544,7 +544,7 @@ def test_a_chunk_that_fails_for_good_raises_its_error_with_the_result_so_far(
     assert len(requests(api_mock)) == 3
 
 
-def test_the_error_of_a_chunk_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
+def test_a_partial_result_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=fail_from(2, 403, bulk_success))
     with pytest.raises(APIStatusError) as raised:
         run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
@@ -553,7 +553,7 @@ def test_the_error_of_a_chunk_survives_pickle(api_mock: respx.Router, run: Runne
     assert copied.idempotency_key == raised.value.idempotency_key
 
 
-def test_a_chunk_without_a_response_raises_with_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+def test_a_connection_error_has_the_partial_result(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(
         side_effect=[httpx.Response(200, json=ok({"total": 100})), *[httpx.ConnectError("no")] * 4]
     )
@@ -562,7 +562,7 @@ def test_a_chunk_without_a_response_raises_with_the_result_so_far(api_mock: resp
     assert (raised.value.partial.total, raised.value.attempts) == (100, 4)
 
 
-def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+def test_an_error_about_an_invalid_item_has_the_partial_result(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     with pytest.raises(InvalidParameterError, match=r"^ids\[120\] must be") as raised:
         run(lambda client: client.customers.bulk_delete(TEAM, [*ids(120), "a b"], idempotency_key="k"))
@@ -570,7 +570,7 @@ def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(api_mock:
     assert len(requests(api_mock)) == 1
 
 
-def test_an_exception_of_the_callers_iterable_passes_as_it_is(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_of_the_callers_iterable_gets_a_note(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
 
     def draw() -> Iterator[str]:
@@ -584,7 +584,7 @@ def test_an_exception_of_the_callers_iterable_passes_as_it_is(api_mock: respx.Ro
     assert notes is None or ("succeeded=100" in notes[0] and "idempotency_key='k'" in notes[0])
 
 
-def test_the_note_on_an_exception_has_no_errors_of_rows(api_mock: respx.Router, run: Runner) -> None:
+def test_the_note_on_an_exception_contains_no_row_errors(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).respond(json=ok({"total": 100, "failed": 1, "errors": [{"id": "cus_7"}]}))
 
     def draw() -> Iterator[str]:
@@ -597,7 +597,7 @@ def test_the_note_on_an_exception_has_no_errors_of_rows(api_mock: respx.Router, 
     assert ["failed=1" in note and "cus_7" not in note for note in notes] == [True]
 
 
-def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+def test_an_api_error_of_the_callers_iterable_has_the_partial_result(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     api_mock.get(CUSTOMERS).respond(403, json=error())
 
@@ -617,7 +617,7 @@ def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(api_mock:
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
 
 
-def test_an_error_of_the_callers_iterable_keeps_its_own_key(api_mock: respx.Router, run: Runner) -> None:
+def test_an_api_error_of_the_callers_iterable_keeps_its_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
 
     def draw() -> Iterator[str]:
@@ -629,7 +629,7 @@ def test_an_error_of_the_callers_iterable_keeps_its_own_key(api_mock: respx.Rout
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "create-7")
 
 
-def test_an_exception_that_takes_no_note_passes_as_it_is(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_that_accepts_no_note_is_passed_through(api_mock: respx.Router, run: Runner) -> None:
     @dataclasses.dataclass(frozen=True)
     class FrozenError(Exception):
         number: int
@@ -643,7 +643,7 @@ def test_an_exception_that_takes_no_note_passes_as_it_is(api_mock: respx.Router,
         run(lambda client: client.customers.bulk_delete(TEAM, draw()))
 
 
-def test_a_chunk_is_retried_with_its_key(api_mock: respx.Router, run: Runner) -> None:
+def test_a_chunk_is_retried_with_the_same_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     responses = iter([httpx.Response(503), httpx.ReadError("lost"), None])
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -671,7 +671,7 @@ def test_chunks_have_every_record_once_in_order_within_the_limits(count: int, si
     assert [call.idempotency_key for call in calls] == [f"key-{number + 1}" for number in range(len(calls))]
 
 
-def test_a_million_ids_are_not_kept_in_memory() -> None:
+def test_a_bulk_call_keeps_at_most_one_chunk_in_memory() -> None:
     job = bulk_delete_job(TEAM, None)
     for number in range(10_000):
         if job.feed(f"cus_{number}"):
@@ -693,7 +693,7 @@ def on(box: Sandbox, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_under_faults_each_record_has_its_effect_once(box: Sandbox, run: Runner, seed: int) -> None:
+def test_with_faults_every_record_is_imported_and_deleted_once(box: Sandbox, run: Runner, seed: int) -> None:
     box.faults.add("flaky", probability=0.4, seed=seed)
     result = run(lambda client: client.customers.bulk_import(box.team_id, records(2600)), **on(box, max_retries=30))
     assert (result.created, result.skipped, result.errors) == (2600, 0, [])
@@ -704,7 +704,7 @@ def test_under_faults_each_record_has_its_effect_once(box: Sandbox, run: Runner,
     assert (deleted.succeeded, deleted.errors) == (2600, [])
 
 
-def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: Sandbox, run: Runner) -> None:
+def test_a_repeated_call_with_the_same_key_returns_the_complete_result(box: Sandbox, run: Runner) -> None:
     def import_rows() -> ImportResult:
         return run(lambda client: client.customers.bulk_import(box.team_id, rows, idempotency_key="crm"), **on(box))
 
@@ -733,7 +733,7 @@ def test_a_deadline_bounds_all_requests_of_an_upsert(box: Sandbox, run: Runner) 
         upsert(lambda action, **options: run(action, **options, deadline=0.5), box)
 
 
-def test_an_export_has_the_customers_that_match(box: Sandbox, run: Runner) -> None:
+def test_an_export_has_the_matching_customers(box: Sandbox, run: Runner) -> None:
     rows = [record(1, tags=["vip"]), record(2, status="inactive"), record(3)]
     run(lambda client: client.customers.bulk_import(box.team_id, rows), **on(box))
     export = run(lambda client: client.customers.export(box.team_id, status="active"), **on(box))
@@ -741,12 +741,12 @@ def test_an_export_has_the_customers_that_match(box: Sandbox, run: Runner) -> No
     assert run(lambda client: client.customers.export(box.team_id, tag="vip"), **on(box)).customers[0].tags == ["vip"]
 
 
-def test_an_export_that_is_iterated_says_what_to_iterate() -> None:
+def test_iterating_an_export_raises_with_a_hint() -> None:
     with pytest.raises(TypeError, match=r"^an export is not iterable: iterate its \.customers$"):
         list(CustomerExport())
 
 
-def test_an_export_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_response_of_an_export_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(EXPORT).respond(json=ok({"totalRows": 1, "resources": {"customers": [CUSTOMER]}}))
     response = run(lambda client: client.customers.with_raw_response.export(TEAM))
     assert pickle.loads(pickle.dumps(response)).parse().customers[0].id == ID
@@ -762,7 +762,7 @@ def test_an_export_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
         ({"totalRows": "many", "resources": {"customers": [CUSTOMER]}}, 1),
     ],
 )
-def test_an_export_that_deviates_is_read(api_mock: respx.Router, run: Runner, data: object, total: int) -> None:
+def test_an_export_with_small_deviations_is_accepted(api_mock: respx.Router, run: Runner, data: object, total: int) -> None:
     api_mock.post(EXPORT).respond(json=ok(data))
     export = run(lambda client: client.customers.export(TEAM))
     assert export.total_rows == total
@@ -789,7 +789,7 @@ def test_an_export_without_its_customers_is_rejected(api_mock: respx.Router, run
     assert "pydantic" not in str(raised.value)
 
 
-def test_an_export_that_is_cut_off_is_a_warning(
+def test_an_export_at_the_row_limit_logs_a_warning(
     api_mock: respx.Router, run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("cstar.resources._customer_calls.MAX_EXPORT_ROWS", 2)
@@ -806,13 +806,13 @@ def upsert(run: Runner, box: Sandbox, **fields: Any) -> Any:
     return run(lambda client: client.customers.upsert(box.team_id, **fields), **on(box))
 
 
-def test_an_upsert_of_a_new_address_is_one_request(box: Sandbox, run: Runner) -> None:
+def test_an_upsert_of_a_new_email_address_takes_one_request(box: Sandbox, run: Runner) -> None:
     customer, created = upsert(run, box, tags=["vip"], metadata={"crm": "1"})
     assert (created, customer.tags, customer.metadata) == (True, ["vip"], {"crm": "1"})
     assert len(box.requests) == 1
 
 
-def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, run: Runner) -> None:
+def test_an_upsert_of_a_known_email_address_updates_the_given_fields(box: Sandbox, run: Runner) -> None:
     first = upsert(run, box, notes="kept", metadata={"one": "1"}).customer
     customer, created = upsert(run, box, email="JANE@example.com", name="Jane Doe", metadata={"two": "2"})
     assert (created, customer.id, customer.name, customer.notes) == (False, first.id, "Jane Doe", "kept")
@@ -820,7 +820,7 @@ def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, run: 
     assert [request.method for request in box.requests[1:]] == ["POST", "GET", "PATCH"]
 
 
-def test_twenty_upserts_at_once_create_one_customer(box: Sandbox) -> None:
+def test_concurrent_upserts_create_one_customer(box: Sandbox) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with Cstar(**on(box)) as client, ThreadPoolExecutor(20) as threads:
@@ -834,7 +834,7 @@ def test_twenty_upserts_at_once_create_one_customer(box: Sandbox) -> None:
     assert len({result.customer.id for result in results}) == 1
 
 
-def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, run: Runner) -> None:
+def test_a_repeated_upsert_with_the_same_key_has_one_effect(box: Sandbox, run: Runner) -> None:
     first = upsert(run, box, idempotency_key="form-7")
     again = upsert(run, box, idempotency_key="form-7")
     assert (first.created, again) == (True, first)
@@ -845,7 +845,7 @@ def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, run: Runne
     assert run(lambda client: client.customers.get(box.team_id, first.customer.id), **on(box)).name == "Newer"
 
 
-def test_an_upsert_ignores_blanks_around_an_address(box: Sandbox, run: Runner) -> None:
+def test_an_upsert_strips_the_email_address(box: Sandbox, run: Runner) -> None:
     first = upsert(run, box, email=" jane@example.com ")
     assert (first.created, first.customer.email) == (True, "jane@example.com")
     assert not upsert(run, box, email="jane@example.com\t").created
@@ -859,7 +859,7 @@ def test_an_upsert_whose_responses_are_lost_has_one_effect(box: Sandbox, run: Ru
     assert run(lambda client: client.customers.list(box.team_id).first(), **on(box)).name == "Jane Doe"
 
 
-def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(api_mock: respx.Router, run: Runner) -> None:
+def test_an_upsert_of_a_concurrently_deleted_customer_creates_it(api_mock: respx.Router, run: Runner) -> None:
     taken = httpx.Response(409, json=error("resource_already_exists"))
     api_mock.post(CUSTOMERS).mock(side_effect=[taken, taken, httpx.Response(201, json=ok(CUSTOMER))])
     pages = [[], [CUSTOMER]]
@@ -878,7 +878,7 @@ def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(api_mock: res
     assert [0.5 <= seconds <= 1.25 for seconds in run.sleeps] == [True, True]
 
 
-def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Runner) -> None:
+def test_an_upsert_gives_up_after_five_conflicts(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
     api_mock.get(CUSTOMERS).respond(json=ok([], pagination={"total": 0, "page": 1, "hasMore": False}))
     with pytest.raises(ConflictError) as raised:
@@ -891,7 +891,7 @@ def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Ru
 @pytest.mark.parametrize(
     "conflict", [error("conflict"), {"error": "Idempotency-Key was used with another body"}, {"error": "Conflict"}]
 )
-def test_a_conflict_that_is_not_about_the_address_is_raised(
+def test_an_upsert_raises_a_conflict_that_is_not_about_the_email_address(
     api_mock: respx.Router, run: Runner, conflict: object
 ) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=conflict)
@@ -917,7 +917,7 @@ def test_an_address_is_found_in_any_form_of_its_letters(api_mock: respx.Router, 
     assert run(lambda client: client.customers.find(TEAM, "Ren\u00e9@example.com")).id == "cus_1"
 
 
-def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router, run: Runner) -> None:
+def test_an_upsert_raises_a_conflict_about_its_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=error("idempotency_key_reused", param="Idempotency-Key"))
     with pytest.raises(ConflictError):
         run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
@@ -932,6 +932,6 @@ def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router,
         ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable ASCII characters"),
     ],
 )
-def test_an_upsert_is_checked_before_anything_is_sent(run: Runner, fields: dict[str, Any], message: str) -> None:
+def test_an_upsert_is_validated_before_the_first_request(run: Runner, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
         run(lambda client: client.customers.upsert(TEAM, **{"email": "j@example.com", "name": "J", **fields}))

@@ -52,7 +52,7 @@ BOTH = pytest.mark.parametrize("build", [Cstar, AsyncCstar])
 # ── Raw responses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_raw_response_has_the_answer_and_the_model(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_response_has_the_http_response_and_the_model(api_mock: respx.Router, run: Runner) -> None:
     headers = {
         "X-Request-Id": "req_1",
         "X-RateLimit-Limit": "100",
@@ -78,7 +78,7 @@ def test_a_raw_response_has_the_answer_and_the_model(api_mock: respx.Router, run
         ("update", {"customer_id": ID, "name": "J"}, "PATCH", 200),
     ],
 )
-def test_every_write_has_a_raw_form(
+def test_create_and_update_have_a_raw_response(
     api_mock: respx.Router, run: Runner, method: str, arguments: dict[str, str], verb: str, status: int
 ) -> None:
     api_mock.route(method=verb).respond(status, json=ok(CUSTOMER))
@@ -86,7 +86,7 @@ def test_every_write_has_a_raw_form(
     assert (raw.status_code, raw.parse().id) == (status, ID)
 
 
-def test_a_raw_list_parses_to_a_page_that_walks_on(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_response_of_a_list_parses_to_a_page_that_fetches_the_next(api_mock: respx.Router, run: Runner) -> None:
     rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(3)]
     for number, row in enumerate(rows, start=1):
         paging = {"total": 3, "page": number, "pageSize": 1, "hasMore": number < 3}
@@ -102,19 +102,19 @@ def test_a_raw_list_parses_to_a_page_that_walks_on(api_mock: respx.Router, run: 
     assert run(walk if run.kind == "sync" else walk_async) == ["cus_0", "cus_1", "cus_2"]
 
 
-def test_whoami_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+def test_whoami_has_a_raw_response(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(json=ok(IDENTITY), headers={"X-Request-Id": "req_1"})
     raw = run(lambda client: client.with_raw_response.whoami())
     assert (raw.status_code, raw.request_id, raw.parse().team_id) == (200, "req_1", TEAM)
 
 
-def test_request_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+def test_request_has_a_raw_response(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post("/any").respond(201, json=ok([1, 2]), headers={"X-Request-Id": "req_1"})
     raw = run(lambda client: client.with_raw_response.request("POST", "/any", json={}, cast_to=list[int]))
     assert (raw.status_code, raw.request_id, raw.content, raw.parse()) == (201, "req_1", raw.content, [1, 2])
 
 
-def test_a_raw_form_raises_the_error_of_a_status(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_call_raises_the_error_of_a_status(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(400)
     with pytest.raises(BadRequestError):
         run(lambda client: client.with_raw_response.whoami())
@@ -123,7 +123,7 @@ def test_a_raw_form_raises_the_error_of_a_status(api_mock: respx.Router, run: Ru
 # ── with_options ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_with_options_changes_what_is_given_and_keeps_the_rest(api_mock: respx.Router, run: Runner) -> None:
+def test_with_options_changes_only_the_given_options(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(500, headers={"Retry-After": "5"})
     with suppress(CstarError):
         run(
@@ -142,7 +142,7 @@ def test_with_options_changes_what_is_given_and_keeps_the_rest(api_mock: respx.R
     assert 5 <= run.sleeps[0] <= 5.5
 
 
-def test_with_options_leaves_the_client_it_came_from_alone(api_mock: respx.Router, run: Runner) -> None:
+def test_with_options_does_not_change_the_original_client(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
 
     def derive(client: Any) -> Any:
@@ -154,7 +154,7 @@ def test_with_options_leaves_the_client_it_came_from_alone(api_mock: respx.Route
     assert route.calls.last.request.extensions["timeout"]["read"] == 30.0
 
 
-def test_with_options_opens_no_connection_of_its_own(run: Runner) -> None:
+def test_with_options_shares_the_connections(run: Runner) -> None:
     """Counted at a server's door: what arrives over one connection comes from one port."""
     ports: set[int] = set()
 
@@ -214,7 +214,7 @@ def test_with_options_keeps_the_class_and_attributes_of_a_subclass(build: Any) -
 # ── An httpx client of your own ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_your_own_httpx_client_keeps_what_you_gave_it(api_mock: respx.Router, run: Runner) -> None:
+def test_a_custom_http_client_keeps_its_headers_cookies_params_and_hooks(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
     seen: list[str] = []
     own = run.http_client(
@@ -248,7 +248,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize("action", CALLS)
-def test_a_request_is_the_one_that_httpx_would_build(run: Runner, action: Any) -> None:
+def test_a_request_equals_the_one_that_httpx_would_build(run: Runner, action: Any) -> None:
     def sent(**options: Any) -> httpx.Request:
         requests: list[httpx.Request] = []
 
@@ -271,7 +271,7 @@ def test_a_request_is_the_one_that_httpx_would_build(run: Runner, action: Any) -
     assert ours.extensions == theirs.extensions
 
 
-def test_headers_of_your_own_httpx_client_may_change_between_attempts(api_mock: respx.Router, run: Runner) -> None:
+def test_headers_of_a_custom_http_client_may_change_between_attempts(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
 
     def change(response: httpx.Response) -> None:
@@ -291,7 +291,7 @@ def test_headers_of_your_own_httpx_client_may_change_between_attempts(api_mock: 
     assert "always" not in sent[0].get_list("Idempotency-Key") == sent[1].get_list("Idempotency-Key")
 
 
-def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(api_mock: respx.Router, run: Runner) -> None:
+def test_hooks_and_auth_see_the_body_and_change_one_attempt_only(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
     seen: list[Any] = []
 
@@ -335,7 +335,7 @@ def test_a_retry_after_date_that_does_not_know_its_zone_is_in_utc() -> None:
     assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
 
 
-def test_your_own_auth_is_honoured(api_mock: respx.Router, run: Runner) -> None:
+def test_the_auth_of_a_custom_http_client_is_used(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
     run(lambda client: client.customers.get(TEAM, ID), http_client=run.http_client(auth=("gateway", "secret")))
     assert route.calls.last.request.headers["Authorization"].startswith("Basic ")
@@ -346,13 +346,13 @@ def test_your_own_transport_is_used(run: Runner) -> None:
     assert run(lambda client: client.customers.get(TEAM, ID), http_client=own).id == ID
 
 
-def test_your_own_httpx_client_is_not_closed(api_mock: respx.Router, run: Runner) -> None:
+def test_a_custom_http_client_is_not_closed(api_mock: respx.Router, run: Runner) -> None:
     own = run.http_client()
     run(lambda client: client.rate_limit, http_client=own)
     assert not own.is_closed
 
 
-def test_an_exception_of_your_own_hook_is_yours(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_of_a_hook_is_passed_through(api_mock: respx.Router, run: Runner) -> None:
     def hook(request: httpx.Request) -> None:
         raise ZeroDivisionError
 
@@ -380,7 +380,7 @@ def test_certificates_are_loaded_once_for_all_clients(build: Any, monkeypatch: p
 # ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_closed_client_says_so(run: Runner) -> None:
+def test_a_call_on_a_closed_client_raises(run: Runner) -> None:
     def use(client: Any) -> Any:
         client.close()
         client.close()
@@ -395,7 +395,7 @@ def test_a_closed_client_says_so(run: Runner) -> None:
         run(use if run.kind == "sync" else use_async)
 
 
-def test_a_custom_httpx_client_that_is_closed_says_so(run: Runner) -> None:
+def test_a_call_on_a_closed_custom_http_client_raises(run: Runner) -> None:
     own = run.http_client()
 
     def use(client: Any) -> Any:
@@ -415,7 +415,7 @@ def test_a_custom_httpx_client_that_is_closed_says_so(run: Runner) -> None:
 
 @BOTH
 @pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
-def test_a_client_is_rebuilt_from_its_options(build: Any, copied: Any) -> None:
+def test_a_copied_client_has_the_same_options_and_new_connections(build: Any, copied: Any) -> None:
     timeout = httpx.Timeout(5, connect=1)
     client = build(
         KEY, base_url=URL, timeout=timeout, max_retries=7, max_retry_wait=8, api_version="x", default_headers={"A": "b"}
@@ -441,7 +441,7 @@ COPIES = pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(
 
 
 @COPIES
-def test_a_copy_of_a_subclass_has_its_attributes(copied: Any) -> None:
+def test_a_copy_of_a_subclass_keeps_its_attributes(copied: Any) -> None:
     twin = copied(Team("t", "eu"))
     assert (type(twin), twin.team_id, twin.region) == (Team, "t", "eu")
 
@@ -470,7 +470,7 @@ class Rebuilt(Cstar):
 
 
 @COPIES
-def test_a_subclass_may_say_how_it_is_copied(copied: Any) -> None:
+def test_a_subclass_may_define_how_it_is_copied(copied: Any) -> None:
     assert not hasattr(copied(Locked()), "lock")
     assert copied(Locked())._transport.options.api_key == KEY
     assert type(copied(Rebuilt(KEY))) is Rebuilt
@@ -491,7 +491,7 @@ def test_a_copy_has_connections_of_its_own(build: Any) -> None:
     assert copy.copy(client).customers._transport is not client.customers._transport
 
 
-def test_a_pickled_raw_response_is_whole_and_holds_no_key(api_mock: respx.Router, run: Runner) -> None:
+def test_a_pickled_raw_response_is_complete_and_contains_no_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL, echo=KEY), headers={"X-Request-Id": "req_1", "X-Echo": KEY})
     pickled = pickle.dumps(run(lambda client: client.customers.with_raw_response.get(TEAM, ID)))
     assert KEY.encode() not in pickled
@@ -531,13 +531,13 @@ def test_a_pickled_client_works(api_mock: respx.Router, run: Runner) -> None:
     assert run(travel if run.kind == "sync" else travel_async).id == ID
 
 
-def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(run: Runner) -> None:
+def test_a_client_with_a_custom_http_client_cannot_be_pickled(run: Runner) -> None:
     with pytest.raises(TypeError, match="custom http_client can be neither pickled nor copied"):
         run(pickle.dumps, http_client=run.http_client())
 
 
 @BOTH
-def test_the_key_is_in_no_repr(build: Any) -> None:
+def test_no_repr_contains_the_api_key(build: Any) -> None:
     client = build(KEY, default_headers={"X-Secret": "hush"})
     shown = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
     shown += [repr(client._transport._requests._headers), repr(client.customers), str(client)]
@@ -547,7 +547,7 @@ def test_the_key_is_in_no_repr(build: Any) -> None:
 # ── on_attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_on_attempt_is_called_with_each_attempt(api_mock: respx.Router, run: Runner) -> None:
+def test_on_attempt_is_called_for_each_attempt(api_mock: respx.Router, run: Runner) -> None:
     answers = [httpx.Response(503, headers={"Retry-After": "2"}), httpx.ConnectError("refused")]
     api_mock.get(GET).mock(
         side_effect=[*answers, httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_1"})]
@@ -570,7 +570,7 @@ def test_on_attempt_is_called_when_a_call_fails(api_mock: respx.Router, run: Run
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(404, None)]
 
 
-def test_on_attempt_is_called_with_a_response_that_is_refused(api_mock: respx.Router, run: Runner) -> None:
+def test_on_attempt_is_called_for_a_rejected_response(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(200, headers={"Content-Length": "99999999"})
     attempts: list[Attempt] = []
     with pytest.raises(APIResponseValidationError):
@@ -578,7 +578,7 @@ def test_on_attempt_is_called_with_a_response_that_is_refused(api_mock: respx.Ro
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(200, None)]
 
 
-def test_an_exception_of_on_attempt_does_not_cost_the_response(
+def test_an_exception_of_on_attempt_is_logged_and_ignored(
     api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL))
@@ -588,7 +588,7 @@ def test_an_exception_of_on_attempt_does_not_cost_the_response(
 
 
 @BOTH
-def test_on_attempt_must_be_callable(build: Any) -> None:
+def test_on_attempt_must_be_a_sync_callable(build: Any) -> None:
     with pytest.raises(ConfigurationError, match="on_attempt must be callable, not a int"):
         build(KEY, on_attempt=7)
 
@@ -607,7 +607,7 @@ def test_threads_share_a_client(session_box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
+def test_concurrent_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
     team = session_box.team_id
 
     async def work() -> None:
@@ -625,7 +625,7 @@ def test_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
     anyio.run(work, backend=backend)
 
 
-def test_an_asyncio_program_that_has_not_loaded_trio_is_served_without_loading_it(
+def test_a_call_on_asyncio_does_not_import_trio(
     api_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL))
@@ -640,7 +640,7 @@ def _ask(client: Cstar, team: str, answers: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_a_forked_process_does_not_read_its_parents_answers(session_box: Sandbox) -> None:
+def test_a_forked_process_does_not_use_its_parents_connections(session_box: Sandbox) -> None:
     fork = multiprocessing.get_context("fork")
     answers: Any = fork.Queue()
     with Cstar(session_box.api_key, base_url=session_box.url) as client:
@@ -663,7 +663,7 @@ def _ask_once(client: Cstar, answers: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_an_httpx_client_of_your_own_is_not_used_across_a_fork(session_box: Sandbox) -> None:
+def test_a_custom_http_client_is_rejected_after_a_fork(session_box: Sandbox) -> None:
     fork = multiprocessing.get_context("fork")
     answers: Any = fork.Queue()
     with httpx.Client() as own:
@@ -699,7 +699,7 @@ asyncio.run(client.close())
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("moment", ["request", "wait"])
-def test_a_cancelled_task_stops_at_once_and_is_not_retried(backend: str, moment: str) -> None:
+def test_a_cancelled_call_is_not_retried(backend: str, moment: str) -> None:
     requests: list[httpx.Request] = []
 
     async def act() -> None:
@@ -732,7 +732,7 @@ def test_a_cancelled_task_stops_at_once_and_is_not_retried(backend: str, moment:
     assert len(requests) == 1
 
 
-def test_ctrl_c_ends_a_script_that_waits_for_a_retry(session_box: Sandbox) -> None:
+def test_ctrl_c_interrupts_a_retry_delay(session_box: Sandbox) -> None:
     script = """
 import logging, os, signal
 from cstar import Cstar

@@ -80,12 +80,12 @@ def twice(client: Any) -> Any:
     return calls()
 
 
-def test_calls_one_after_the_other_share_a_connection(run: Runner, server: RawServer) -> None:
+def test_consecutive_calls_share_a_connection(run: Runner, server: RawServer) -> None:
     run(twice, base_url=server.url)
     assert server.connections == 1
 
 
-def test_each_call_under_way_has_a_connection_to_itself() -> None:
+def test_each_concurrent_call_has_its_own_connection() -> None:
     barrier = threading.Barrier(5, timeout=30)
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -99,7 +99,7 @@ def test_each_call_under_way_has_a_connection_to_itself() -> None:
         assert server.connections == 5
 
 
-def test_the_connection_used_last_is_used_next() -> None:
+def test_the_most_recently_used_connection_is_used_next() -> None:
     used: list[int] = []
     answers = {number: threading.Event() for number in (1, 2, 3)}
 
@@ -122,7 +122,7 @@ def test_the_connection_used_last_is_used_next() -> None:
         assert used == [1, 1, 1]
 
 
-def test_a_connection_that_was_idle_for_long_is_replaced(
+def test_an_expired_connection_is_replaced(
     run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", -1.0)
@@ -130,7 +130,7 @@ def test_a_connection_that_was_idle_for_long_is_replaced(
     assert server.connections == 2
 
 
-def test_connections_that_were_idle_for_long_are_closed_by_the_next_call(
+def test_the_next_call_closes_expired_connections(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Cstar(KEY, base_url=server.url) as client:
@@ -142,7 +142,7 @@ def test_connections_that_were_idle_for_long_are_closed_by_the_next_call(
         assert eventually(lambda: server.open == 1)
 
 
-def test_a_connection_whose_response_says_close_is_not_kept(run: Runner) -> None:
+def test_a_connection_with_connection_close_is_not_reused(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(headers=b"Connection: close\r\n"))
@@ -152,7 +152,7 @@ def test_a_connection_whose_response_says_close_is_not_kept(run: Runner) -> None
         assert server.connections == 2
 
 
-def test_simultaneous_first_calls_build_one_set_of_connections(
+def test_concurrent_first_calls_create_one_connection_pool(
     session_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[object] = []
@@ -211,7 +211,7 @@ def answer_slowly(seconds: float) -> Any:
     return handler
 
 
-def test_a_call_beyond_the_bound_waits_for_another_to_end(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_above_the_connection_limit_waits(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 2)
     with RawServer(answer_slowly(0.05)) as server:
         results = run(lambda client: simultaneously(client, 8), base_url=server.url)
@@ -220,7 +220,7 @@ def test_a_call_beyond_the_bound_waits_for_another_to_end(run: Runner, monkeypat
 
 
 @pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(30, pool=0.1)], ids=["timeout", "pool timeout"])
-def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
+def test_the_wait_for_a_connection_is_bounded_by_the_timeout(
     run: Runner, monkeypatch: pytest.MonkeyPatch, timeout: Any
 ) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
@@ -267,7 +267,7 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
 
 
 @BACKENDS
-def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
+def test_a_cancelled_waiting_call_does_not_block_the_next(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
@@ -286,7 +286,7 @@ def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
         anyio.run(act, server.url, backend=backend)
 
 
-def test_places_that_were_lost_are_free_again(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_leases_are_released(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     with Cstar(KEY, base_url=server.url, max_retries=0) as client:
         client.whoami()
@@ -297,7 +297,7 @@ def test_places_that_were_lost_are_free_again(server: RawServer, monkeypatch: py
 
 
 @BACKENDS
-def test_a_call_that_waits_is_not_overtaken(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_calls_are_served_in_order(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
 
     async def act(url: str) -> None:
@@ -317,7 +317,7 @@ def test_a_call_that_waits_is_not_overtaken(backend: str, monkeypatch: pytest.Mo
         anyio.run(act, server.url, backend=backend)
 
 
-def test_a_turn_that_comes_at_the_moment_of_a_cancellation_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     tasks: list[asyncio.Task[Any]] = []
     all_wait = threading.Event()
@@ -358,7 +358,7 @@ def hang_up_after(requests: int) -> Any:
     return handler
 
 
-def test_a_kept_connection_that_ends_with_the_request_is_replaced_at_once(run: Runner) -> None:
+def test_a_request_on_a_stale_connection_is_resent_at_once(run: Runner) -> None:
     with RawServer(hang_up_after(1)) as server:
         identities = run(twice, base_url=server.url, max_retries=0)
         assert [each.team_id for each in identities] == [TEAM, TEAM]
@@ -366,7 +366,7 @@ def test_a_kept_connection_that_ends_with_the_request_is_replaced_at_once(run: R
     assert run.sleeps == []
 
 
-def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(run: Runner) -> None:
+def test_a_request_lost_on_a_stale_connection_counts_as_an_attempt(run: Runner) -> None:
     def calls(client: Any) -> Any:
         if isinstance(client, Cstar):
             return [client.with_raw_response.whoami() for _ in range(2)]
@@ -380,7 +380,7 @@ def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(run: Runne
         assert [each.attempts for each in run(calls, base_url=server.url)] == [1, 2]
 
 
-def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(run: Runner) -> None:
+def test_a_resent_request_is_retried_once_per_attempt(run: Runner) -> None:
     requests: list[int] = []
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -395,7 +395,7 @@ def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(
     assert requests == [1, 1, 2, 2]
 
 
-def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(run: Runner) -> None:
+def test_a_resent_delete_that_gets_a_404_succeeds(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         if number == 1:
@@ -419,7 +419,7 @@ def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(ru
         assert run(calls, base_url=server.url).id == "cus_1"
 
 
-def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_more(run: Runner) -> None:
+def test_calls_survive_a_server_that_closed_all_idle_connections(run: Runner) -> None:
     with RawServer(hang_up_after(1)) as server:
 
         def calls(client: Any) -> Any:
@@ -435,7 +435,7 @@ def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_mo
     assert not [each for each in results if isinstance(each, Exception)]
 
 
-def test_a_new_connection_that_ends_without_a_response_is_an_error(run: Runner) -> None:
+def test_a_new_connection_that_closes_without_a_response_is_an_error(run: Runner) -> None:
     with RawServer(hang_up_after(0)) as server:
         with pytest.raises(APIConnectionError) as caught:
             run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
@@ -443,7 +443,7 @@ def test_a_new_connection_that_ends_without_a_response_is_an_error(run: Runner) 
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_response_that_nobody_asked_for_is_given_to_nobody(run: Runner, is_late: bool) -> None:
+def test_an_unsolicited_response_is_discarded(run: Runner, is_late: bool) -> None:
     received, sent = threading.Semaphore(0), threading.Semaphore(0)
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -483,7 +483,7 @@ def test_a_response_that_nobody_asked_for_is_given_to_nobody(run: Runner, is_lat
         assert run(calls, base_url=server.url) == list("01234")
 
 
-def test_a_kept_connection_that_was_reset_is_not_used(run: Runner) -> None:
+def test_a_reset_idle_connection_is_not_reused(run: Runner) -> None:
     received, reset = threading.Event(), threading.Event()
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -519,7 +519,7 @@ def test_a_kept_connection_that_was_reset_is_not_used(run: Runner) -> None:
         assert server.connections == 2
 
 
-def test_a_response_that_began_before_its_request_is_given_to_nobody(run: Runner) -> None:
+def test_a_response_that_began_before_its_request_is_discarded(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         rest = b""
         while (head := read_request(connection)) is not None:
@@ -541,7 +541,7 @@ def test_a_response_that_began_before_its_request_is_given_to_nobody(run: Runner
         assert run(calls, base_url=server.url, max_retries=0) == list("01234")
 
 
-def test_bytes_behind_a_response_do_not_cost_the_next_call(run: Runner) -> None:
+def test_surplus_bytes_after_a_response_do_not_fail_the_next_call(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response() + b"null")
@@ -554,7 +554,7 @@ def test_bytes_behind_a_response_do_not_cost_the_next_call(run: Runner) -> None:
 
 
 @BACKENDS
-def test_cancelled_calls_lose_no_connection(backend: str) -> None:
+def test_cancelled_calls_leak_no_connection(backend: str) -> None:
     moments = random.Random(12)
 
     async def act(url: str) -> None:
@@ -573,7 +573,7 @@ def test_cancelled_calls_lose_no_connection(backend: str) -> None:
         anyio.run(act, server.url, backend=backend)
 
 
-def test_calls_whose_tasks_are_cancelled_twice_lose_no_connection() -> None:
+def test_calls_cancelled_twice_leak_no_connection() -> None:
     async def act(url: str) -> None:
         async with AsyncCstar(KEY, base_url=url, max_retries=0) as client:
             await client.whoami()
@@ -593,7 +593,7 @@ def test_calls_whose_tasks_are_cancelled_twice_lose_no_connection() -> None:
 
 
 @pytest.mark.parametrize("base", ["Exception", "TimeoutError", "KeyboardInterrupt"])
-def test_calls_that_a_signal_handler_interrupts_lose_no_connection_and_no_lock(base: str) -> None:
+def test_calls_interrupted_by_a_signal_leak_no_connection_or_lock(base: str) -> None:
     script = f"""
 import gc, os, signal, threading, warnings
 from cstar import Cstar
@@ -633,7 +633,7 @@ os._exit(0)
 
 
 @BACKENDS
-def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(backend: str) -> None:
+def test_an_abandoned_prefetching_iteration_leaks_no_connection(backend: str) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while (head := read_request(connection)) is not None:
             page = int(head.split(b"page=")[1].split(b"&")[0])
@@ -661,7 +661,7 @@ def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(ba
 
 
 @pytest.mark.parametrize("build", ["Cstar", "AsyncCstar"])
-def test_a_client_that_is_dropped_closes_its_connections_without_a_warning(build: str) -> None:
+def test_a_garbage_collected_client_closes_its_connections(build: str) -> None:
     script = f"""
 import asyncio, gc, os, time
 from cstar import AsyncCstar, Cstar
@@ -689,7 +689,7 @@ with RawServer() as server:
     assert (done.stdout.strip(), done.stderr) == ("3 0", "")
 
 
-def test_close_closes_the_connections_in_use_as_their_calls_end() -> None:
+def test_close_lets_running_calls_finish() -> None:
     with RawServer(answer_slowly(0.2)) as server:
         client = Cstar(KEY, base_url=server.url)
         with ThreadPoolExecutor(1) as threads:
@@ -703,7 +703,7 @@ def test_close_closes_the_connections_in_use_as_their_calls_end() -> None:
 # ── Event loops ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_event_loops_one_after_the_other_leave_nothing_open(server: RawServer) -> None:
+def test_consecutive_event_loops_leave_no_connection_open(server: RawServer) -> None:
     client = AsyncCstar(KEY, base_url=server.url)
 
     async def call() -> None:
@@ -717,7 +717,7 @@ def test_event_loops_one_after_the_other_leave_nothing_open(server: RawServer) -
     assert eventually(lambda: server.open == 0)
 
 
-def test_the_connections_of_an_event_loop_that_was_closed_are_closed_by_the_next(server: RawServer) -> None:
+def test_connections_of_a_closed_event_loop_are_closed_by_the_next_call(server: RawServer) -> None:
     client = AsyncCstar(KEY, base_url=server.url)
     loops = [asyncio.new_event_loop() for _ in range(4)]
     for loop in loops:
@@ -727,7 +727,7 @@ def test_the_connections_of_an_event_loop_that_was_closed_are_closed_by_the_next
     asyncio.run(client.close())
 
 
-def test_two_event_loops_at_once_keep_their_own_connections(server: RawServer) -> None:
+def test_concurrent_event_loops_have_separate_connections(server: RawServer) -> None:
     client = AsyncCstar(KEY, base_url=server.url)
     barrier = threading.Barrier(2, timeout=30)
 
@@ -759,7 +759,7 @@ def test_close_closes_the_connections_of_all_event_loops(server: RawServer) -> N
 # ── A response about somebody else ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_response_about_another_customer_is_rejected_and_its_connection_closed(run: Runner) -> None:
+def test_a_response_about_another_customer_closes_its_connection(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(json.dumps(ok(customer(2))).encode()))

@@ -53,7 +53,7 @@ def fail(run: Runner, **options: object) -> APIError:
     return caught.value
 
 
-def test_the_tree_is_the_documented_one() -> None:
+def test_the_error_tree_is_as_documented() -> None:
     assert {
         name: cls.__mro__[1].__name__
         for name in cstar.__all__
@@ -101,7 +101,7 @@ def test_the_tree_is_the_documented_one() -> None:
         (418, APIStatusError),
     ],
 )
-def test_each_status_has_its_class(
+def test_each_status_has_its_error_class(
     api_mock: respx.Router, run: Runner, status: int, kind: type[APIStatusError]
 ) -> None:
     api_mock.get(GET).respond(status, json=error())
@@ -110,7 +110,7 @@ def test_each_status_has_its_class(
     assert caught.status_code == status
 
 
-def test_a_documented_error_keeps_all_the_server_said(api_mock: respx.Router, run: Runner) -> None:
+def test_an_api_error_has_all_documented_fields(api_mock: respx.Router, run: Runner) -> None:
     body = {
         "success": False,
         "error": {
@@ -153,7 +153,7 @@ def test_a_documented_error_keeps_all_the_server_said(api_mock: respx.Router, ru
         (7, "the answer does not say why.", None),
     ],
 )
-def test_other_error_shapes_are_understood(
+def test_older_error_shapes_are_read(
     api_mock: respx.Router, run: Runner, body: object, message: str, code: str | None
 ) -> None:
     api_mock.get(GET).respond(401, json=body)
@@ -174,7 +174,7 @@ def test_other_error_shapes_are_understood(
         (b"null", "body is empty, or could not be read"),
     ],
 )
-def test_an_error_that_is_not_json_still_reads_like_a_sentence(
+def test_an_error_without_json_has_a_readable_message(
     api_mock: respx.Router, run: Runner, content: bytes, said: str
 ) -> None:
     api_mock.get(GET).respond(502, content=content)
@@ -194,7 +194,7 @@ def test_an_error_that_is_not_json_still_reads_like_a_sentence(
         ({}, {"error": "text", "meta": "text"}, None),
     ],
 )
-def test_the_request_id_is_found_wherever_it_is(
+def test_the_request_id_is_read_from_headers_meta_or_error(
     api_mock: respx.Router, run: Runner, headers: dict[str, str], body: object, request_id: str | None
 ) -> None:
     api_mock.get(GET).respond(404, json=body, headers=headers)
@@ -203,7 +203,7 @@ def test_the_request_id_is_found_wherever_it_is(
     assert caught.request_id == request_id
 
 
-def test_a_redirect_is_not_followed_and_says_where_it_led(api_mock: respx.Router, run: Runner) -> None:
+def test_a_redirect_is_not_followed_and_its_target_is_named(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(301, headers={"Location": "https://elsewhere.test/x"})
     other = api_mock.get("https://elsewhere.test/x").respond(json=ok(DETAIL))
     caught = fail(run)
@@ -211,7 +211,7 @@ def test_a_redirect_is_not_followed_and_says_where_it_led(api_mock: respx.Router
     assert not other.called
 
 
-def test_a_redirect_is_not_followed_by_a_client_of_your_own_either(api_mock: respx.Router, run: Runner) -> None:
+def test_a_custom_http_client_does_not_follow_redirects(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(301, headers={"Location": "https://elsewhere.test/x"})
     other = api_mock.get("https://elsewhere.test/x").respond(json=ok(DETAIL))
     fail(run, http_client=run.http_client(follow_redirects=True))
@@ -235,7 +235,7 @@ def test_a_redirect_is_not_followed_by_a_client_of_your_own_either(api_mock: res
         (b'{"success": true, "data": {"id": 7}}', "data.id: Input should be a valid string"),
     ],
 )
-def test_a_success_that_is_not_the_documented_one_is_a_typed_error(
+def test_a_success_with_an_undocumented_body_is_a_validation_error(
     api_mock: respx.Router, run: Runner, content: bytes, said: str
 ) -> None:
     api_mock.get(GET).respond(200, content=content, headers={"X-Request-Id": "req_9"})
@@ -248,7 +248,7 @@ def test_a_success_that_is_not_the_documented_one_is_a_typed_error(
     assert str(caught).endswith("(request req_9)")
 
 
-def test_the_message_of_a_wrong_answer_holds_places_and_reasons_but_no_values(
+def test_a_validation_error_names_fields_but_not_values(
     api_mock: respx.Router, run: Runner
 ) -> None:
     api_mock.get(GET).respond(json=ok({**DETAIL, "id": ["private words"], "name": "private words"}))
@@ -257,21 +257,21 @@ def test_the_message_of_a_wrong_answer_holds_places_and_reasons_but_no_values(
     assert "private words" not in str(caught)
 
 
-def test_a_wrong_answer_to_a_write_tells_the_key(api_mock: respx.Router, run: Runner) -> None:
+def test_a_validation_error_of_a_write_has_the_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(CUSTOMERS).respond(201, text="")
     with pytest.raises(APIResponseValidationError) as caught:
         run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))
     assert caught.value.idempotency_key == "k1"
 
 
-def test_a_body_that_cannot_be_decompressed_is_a_typed_error(api_mock: respx.Router, run: Runner) -> None:
+def test_a_body_that_cannot_be_decompressed_is_a_validation_error(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(b"this is not gzip"))
     caught = fail(run)
     assert isinstance(caught, APIResponseValidationError)
     assert "could not be decompressed (gzip)" in str(caught)
 
 
-def test_a_server_error_that_cannot_be_decompressed_is_still_retried(api_mock: respx.Router, run: Runner) -> None:
+def test_a_server_error_that_cannot_be_decompressed_is_retried(api_mock: respx.Router, run: Runner) -> None:
     broken = httpx.Response(503, headers={"Content-Encoding": "gzip"}, stream=Bytes(b"this is not gzip"))
     whole = httpx.Response(
         200, headers={"Content-Encoding": "gzip"}, content=gzip.compress(httpx.Response(200, json=ok(DETAIL)).content)
@@ -301,7 +301,7 @@ class Bytes(httpx.SyncByteStream, httpx.AsyncByteStream):
         (httpx.RemoteProtocolError(""), APIConnectionError, "(RemoteProtocolError)"),
     ],
 )
-def test_no_answer_says_where_and_why(
+def test_a_connection_error_names_the_url_and_the_reason(
     api_mock: respx.Router, run: Runner, fault: Exception, kind: type[APIConnectionError], said: str
 ) -> None:
     api_mock.get(GET).mock(side_effect=fault)
@@ -312,7 +312,7 @@ def test_no_answer_says_where_and_why(
     assert said in str(caught)
 
 
-def test_a_hook_of_your_own_that_raises_for_status_changes_nothing(api_mock: respx.Router, run: Runner) -> None:
+def test_a_hook_that_raises_for_status_does_not_change_the_error(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(404, json=error("resource_missing", "Gone."))
 
     def raise_for_status(response: httpx.Response) -> None:
@@ -323,7 +323,7 @@ def test_a_hook_of_your_own_that_raises_for_status_changes_nothing(api_mock: res
     assert type(caught) is NotFoundError
 
 
-def test_a_hook_that_reads_before_it_raises_for_status_keeps_the_servers_reason(
+def test_a_hook_that_reads_the_body_does_not_change_the_error(
     api_mock: respx.Router, run: Runner
 ) -> None:
     api_mock.get(GET).respond(404, json=error("resource_missing", "Gone."))
@@ -394,7 +394,7 @@ def test_an_error_that_was_raised_survives_pickle(api_mock: respx.Router, run: R
 
 
 @pytest.mark.parametrize("cls", APIStatusError.__subclasses__())
-def test_an_error_rebuilt_from_its_text_alone_still_knows_its_status(cls: type[APIStatusError]) -> None:
+def test_an_error_built_from_its_text_alone_has_a_status(cls: type[APIStatusError]) -> None:
     # This is how result backends that store JSON bring exceptions back.
     assert cls("text").status_code == cls.status_code > 0
 
@@ -416,7 +416,7 @@ FAULTS: dict[str, Exception | httpx.Response] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_the_key_is_in_no_error_log_line_or_traceback(
+def test_no_error_log_line_or_traceback_contains_the_api_key(
     api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture, fault: Exception | httpx.Response
 ) -> None:
     api_mock.get(GET).mock(side_effect=[httpx.Response(500), fault])
@@ -440,7 +440,7 @@ HTTPX_ERRORS = [
 
 
 @pytest.mark.parametrize("kind", HTTPX_ERRORS)
-def test_no_error_of_httpx_reaches_the_caller(
+def test_every_httpx_error_becomes_a_connection_error(
     api_mock: respx.Router, run: Runner, kind: type[httpx.RequestError]
 ) -> None:
     api_mock.get(GET).mock(side_effect=kind("something"))
@@ -448,7 +448,7 @@ def test_no_error_of_httpx_reaches_the_caller(
 
 
 @pytest.mark.parametrize("location", ["mailto:ops@x.test", "javascript:alert(1)", "http://[::1", "https://:bad:x"])
-def test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt(
+def test_a_redirect_to_an_invalid_url_is_a_validation_error(
     api_mock: respx.Router, run: Runner, location: str
 ) -> None:
     route = api_mock.post(CUSTOMERS).respond(302, headers={"Location": location})
@@ -458,7 +458,7 @@ def test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt(
     assert caught.value.idempotency_key == "k1"
 
 
-def test_a_refusal_whose_body_is_cut_is_not_retried_and_keeps_its_status(run: Runner) -> None:
+def test_an_error_status_with_a_truncated_body_is_not_retried(run: Runner) -> None:
     requests: list[httpx.Request] = []
 
     class Cut(Bytes):
@@ -509,7 +509,7 @@ def test_a_message_without_a_full_stop_gets_one_before_the_next_sentence(api_moc
     assert "Slow down. Retry after 91 s." in str(fail(run))
 
 
-def test_a_connection_is_let_go_when_its_answer_breaks_off(run: Runner) -> None:
+def test_a_stream_that_fails_is_closed(run: Runner) -> None:
     closed: list[str] = []
 
     class Broken(Bytes):
@@ -531,7 +531,7 @@ def test_a_connection_is_let_go_when_its_answer_breaks_off(run: Runner) -> None:
     assert closed == ["closed"]
 
 
-def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(api_mock: respx.Router, run: Runner) -> None:
+def test_a_conflict_after_a_lost_response_mentions_the_earlier_attempt(api_mock: respx.Router, run: Runner) -> None:
     taken = httpx.Response(409, json=error("resource_already_exists", "Taken."))
     api_mock.post(CUSTOMERS).mock(side_effect=[httpx.ReadTimeout(""), taken, taken])
 
@@ -554,7 +554,7 @@ def test_a_conflict_after_a_lost_answer_may_be_with_ones_own_work(api_mock: resp
         (410, b"7", "410 Gone: the answer does not say why."),
     ],
 )
-def test_a_message_holds_nothing_that_the_answer_does_not_give(
+def test_a_message_has_no_placeholders_for_missing_fields(
     api_mock: respx.Router, run: Runner, status: int, content: bytes, sentence: str
 ) -> None:
     api_mock.get(GET).respond(status, content=content)
@@ -576,7 +576,7 @@ def test_a_wrong_answer_that_says_nothing_is_called_so(
 
 
 @pytest.mark.parametrize("content", [b'\r\n {"name": "Private Words', b'[{"name": "Private Words', b' ["Private Words'])
-def test_json_that_breaks_off_is_not_quoted(api_mock: respx.Router, run: Runner, content: bytes) -> None:
+def test_truncated_json_is_not_quoted(api_mock: respx.Router, run: Runner, content: bytes) -> None:
     api_mock.get(GET).respond(200, content=content)
     caught = fail(run)
     assert "the body is not JSON: EOF while parsing" in str(caught)
@@ -584,7 +584,7 @@ def test_json_that_breaks_off_is_not_quoted(api_mock: respx.Router, run: Runner,
 
 
 @pytest.mark.parametrize(("length", "quoted"), [(120, "x" * 120), (121, "x" * 120 + "…")])
-def test_a_foreign_answer_is_quoted_up_to_120_characters(
+def test_a_body_that_is_not_json_is_quoted_up_to_120_characters(
     api_mock: respx.Router, run: Runner, length: int, quoted: str
 ) -> None:
     api_mock.get(GET).respond(502, text="x" * length)
@@ -609,14 +609,14 @@ def test_a_conflict_after_a_lost_answer_reads_as_sentences(api_mock: respx.Route
 
 
 @pytest.mark.parametrize(("status", "redirects"), [(300, True), (308, True), (400, False), (201, False)])
-def test_only_a_redirect_is_said_to_lead_elsewhere(
+def test_only_a_redirect_mentions_its_location(
     api_mock: respx.Router, run: Runner, status: int, redirects: bool
 ) -> None:
     api_mock.get(GET).respond(status, headers={"Location": "https://elsewhere.test/"})
     assert ("it redirects to https://elsewhere.test/" in str(fail(run))) is redirects
 
 
-def test_a_wrong_answer_keeps_its_body_and_the_number_of_attempts(api_mock: respx.Router, run: Runner) -> None:
+def test_a_validation_error_has_the_body_and_the_number_of_attempts(api_mock: respx.Router, run: Runner) -> None:
     wrong = {"success": True, "data": {"id": 7}}
     api_mock.get(GET).mock(side_effect=[httpx.Response(503), httpx.Response(200, json=wrong)])
     caught = fail(run, max_retries=1)
@@ -648,7 +648,7 @@ def test_a_delivery_that_is_one_second_too_old_is_said_to_be_old(monkeypatch: py
         construct_event(b"{}", signature, "whsec_x", tolerance=0.5)
 
 
-def test_a_traceback_that_shows_variables_holds_no_key_and_no_body_that_was_sent() -> None:
+def test_a_traceback_with_locals_contains_no_key_and_no_request_body() -> None:
     call = Call("POST", CUSTOMERS, json_or_none, body=b"Private Words")
     answer = ReceivedResponse(500, httpx.Headers(), b"", KEY)
     with pytest.raises(InternalServerError) as caught:
@@ -702,7 +702,7 @@ def test_an_error_with_a_response_has_its_headers_without_the_key(api_mock: resp
         (httpx.RemoteProtocolError("nonsense"), True),
     ],
 )
-def test_a_connection_error_tells_whether_the_request_was_sent(
+def test_was_sent_reports_whether_the_request_was_sent(
     api_mock: respx.Router, run: Runner, error: Exception, was_sent: bool
 ) -> None:
     api_mock.get(GET).mock(side_effect=error)
@@ -711,7 +711,7 @@ def test_a_connection_error_tells_whether_the_request_was_sent(
     assert caught.value.was_sent is pickle.loads(pickle.dumps(caught.value)).was_sent is was_sent
 
 
-def test_was_sent_is_about_all_attempts(api_mock: respx.Router, run: Runner) -> None:
+def test_was_sent_considers_all_attempts(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).mock(side_effect=[httpx.ReadError("reset"), httpx.ConnectError("refused")])
     with pytest.raises(APIConnectionError) as caught:
         run(lambda client: client.customers.get(TEAM, ID), max_retries=1)
@@ -737,7 +737,7 @@ UUID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
         ("cus_1", "tkt_1", False),
     ],
 )
-def test_ids_of_one_form_must_be_the_same(asked: str, answered: str, is_other: bool) -> None:
+def test_the_id_of_a_response_is_compared_with_the_requested_one(asked: str, answered: str, is_other: bool) -> None:
     assert (Subject(asked).mismatch(SimpleNamespace(id=answered)) is not None) is is_other
 
 
@@ -750,7 +750,7 @@ def test_ids_of_one_form_must_be_the_same(asked: str, answered: str, is_other: b
         ("jane@bücher.example", "jane@xn--bcher-kva.example", False),
     ],
 )
-def test_an_email_address_that_was_sent_must_come_back(sent: str, stored: str, is_other: bool) -> None:
+def test_the_email_address_of_a_response_is_compared_with_the_one_sent(sent: str, stored: str, is_other: bool) -> None:
     assert (Subject(email=sent).mismatch(SimpleNamespace(email=stored)) is not None) is is_other
 
 
@@ -789,7 +789,7 @@ class NoReference:
 
 
 @pytest.mark.parametrize("stream", [NoReference(), SimpleNamespace()], ids=["without weak references", "dropped"])
-def test_a_custom_transport_may_have_any_kind_of_stream(run: Runner, stream: object) -> None:
+def test_a_custom_transport_may_have_any_network_stream(run: Runner, stream: object) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         extensions = {"network_stream": stream if isinstance(stream, NoReference) else SimpleNamespace()}
         return httpx.Response(200, json=ok(CUSTOMER), extensions=extensions)
@@ -800,7 +800,7 @@ def test_a_custom_transport_may_have_any_kind_of_stream(run: Runner, stream: obj
 
 
 @pytest.mark.parametrize("body", [b"<title>404</title>", b'{"detail": "Not Found"}', b""])
-def test_a_404_that_is_not_the_apis_names_the_url_and_base_url(
+def test_a_404_that_is_not_from_the_api_names_the_url_and_base_url(
     api_mock: respx.Router, run: Runner, body: bytes
 ) -> None:
     api_mock.get("/auth/whoami").respond(404, content=body)
@@ -809,7 +809,7 @@ def test_a_404_that_is_not_the_apis_names_the_url_and_base_url(
     assert str(caught.value).endswith(f"There is nothing at {URL}/auth/whoami. Is base_url={URL!r} right?")
 
 
-def test_a_404_of_the_api_does_not_question_the_base_url(api_mock: respx.Router, run: Runner) -> None:
+def test_a_404_of_the_api_does_not_mention_the_base_url(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(404, json=error("resource_missing", "No such customer."))
     assert "base_url" not in str(fail(run))
 
@@ -822,7 +822,7 @@ def test_a_404_of_the_api_does_not_question_the_base_url(api_mock: respx.Router,
         {"success": False, "error": "m", "field": "email", "code": "parameter_missing"},
     ],
 )
-def test_the_parameter_at_fault_is_read_from_param_or_field(api_mock: respx.Router, run: Runner, body: Any) -> None:
+def test_the_rejected_parameter_is_read_from_param_or_field(api_mock: respx.Router, run: Runner, body: Any) -> None:
     api_mock.get(GET).respond(400, json=body)
     caught = fail(run)
     assert isinstance(caught, APIStatusError)

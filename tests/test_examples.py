@@ -59,7 +59,7 @@ def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return run
 
 
-def test_quickstart_shows_a_customers_whole_life() -> None:
+def test_quickstart_creates_updates_lists_and_deletes_a_customer() -> None:
     done = run_program("quickstart.py")
     assert (done.returncode, done.stderr) == (0, "")
     told = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
@@ -86,7 +86,7 @@ def test_sync_crm_creates_updates_and_can_be_run_again(sync_crm: Run, box: Sandb
     assert (rows["b@sync.test"].name, rows["b@sync.test"].status) == ("Robert", "active")
 
 
-def test_sync_crm_has_a_demo() -> None:
+def test_the_demo_of_sync_crm_runs() -> None:
     done = run_program("sync_crm.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
     assert "2000 created\nrequests: 1 to read, 4 to write; one for each change would be 2000\n" in done.stdout
@@ -95,7 +95,7 @@ def test_sync_crm_has_a_demo() -> None:
     )
 
 
-def test_sync_crm_that_is_killed_creates_the_rest_when_it_is_run_again(
+def test_sync_crm_completes_a_failed_run(
     sync_crm: Run, box: Sandbox, tmp_path: Path
 ) -> None:
     path = tmp_path / "customers.csv"
@@ -109,7 +109,7 @@ def test_sync_crm_that_is_killed_creates_the_rest_when_it_is_run_again(
         assert client.customers.list(box.team_id, search="@sync.test").total == 700
 
 
-def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_recreates_a_deleted_customer(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
     sync_crm(str(path))
@@ -120,7 +120,7 @@ def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbo
         assert client.customers.list(box.team_id, search="a@sync.test").total == 1
 
 
-def test_sync_crm_goes_on_past_a_row_that_the_server_rejects(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_continues_after_a_rejected_row(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV.replace("a@sync.test", "not an address"), encoding="utf-8")
     done = sync_crm(str(path))
@@ -128,7 +128,7 @@ def test_sync_crm_goes_on_past_a_row_that_the_server_rejects(sync_crm: Run, box:
     assert "line 2, not an address: " in done.stderr
 
 
-def test_sync_crm_goes_on_past_a_change_that_the_server_rejects(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_continues_after_a_rejected_change(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
     sync_crm(str(path))
@@ -148,7 +148,7 @@ def test_sync_crm_goes_on_past_a_change_that_the_server_rejects(sync_crm: Run, b
         (CSV + "A@sync.test,Ann\n", "line 4: A@sync.test is in line 2 already"),
     ],
 )
-def test_sync_crm_finds_what_is_wrong_with_a_file_before_it_sends_anything(
+def test_sync_crm_validates_the_file_before_the_first_request(
     sync_crm: Run, box: Sandbox, tmp_path: Path, content: str, said: str
 ) -> None:
     path = tmp_path / "customers.csv"
@@ -161,7 +161,7 @@ def test_sync_crm_finds_what_is_wrong_with_a_file_before_it_sends_anything(
         assert client.customers.list(box.team_id, search="@sync.test").total == 0
 
 
-def test_export_csv_has_a_demo() -> None:
+def test_the_demo_of_export_csv_runs() -> None:
     done = run_program("export_csv.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
     once, in_pages = done.stdout.splitlines()
@@ -169,7 +169,7 @@ def test_export_csv_has_a_demo() -> None:
     assert in_pages == once.replace("requests: 1,", "requests: 25,")
 
 
-def test_export_csv_goes_on_where_it_was_killed(box: Sandbox, tmp_path: Path) -> None:
+def test_export_csv_resumes_an_interrupted_export(box: Sandbox, tmp_path: Path) -> None:
     from export_csv import export_all, export_once
 
     def fail_the_third(attempt: Attempt) -> None:
@@ -193,7 +193,7 @@ def test_export_csv_goes_on_where_it_was_killed(box: Sandbox, tmp_path: Path) ->
     assert [each.name for each in tmp_path.iterdir()] == ["customers.csv"]
 
 
-def test_export_csv_writes_the_file_it_is_given(box: Sandbox, tmp_path: Path) -> None:
+def test_export_csv_writes_the_given_file(box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     for options in ([], ["--once"]):
         done = run_program("export_csv.py", str(path), *options)
@@ -206,7 +206,7 @@ def test_export_csv_writes_the_file_it_is_given(box: Sandbox, tmp_path: Path) ->
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_the_async_app_looks_customers_up_with_one_client(
+async def test_the_async_app_serves_customers(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
