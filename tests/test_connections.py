@@ -122,17 +122,13 @@ def test_the_most_recently_used_connection_is_used_next() -> None:
         assert used == [1, 1, 1]
 
 
-def test_an_expired_connection_is_replaced(
-    run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_expired_connection_is_replaced(run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", -1.0)
     run(twice, base_url=server.url)
     assert server.connections == 2
 
 
-def test_the_next_call_closes_expired_connections(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_call_closes_expired_connections(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with Cstar(KEY, base_url=server.url) as client:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda _: client.whoami(), range(8)))
@@ -267,9 +263,7 @@ def test_the_wait_for_a_connection_is_bounded_by_the_timeout(
 
 
 @BACKENDS
-def test_a_cancelled_waiting_call_does_not_block_the_next(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_waiting_call_does_not_block_the_next(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
 
     async def act(url: str) -> None:

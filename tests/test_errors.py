@@ -248,9 +248,7 @@ def test_a_success_with_an_undocumented_body_is_a_validation_error(
     assert str(caught).endswith("(request req_9)")
 
 
-def test_a_validation_error_names_fields_but_not_values(
-    api_mock: respx.Router, run: Runner
-) -> None:
+def test_a_validation_error_names_fields_but_not_values(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(json=ok({**DETAIL, "id": ["private words"], "name": "private words"}))
     caught = fail(run)
     assert "data.id" in str(caught)
@@ -323,9 +321,7 @@ def test_a_hook_that_raises_for_status_does_not_change_the_error(api_mock: respx
     assert type(caught) is NotFoundError
 
 
-def test_a_hook_that_reads_the_body_does_not_change_the_error(
-    api_mock: respx.Router, run: Runner
-) -> None:
+def test_a_hook_that_reads_the_body_does_not_change_the_error(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(404, json=error("resource_missing", "Gone."))
 
     def hook(response: httpx.Response) -> None:
@@ -448,9 +444,7 @@ def test_every_httpx_error_becomes_a_connection_error(
 
 
 @pytest.mark.parametrize("location", ["mailto:ops@x.test", "javascript:alert(1)", "http://[::1", "https://:bad:x"])
-def test_a_redirect_to_an_invalid_url_is_a_validation_error(
-    api_mock: respx.Router, run: Runner, location: str
-) -> None:
+def test_a_redirect_to_an_invalid_url_is_a_validation_error(api_mock: respx.Router, run: Runner, location: str) -> None:
     route = api_mock.post(CUSTOMERS).respond(302, headers={"Location": location})
     with pytest.raises(APIResponseValidationError, match="its target is not a URL") as caught:
         run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io", idempotency_key="k1"))

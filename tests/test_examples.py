@@ -1,4 +1,4 @@
-"""The programs in examples/ do what they say."""
+"""The programs in examples/."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs sync_crm.py in this process, which takes a tenth of the time, as `run_program` would."""
+    """Run sync_crm.py like `run_program`, but in this process, which takes a tenth of the time."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["sync_crm.py", *arguments])
@@ -52,9 +52,9 @@ def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
             runpy.run_path(str(EXAMPLES / "sync_crm.py"), run_name="__main__")
         except SystemExit as end:
             code = end.code or 0
-        said = "" if isinstance(code, int) else f"{code}\n"  # as Python does
+        message = "" if isinstance(code, int) else f"{code}\n"  # as Python prints it
         captured = capsys.readouterr()
-        return subprocess.CompletedProcess([], 1 if said else int(str(code)), captured.out, captured.err + said)
+        return subprocess.CompletedProcess([], 1 if message else int(str(code)), captured.out, captured.err + message)
 
     return run
 
@@ -62,12 +62,12 @@ def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def test_quickstart_creates_updates_lists_and_deletes_a_customer() -> None:
     done = run_program("quickstart.py")
     assert (done.returncode, done.stderr) == (0, "")
-    told = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
-    assert told == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "limit"]
+    labels = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert labels == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "limit"]
     assert "resource_already_exists" in done.stdout
-    [listed] = [line for line in done.stdout.splitlines() if line.startswith("list")]
-    total, walked = (int(word) for word in listed.split() if word.isdigit())
-    assert total == walked > 100
+    [list_line] = [line for line in done.stdout.splitlines() if line.startswith("list")]
+    total, count = (int(word) for word in list_line.split() if word.isdigit())
+    assert total == count > 100
 
 
 CSV = "\ufeffemail,name,status,tags,notes\na@sync.test,Ann,active,vip;new,Hello\nb@sync.test,Bob,,,\n"
@@ -95,9 +95,7 @@ def test_the_demo_of_sync_crm_runs() -> None:
     )
 
 
-def test_sync_crm_completes_a_failed_run(
-    sync_crm: Run, box: Sandbox, tmp_path: Path
-) -> None:
+def test_sync_crm_completes_a_failed_run(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     rows = "".join(f"{number}@sync.test,Customer {number}\n" for number in range(700))
     path.write_text("email,name\n" + rows, encoding="utf-8")
@@ -140,7 +138,7 @@ def test_sync_crm_continues_after_a_rejected_change(sync_crm: Run, box: Sandbox,
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("name\nAnn\n", "lacks the columns email"),
         (CSV + "c@sync.test,Cy,gone\n", "line 4: the status must be one of active, inactive, not 'gone'"),
@@ -149,13 +147,13 @@ def test_sync_crm_continues_after_a_rejected_change(sync_crm: Run, box: Sandbox,
     ],
 )
 def test_sync_crm_validates_the_file_before_the_first_request(
-    sync_crm: Run, box: Sandbox, tmp_path: Path, content: str, said: str
+    sync_crm: Run, box: Sandbox, tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(content, encoding="utf-8")
     done = sync_crm(str(path))
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     with Cstar() as client:
         assert client.customers.list(box.team_id, search="@sync.test").total == 0
@@ -164,20 +162,20 @@ def test_sync_crm_validates_the_file_before_the_first_request(
 def test_the_demo_of_export_csv_runs() -> None:
     done = run_program("export_csv.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
-    once, in_pages = done.stdout.splitlines()
-    assert once.startswith("2500 customers, requests: 1, ")
-    assert in_pages == once.replace("requests: 1,", "requests: 25,")
+    in_one_request, in_pages = done.stdout.splitlines()
+    assert in_one_request.startswith("2500 customers, requests: 1, ")
+    assert in_pages == in_one_request.replace("requests: 1,", "requests: 25,")
 
 
 def test_export_csv_resumes_an_interrupted_export(box: Sandbox, tmp_path: Path) -> None:
     from export_csv import export_all, export_once
 
-    def fail_the_third(attempt: Attempt) -> None:
+    def fail_third_request(attempt: Attempt) -> None:
         if len(box.requests) == 2:
             box.faults.add("status", status=403)
 
     path = tmp_path / "customers.csv"
-    with Cstar(on_attempt=fail_the_third) as client:
+    with Cstar(on_attempt=fail_third_request) as client:
         rows = ({"name": f"Customer {number}", "email": f"{number}@export.test"} for number in range(320))
         client.customers.bulk_import(box.team_id, rows)
         with pytest.raises(PermissionDeniedError):
@@ -213,14 +211,14 @@ async def test_the_async_app_serves_customers(
     from async_app import app
 
     with Cstar() as client:
-        someone = client.customers.list(box.team_id).data[0]
-    browser = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test")
-    async with app.router.lifespan_context(app), browser:
-        assert (await browser.get(f"/customers/{someone.id}")).json()["email"] == someone.email
-        found = await browser.get("/customers", params={"search": someone.email})
-        assert found.json() == {"total": 1, "names": [someone.name]}
-        assert (await browser.get("/customers/cus_nobody")).status_code == 404
-        assert (await browser.get("/customers/not%20an%20id")).status_code == 404
+        customer = client.customers.list(box.team_id).data[0]
+    http_client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test")
+    async with app.router.lifespan_context(app), http_client:
+        assert (await http_client.get(f"/customers/{customer.id}")).json()["email"] == customer.email
+        found = await http_client.get("/customers", params={"search": customer.email})
+        assert found.json() == {"total": 1, "names": [customer.name]}
+        assert (await http_client.get("/customers/cus_nobody")).status_code == 404
+        assert (await http_client.get("/customers/not%20an%20id")).status_code == 404
         box.stop()
-        answer = await browser.get(f"/customers/{someone.id}")
-        assert (answer.status_code, answer.json()) == (503, {"error": "Customers cannot be looked up right now."})
+        response = await http_client.get(f"/customers/{customer.id}")
+        assert (response.status_code, response.json()) == (503, {"error": "Customers cannot be looked up right now."})
