@@ -1,4 +1,4 @@
-"""The connections: which one a call uses, and that none is lost, however a call ends."""
+"""Connections: which connection a call uses, and that no failed or cancelled call leaks one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from cstar import APIConnectionError, APITimeoutError, AsyncCstar, Cstar, CstarError
+from cstar import APIConnectionError, APIResponseValidationError, APITimeoutError, AsyncCstar, Cstar, CstarError
 from cstar._connections import _Lease
 from cstar._http_clients import _HttpClient
 from rawserver import RawServer, read_request, response
@@ -50,7 +49,7 @@ def open_files() -> int:
 
 
 def eventually(condition: Any) -> bool:
-    """Whether a condition comes true within 30 seconds."""
+    """Wait at most 30 seconds for a condition, and return whether it is true."""
     end = time.monotonic() + 30
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -58,30 +57,23 @@ def eventually(condition: Any) -> bool:
 
 
 def run_in_program(script: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own, in which a warning is an error."""
+    """Run a script in another process, in which warnings are errors."""
     command = [sys.executable, "-W", "error", "-c", script]
-    # Without coverage: an interrupt can leave its lock locked.
+    # Without coverage, whose lock an interrupt can leave locked.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     environment |= {"PYTHONPATH": str(Path(__file__).parent), **settings}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-# ── Which connection ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Choosing a connection ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def twice(client: Any) -> Any:
-    """Two calls, one after the other, on either client."""
-    if isinstance(client, Cstar):
-        return [client.whoami(), client.whoami()]
-
-    async def calls() -> list[Any]:
-        return [await client.whoami(), await client.whoami()]
-
-    return calls()
+def whoami(client: Any) -> Any:
+    return client.whoami()
 
 
 def test_consecutive_calls_share_a_connection(run: Runner, server: RawServer) -> None:
-    run(twice, base_url=server.url)
+    run.in_order(whoami, whoami, base_url=server.url)
     assert server.connections == 1
 
 
@@ -101,12 +93,12 @@ def test_each_concurrent_call_has_its_own_connection() -> None:
 
 def test_the_most_recently_used_connection_is_used_next() -> None:
     used: list[int] = []
-    answers = {number: threading.Event() for number in (1, 2, 3)}
+    released = {number: threading.Event() for number in (1, 2, 3)}
 
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             used.append(number)
-            answers[number].wait(30)
+            released[number].wait(30)
             connection.sendall(response())
 
     with RawServer(handler) as server, Cstar(KEY, base_url=server.url) as client:
@@ -114,7 +106,7 @@ def test_the_most_recently_used_connection_is_used_next() -> None:
             calls = {threads.submit(client.whoami) for _ in range(3)}
             assert eventually(lambda: len(used) == 3)
             for number in (2, 3, 1):
-                answers[number].set()
+                released[number].set()
                 _, calls = wait(calls, return_when=FIRST_COMPLETED)
         used.clear()
         for _ in range(3):
@@ -124,7 +116,7 @@ def test_the_most_recently_used_connection_is_used_next() -> None:
 
 def test_an_expired_connection_is_replaced(run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", -1.0)
-    run(twice, base_url=server.url)
+    run.in_order(whoami, whoami, base_url=server.url)
     assert server.connections == 2
 
 
@@ -144,32 +136,32 @@ def test_a_connection_with_connection_close_is_not_reused(run: Runner) -> None:
         connection.sendall(response(headers=b"Connection: close\r\n"))
 
     with RawServer(handler) as server:
-        run(twice, base_url=server.url)
+        run.in_order(whoami, whoami, base_url=server.url)
         assert server.connections == 2
 
 
 def test_concurrent_first_calls_create_one_connection_pool(
     session_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[object] = []
+    created: list[object] = []
 
-    class Slow(_HttpClient):
+    class SlowHttpClient(_HttpClient):
         def __init__(self, **options: Any) -> None:
             time.sleep(0.05)
             super().__init__(**options)
-            built.append(self)
+            created.append(self)
 
-    monkeypatch.setattr("cstar._http_clients._HttpClient", Slow)
+    monkeypatch.setattr("cstar._http_clients._HttpClient", SlowHttpClient)
     with Cstar(session_box.api_key, base_url=session_box.url) as client, ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: client.whoami(), range(20)))
-    assert len(built) == 1
+    assert len(created) == 1
 
 
-# ── The bound ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The limit ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def simultaneously(client: Any, count: int) -> Any:
-    """So many calls at once, on either client; a list of what they returned or raised."""
+def call_concurrently(client: Any, count: int) -> Any:
+    """Make concurrent calls with either client, and return a list of their results and errors."""
     if isinstance(client, Cstar):
 
         def call(_: int) -> object:
@@ -198,7 +190,9 @@ def simultaneously(client: Any, count: int) -> Any:
     return calls()
 
 
-def answer_slowly(seconds: float) -> Any:
+def respond_after(seconds: float) -> Any:
+    """Make a handler that responds to each request after a delay."""
+
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             time.sleep(seconds)
@@ -209,8 +203,8 @@ def answer_slowly(seconds: float) -> Any:
 
 def test_a_call_above_the_connection_limit_waits(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 2)
-    with RawServer(answer_slowly(0.05)) as server:
-        results = run(lambda client: simultaneously(client, 8), base_url=server.url)
+    with RawServer(respond_after(0.05)) as server:
+        results = run(lambda client: call_concurrently(client, 8), base_url=server.url)
         assert not [each for each in results if isinstance(each, Exception)]
         assert server.connections == 2
 
@@ -234,10 +228,10 @@ def test_the_wait_for_a_connection_is_bounded_by_the_timeout(
             with ThreadPoolExecutor(1) as threads:
                 first = threads.submit(client.whoami)
                 assert received.wait(30)
-                with pytest.raises(APITimeoutError) as caught:
+                with pytest.raises(APITimeoutError) as raised:
                     waiting.whoami()
                 released.set()
-                return first.result(), caught.value
+                return first.result(), raised.value
 
         async def calls_async() -> Any:
             first: list[Any] = []
@@ -248,10 +242,10 @@ def test_the_wait_for_a_connection_is_bounded_by_the_timeout(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(call)
                 await anyio.to_thread.run_sync(received.wait, 30)
-                with pytest.raises(APITimeoutError) as caught:
+                with pytest.raises(APITimeoutError) as raised:
                     await waiting.whoami()
                 released.set()
-            return first[0], caught.value
+            return first[0], raised.value
 
         return calls_async()
 
@@ -276,7 +270,7 @@ def test_a_cancelled_waiting_call_does_not_block_the_next(backend: str, monkeypa
                         await client.whoami()
                     tasks.start_soon(client.whoami)
 
-    with RawServer(answer_slowly(0.01)) as server:
+    with RawServer(respond_after(0.01)) as server:
         anyio.run(act, server.url, backend=backend)
 
 
@@ -286,7 +280,7 @@ def test_lost_leases_are_released(server: RawServer, monkeypatch: pytest.MonkeyP
         client.whoami()
         (_, _, connections) = client._transport.clients._built
         for _ in range(3):
-            _Lease(connections)  # as one that a signal handler has interrupted before anybody could end it
+            _Lease(connections)  # never ended, as after an interrupt
         client.whoami()
 
 
@@ -297,28 +291,28 @@ def test_waiting_calls_are_served_in_order(backend: str, monkeypatch: pytest.Mon
     async def act(url: str) -> None:
         async with AsyncCstar(KEY, base_url=url) as client, anyio.create_task_group() as tasks:
 
-            async def call_on_and_on() -> None:
+            async def call_repeatedly() -> None:
                 while True:
                     await client.whoami()
 
-            tasks.start_soon(call_on_and_on)
+            tasks.start_soon(call_repeatedly)
             await anyio.sleep(0.01)
             with anyio.fail_after(30):
                 await client.with_options(timeout=httpx.Timeout(30)).whoami()
             tasks.cancel_scope.cancel()
 
-    with RawServer(answer_slowly(0.005)) as server:
+    with RawServer(respond_after(0.005)) as server:
         anyio.run(act, server.url, backend=backend)
 
 
 def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     tasks: list[asyncio.Task[Any]] = []
-    all_wait = threading.Event()
+    all_waiting = threading.Event()
 
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
-            all_wait.wait(30)
+            all_waiting.wait(30)
             connection.sendall(response())
 
     async def act(url: str) -> None:
@@ -328,7 +322,7 @@ def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkey
             for each in (first, client, client):
                 tasks.append(asyncio.ensure_future(each.whoami()))
                 await asyncio.sleep(0.005)
-            all_wait.set()
+            all_waiting.set()
             await asyncio.wait(tasks)
 
     with RawServer(handler) as server:
@@ -336,11 +330,11 @@ def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkey
     assert [task.cancelled() for task in tasks] == [False, True, False]
 
 
-# ── Closed by the server ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Stale connections ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def hang_up_after(requests: int) -> Any:
-    """A handler whose connections end with the next request after so many, without a response."""
+def close_after(requests: int) -> Any:
+    """Make a handler that closes a connection upon the request after this number of requests."""
 
     def handler(connection: socket.socket, number: int) -> None:
         for _ in range(requests):
@@ -353,25 +347,20 @@ def hang_up_after(requests: int) -> Any:
 
 
 def test_a_request_on_a_stale_connection_is_resent_at_once(run: Runner) -> None:
-    with RawServer(hang_up_after(1)) as server:
-        identities = run(twice, base_url=server.url, max_retries=0)
+    with RawServer(close_after(1)) as server:
+        identities = run.in_order(whoami, whoami, base_url=server.url, max_retries=0)
         assert [each.team_id for each in identities] == [TEAM, TEAM]
         assert server.connections == 2
     assert run.sleeps == []
 
 
 def test_a_request_lost_on_a_stale_connection_counts_as_an_attempt(run: Runner) -> None:
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            return [client.with_raw_response.whoami() for _ in range(2)]
+    def raw_whoami(client: Any) -> Any:
+        return client.with_raw_response.whoami()
 
-        async def calls_async() -> list[Any]:
-            return [await client.with_raw_response.whoami() for _ in range(2)]
-
-        return calls_async()
-
-    with RawServer(hang_up_after(1)) as server:
-        assert [each.attempts for each in run(calls, base_url=server.url)] == [1, 2]
+    with RawServer(close_after(1)) as server:
+        responses = run.in_order(raw_whoami, raw_whoami, base_url=server.url)
+    assert [each.attempts for each in responses] == [1, 2]
 
 
 def test_a_resent_request_is_retried_once_per_attempt(run: Runner) -> None:
@@ -385,7 +374,7 @@ def test_a_resent_request_is_retried_once_per_attempt(run: Runner) -> None:
             connection.sendall(response(status="503 Unavailable") if requests == [1, 1, 2] else response())
 
     with RawServer(handler) as server:
-        run(twice, base_url=server.url)
+        run.in_order(whoami, whoami, base_url=server.url)
     assert requests == [1, 1, 2, 2]
 
 
@@ -398,42 +387,34 @@ def test_a_resent_delete_that_gets_a_404_succeeds(run: Runner) -> None:
         else:
             connection.sendall(response(b"{}", status="404 Not Found"))
 
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            client.whoami()
-            return client.customers.delete(TEAM, "cus_1")
-
-        async def calls_async() -> Any:
-            await client.whoami()
-            return await client.customers.delete(TEAM, "cus_1")
-
-        return calls_async()
-
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url).id == "cus_1"
+        _, receipt = run.in_order(whoami, lambda client: client.customers.delete(TEAM, "cus_1"), base_url=server.url)
+    assert receipt.id == "cus_1"
 
 
 def test_calls_survive_a_server_that_closed_all_idle_connections(run: Runner) -> None:
-    with RawServer(hang_up_after(1)) as server:
+    def call_six_times(client: Any) -> Any:
+        return call_concurrently(client, 6)
 
-        def calls(client: Any) -> Any:
-            if isinstance(client, Cstar):
-                return simultaneously(client, 6) + simultaneously(client, 6)
-
-            async def calls_async() -> list[Any]:
-                return (await simultaneously(client, 6)) + (await simultaneously(client, 6))
-
-            return calls_async()
-
-        results = run(calls, base_url=server.url, max_retries=0)
-    assert not [each for each in results if isinstance(each, Exception)]
+    with RawServer(close_after(1)) as server:
+        first, second = run.in_order(call_six_times, call_six_times, base_url=server.url, max_retries=0)
+    assert not [each for each in first + second if isinstance(each, Exception)]
 
 
 def test_a_new_connection_that_closes_without_a_response_is_an_error(run: Runner) -> None:
-    with RawServer(hang_up_after(0)) as server:
-        with pytest.raises(APIConnectionError) as caught:
+    with RawServer(close_after(0)) as server:
+        with pytest.raises(APIConnectionError) as raised:
             run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
-        assert (server.connections, caught.value.attempts, caught.value.was_sent) == (1, 1, True)
+        assert (server.connections, raised.value.attempts, raised.value.was_sent) == (1, 1, True)
+
+
+def get_number(number: int) -> Any:
+    """Make an action that requests the path of this number, and returns the data of the response."""
+
+    def action(client: Any) -> Any:
+        return client.request("GET", f"/{number}", cast_to=str)
+
+    return action
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -443,7 +424,7 @@ def test_an_unsolicited_response_is_discarded(run: Runner, is_late: bool) -> Non
     def handler(connection: socket.socket, number: int) -> None:
         while (head := read_request(connection)) is not None:
             name = head.split(b" ")[1].rpartition(b"/")[2].decode()
-            body = json.dumps(ok({"name": name})).encode()
+            body = json.dumps(ok(name)).encode()
             if is_late:
                 connection.sendall(response(body))
                 received.acquire(timeout=30)
@@ -452,29 +433,13 @@ def test_an_unsolicited_response_is_discarded(run: Runner, is_late: bool) -> Non
                 connection.sendall(response(body) * 2)
             sent.release()
 
-    def wait_for_the_surplus() -> None:
+    def wait_for_surplus(client: Any) -> None:
         received.release()
         assert sent.acquire(timeout=30)
 
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            names = []
-            for number in range(5):
-                names.append(client.request("GET", f"/{number}")["data"]["name"])
-                wait_for_the_surplus()
-            return names
-
-        async def calls_async() -> list[str]:
-            names = []
-            for number in range(5):
-                names.append((await client.request("GET", f"/{number}"))["data"]["name"])
-                wait_for_the_surplus()
-            return names
-
-        return calls_async()
-
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url) == list("01234")
+        actions = [action for number in range(5) for action in (get_number(number), wait_for_surplus)]
+        assert run.in_order(*actions, base_url=server.url)[::2] == list("01234")
 
 
 def test_a_reset_idle_connection_is_not_reused(run: Runner) -> None:
@@ -491,25 +456,15 @@ def test_a_reset_idle_connection_is_not_reused(run: Runner) -> None:
         else:
             read_request(connection)
 
-    def wait_for_the_reset() -> None:
+    def wait_for_reset(client: Any) -> None:
         received.set()
         assert reset.wait(30)
 
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            client.whoami()
-            wait_for_the_reset()
-            return client.with_raw_response.whoami()
-
-        async def calls_async() -> Any:
-            await client.whoami()
-            wait_for_the_reset()
-            return await client.with_raw_response.whoami()
-
-        return calls_async()
-
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url).attempts == 1
+        *_, raw = run.in_order(
+            whoami, wait_for_reset, lambda client: client.with_raw_response.whoami(), base_url=server.url
+        )
+        assert raw.attempts == 1
         assert server.connections == 2
 
 
@@ -518,21 +473,13 @@ def test_a_response_that_began_before_its_request_is_discarded(run: Runner) -> N
         rest = b""
         while (head := read_request(connection)) is not None:
             name = head.split(b" ")[1].rpartition(b"/")[2].decode()
-            answer = response(json.dumps(ok({"name": name})).encode())
-            connection.sendall(rest + answer + answer[:20])
-            rest = answer[20:]
-
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            return [client.request("GET", f"/{number}")["data"]["name"] for number in range(5)]
-
-        async def calls_async() -> list[str]:
-            return [(await client.request("GET", f"/{number}"))["data"]["name"] for number in range(5)]
-
-        return calls_async()
+            data = response(json.dumps(ok(name)).encode())
+            connection.sendall(rest + data + data[:20])
+            rest = data[20:]
 
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url, max_retries=0) == list("01234")
+        names = run.in_order(*map(get_number, range(5)), base_url=server.url, max_retries=0)
+    assert names == list("01234")
 
 
 def test_surplus_bytes_after_a_response_do_not_fail_the_next_call(run: Runner) -> None:
@@ -541,10 +488,10 @@ def test_surplus_bytes_after_a_response_do_not_fail_the_next_call(run: Runner) -
             connection.sendall(response() + b"null")
 
     with RawServer(handler) as server:
-        run(twice, base_url=server.url, max_retries=0)
+        run.in_order(whoami, whoami, base_url=server.url, max_retries=0)
 
 
-# ── Cancelled, interrupted, dropped ──────────────────────────────────────────────────────────────────────────────────
+# ── Cancelled, interrupted and abandoned calls ───────────────────────────────────────────────────────────────────────
 
 
 @BACKENDS
@@ -560,10 +507,10 @@ def test_cancelled_calls_leak_no_connection(backend: str) -> None:
                     await client.whoami()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
             assert not connections.slots
-            assert eventually(lambda: open_files() <= before + 1)  # the server's ends are closed by its threads
+            assert eventually(lambda: open_files() <= before + 1)  # the server closes its sockets in threads
             await client.whoami()
 
-    with RawServer(answer_slowly(0.003)) as server:
+    with RawServer(respond_after(0.003)) as server:
         anyio.run(act, server.url, backend=backend)
 
 
@@ -579,10 +526,10 @@ def test_calls_cancelled_twice_leak_no_connection() -> None:
                 await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            assert eventually(lambda: open_files() <= before + 1)  # the server's ends are closed by its threads
+            assert eventually(lambda: open_files() <= before + 1)  # the server closes its sockets in threads
             await client.whoami()
 
-    with RawServer(answer_slowly(0.003)) as server:
+    with RawServer(respond_after(0.003)) as server:
         asyncio.run(act(server.url))
 
 
@@ -597,7 +544,7 @@ class Interrupt({base}):
 def interrupt(*_):
     raise Interrupt
 signal.signal(signal.SIGALRM, interrupt)
-warnings.simplefilter("ignore", ResourceWarning)  # of sockets that are interrupted as Python makes them
+warnings.simplefilter("ignore", ResourceWarning)  # of sockets interrupted while Python creates them
 interrupts = 0
 with RawServer() as server, Cstar({KEY!r}, base_url=server.url, max_retries=0, timeout=5) as client:
     client.whoami()
@@ -647,7 +594,7 @@ def test_an_abandoned_prefetching_iteration_leaks_no_connection(backend: str) ->
             gc.collect()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
             with anyio.fail_after(30):
-                while connections.slots:  # noqa: ASYNC110 - nothing tells when a lease ends
+                while connections.slots:  # noqa: ASYNC110 - no event marks the end of a lease
                     await anyio.sleep(0.01)
 
     with RawServer(handler) as server:
@@ -663,7 +610,7 @@ from rawserver import RawServer
 with RawServer() as server:
     async def call():
         client = AsyncCstar({KEY!r}, base_url=server.url)
-        client.itself = client  # so that the garbage collector has to find it
+        client.itself = client  # a cycle, which only the garbage collector frees
         await client.whoami()
     for _ in range(3):
         if {build!r} == "Cstar":
@@ -684,7 +631,7 @@ with RawServer() as server:
 
 
 def test_close_lets_running_calls_finish() -> None:
-    with RawServer(answer_slowly(0.2)) as server:
+    with RawServer(respond_after(0.2)) as server:
         client = Cstar(KEY, base_url=server.url)
         with ThreadPoolExecutor(1) as threads:
             call = threads.submit(client.whoami)
@@ -750,54 +697,36 @@ def test_close_closes_the_connections_of_all_event_loops(server: RawServer) -> N
         loop.close()
 
 
-# ── A response about somebody else ───────────────────────────────────────────────────────────────────────────────────
+# ── A response about another customer ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_response_about_another_customer_closes_its_connection(run: Runner) -> None:
+@pytest.mark.parametrize("is_custom", [False, True])
+def test_a_response_about_another_customer_closes_its_connection(run: Runner, is_custom: bool) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(json.dumps(ok(customer(2))).encode()))
 
-    def calls(client: Any) -> Any:
+    http_client = run.http_client()
+
+    def get_another(client: Any) -> Any:
         if isinstance(client, Cstar):
-            with suppress(CstarError):
+            with pytest.raises(APIResponseValidationError):
                 client.customers.get(TEAM, "cus_1")
-            return client.customers.get(TEAM, "cus_2")
+            return None
 
-        async def calls_async() -> Any:
-            with suppress(CstarError):
+        async def get_async() -> None:
+            with pytest.raises(APIResponseValidationError):
                 await client.customers.get(TEAM, "cus_1")
-            return await client.customers.get(TEAM, "cus_2")
 
-        return calls_async()
+        return get_async()
 
+    def close(client: Any) -> Any:
+        return http_client.close() if isinstance(client, Cstar) else http_client.aclose()
+
+    options = {"http_client": http_client} if is_custom else {}
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url).id == "cus_2"
-        assert server.connections == 2
-
-
-def test_a_custom_httpx_client_loses_the_connection_of_a_response_about_another(run: Runner) -> None:
-    own = run.http_client()
-
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            with own:
-                for customer_id in ("cus_1", "cus_2"):
-                    with suppress(CstarError):
-                        client.customers.get(TEAM, customer_id)
-
-        async def calls_async() -> None:
-            async with own:
-                for customer_id in ("cus_1", "cus_2"):
-                    with suppress(CstarError):
-                        await client.customers.get(TEAM, customer_id)
-
-        return None if isinstance(client, Cstar) else calls_async()
-
-    def handler(connection: socket.socket, number: int) -> None:
-        while read_request(connection) is not None:
-            connection.sendall(response(json.dumps(ok(customer(2))).encode()))
-
-    with RawServer(handler) as server:
-        run(calls, base_url=server.url, http_client=own)
+        _, found, _ = run.in_order(
+            get_another, lambda client: client.customers.get(TEAM, "cus_2"), close, base_url=server.url, **options
+        )
+        assert found.id == "cus_2"
         assert server.connections == 2
