@@ -1,4 +1,4 @@
-"""Clients: raw responses, derived and custom http clients, closing, copying, on_attempt, concurrency, cancellation."""
+"""Clients: raw responses, with_options, http_client, closing, copying, on_attempt, concurrency, cancellation."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 GET = f"{CUSTOMERS}/{ID}"
 BOTH = pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+COPIES = pytest.mark.parametrize("duplicate", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
 
 
 # ── Raw responses ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,11 +147,11 @@ def test_with_options_changes_only_the_given_options(api_mock: respx.Router, run
 def test_with_options_does_not_change_the_original_client(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
 
-    def derive(client: Any) -> Any:
+    def get(client: Any) -> Any:
         client.with_options(default_headers={"X-B": "2"}, timeout=1)
         return client.customers.get(TEAM, ID)
 
-    run(derive)
+    run(get)
     assert "X-B" not in route.calls.last.request.headers
     assert route.calls.last.request.extensions["timeout"]["read"] == 30.0
 
@@ -352,13 +353,13 @@ def test_a_call_on_a_closed_custom_http_client_raises(run: Runner) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
-def test_a_copied_client_has_the_same_options_and_new_connections(build: Any, copied: Any) -> None:
+@COPIES
+def test_a_copied_client_has_the_same_options_and_new_connections(build: Any, duplicate: Any) -> None:
     timeout = httpx.Timeout(5, connect=1)
     client = build(
         KEY, base_url=URL, timeout=timeout, max_retries=7, max_retry_wait=8, api_version="x", default_headers={"A": "b"}
     )
-    twin = copied(client)
+    twin = duplicate(client)
     assert type(twin) is build
     assert twin._transport.options == client._transport.options
     assert twin._transport.clients is not client._transport.clients
@@ -375,12 +376,9 @@ class Team(Cstar):
         self.region = region
 
 
-COPIES = pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
-
-
 @COPIES
-def test_a_copy_of_a_subclass_keeps_its_attributes(copied: Any) -> None:
-    twin = copied(Team("t", "eu"))
+def test_a_copy_of_a_subclass_keeps_its_attributes(duplicate: Any) -> None:
+    twin = duplicate(Team("t", "eu"))
     assert (type(twin), twin.team_id, twin.region) == (Team, "t", "eu")
 
 
@@ -401,26 +399,26 @@ class Locked(Cstar):
 
 
 class Rebuilt(Cstar):
-    """A subclass with its http_client `__reduce__`."""
+    """A subclass with a `__reduce__` method."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Rebuilt, (KEY,)
 
 
 @COPIES
-def test_a_subclass_may_define_how_it_is_copied(copied: Any) -> None:
-    assert not hasattr(copied(Locked()), "lock")
-    assert copied(Locked())._transport.options.api_key == KEY
-    assert type(copied(Rebuilt(KEY))) is Rebuilt
+def test_a_subclass_may_define_how_it_is_copied(duplicate: Any) -> None:
+    assert not hasattr(duplicate(Locked()), "lock")
+    assert duplicate(Locked())._transport.options.api_key == KEY
+    assert type(duplicate(Rebuilt(KEY))) is Rebuilt
 
 
 @BOTH
 @COPIES
-def test_a_resource_and_its_bound_methods_can_be_copied(build: Any, copied: Any) -> None:
+def test_a_resource_and_its_bound_methods_can_be_copied(build: Any, duplicate: Any) -> None:
     client = build(KEY, base_url=URL)
     for method in (client.customers.get, client.whoami, client.customers.with_raw_response.get):
-        assert copied(functools.partial(method, "t")).args == ("t",)
-    assert copied(client.customers)._transport.options == client._transport.options
+        assert duplicate(functools.partial(method, "t")).args == ("t",)
+    assert duplicate(client.customers)._transport.options == client._transport.options
 
 
 def test_a_pickled_raw_response_is_complete_and_contains_no_key(api_mock: respx.Router, run: Runner) -> None:

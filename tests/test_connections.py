@@ -334,7 +334,7 @@ def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkey
 
 
 def close_after(requests: int) -> Any:
-    """Make a handler that closes a connection upon the request after this number of requests."""
+    """Make a handler that responds to this number of requests, and closes the connection upon the next one."""
 
     def handler(connection: socket.socket, number: int) -> None:
         for _ in range(requests):
@@ -423,8 +423,8 @@ def test_an_unsolicited_response_is_discarded(run: Runner, is_late: bool) -> Non
 
     def handler(connection: socket.socket, number: int) -> None:
         while (head := read_request(connection)) is not None:
-            name = head.split(b" ")[1].rpartition(b"/")[2].decode()
-            body = json.dumps(ok(name)).encode()
+            path_number = head.split(b" ")[1].rpartition(b"/")[2].decode()
+            body = json.dumps(ok(path_number)).encode()
             if is_late:
                 connection.sendall(response(body))
                 received.acquire(timeout=30)
@@ -472,14 +472,14 @@ def test_a_response_that_began_before_its_request_is_discarded(run: Runner) -> N
     def handler(connection: socket.socket, number: int) -> None:
         rest = b""
         while (head := read_request(connection)) is not None:
-            name = head.split(b" ")[1].rpartition(b"/")[2].decode()
-            data = response(json.dumps(ok(name)).encode())
+            path_number = head.split(b" ")[1].rpartition(b"/")[2].decode()
+            data = response(json.dumps(ok(path_number)).encode())
             connection.sendall(rest + data + data[:20])
             rest = data[20:]
 
     with RawServer(handler) as server:
-        names = run.in_order(*map(get_number, range(5)), base_url=server.url, max_retries=0)
-    assert names == list("01234")
+        numbers = run.in_order(*map(get_number, range(5)), base_url=server.url, max_retries=0)
+    assert numbers == list("01234")
 
 
 def test_surplus_bytes_after_a_response_do_not_fail_the_next_call(run: Runner) -> None:

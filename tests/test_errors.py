@@ -46,7 +46,7 @@ GET = f"{CUSTOMERS}/{ID}"
 
 
 def fail(run: Runner, **options: object) -> APIError:
-    """Get a customer without retries, and return the error."""
+    """Get a customer, by default without retries, and return the error."""
     with pytest.raises(APIError) as raised:
         run(lambda client: client.customers.get(TEAM, ID), **{"max_retries": 0, **options})
     return raised.value
