@@ -155,7 +155,7 @@ def test_was_sent_is_false_for_a_url_that_aiohttp_rejects() -> None:
     assert not raised.value.was_sent
 
 
-@pytest.mark.parametrize("handler", [stall, FAULTS["half the body"]], ids=["cancelled", "cut"])
+@pytest.mark.parametrize("handler", [stall, FAULTS["half the body"]], ids=["cancelled", "truncated"])
 def test_cancelled_and_failed_calls_leak_no_connection(handler: Handler) -> None:
     def handle(connection: socket.socket, number: int) -> None:
         (handler if number <= 10 else respond_to_all)(connection, number)

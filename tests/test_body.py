@@ -71,7 +71,7 @@ def respond_with(content: bytes, headers: bytes, status: str = "200 OK") -> Any:
     return handler
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip, br", "compress", "x"])
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "compress"])
 def test_an_unrequested_content_encoding_is_rejected(run: Runner, encoding: str) -> None:
     with (
         RawServer(respond_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server,
@@ -135,16 +135,16 @@ def test_a_body_whose_content_length_is_too_large_is_rejected_unread(run: Runner
         run(lambda client: client.whoami(), base_url=server.url)
 
 
-def test_a_body_may_have_64_mib() -> None:
+def test_a_body_may_have_at_most_64_mib() -> None:
     decode(None, [bytes(MAX_BODY_SIZE // 2)] * 2)
     with pytest.raises(BodyRejectedError):
         decode(None, [bytes(MAX_BODY_SIZE // 2), bytes(MAX_BODY_SIZE // 2 + 1)])
 
 
 def test_a_body_that_was_already_read_is_bounded(run: Runner, small_limit: int) -> None:
-    large = httpx.MockTransport(lambda request: httpx.Response(200, content=bytes(small_limit + 1)))
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=bytes(small_limit + 1)))
     with pytest.raises(APIResponseValidationError, match="more than the 1000000 bytes"):
-        run(lambda client: client.whoami(), http_client=run.http_client(transport=large))
+        run(lambda client: client.whoami(), http_client=run.http_client(transport=transport))
 
 
 BOMB = """
@@ -234,11 +234,7 @@ def test_an_error_status_with_an_undecodable_body_keeps_its_class(run: Runner) -
 
 
 def test_compressed_responses_are_decoded_over_real_connections(run: Runner) -> None:
-    def handler(connection: socket.socket, number: int) -> None:
-        while read_request(connection) is not None:
-            connection.sendall(response(gzip.compress(WHOAMI), headers=b"Content-Encoding: gzip\r\n"))
-
-    with RawServer(handler) as server:
+    with RawServer(respond_with(gzip.compress(WHOAMI), b"Content-Encoding: gzip\r\n")) as server:
         assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
 
 

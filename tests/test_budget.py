@@ -52,7 +52,7 @@ def remaining(budget: Budget) -> int:
     return budget.rate_limit.remaining
 
 
-# ── Reading the headers ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Reading the headers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The costs of calls, iteration and import, as counts of function calls and modules, which do not vary as times do."""
+"""The costs of calls, iteration and imports, counted in function calls and modules instead of seconds."""
 
 from __future__ import annotations
 
