@@ -221,10 +221,10 @@ def iterate(param: str, items: object) -> Iterator[object]:
     given = items
     if isinstance(items, (str, bytes, Mapping)):
         reject(param, "a list or another iterable (put a single item in a list)", given)
-    if not isinstance(items, Iterable) and not hasattr(type(items), "__getitem__"):
+    if not isinstance(items, Iterable):
         hint = " (only AsyncCstar accepts async iterables)" if isinstance(items, AsyncIterable) else ""
         reject(param, f"a list or another iterable{hint}", given)
-    yield from cast("Iterable[object]", items)
+    yield from items
 
 
 async def iterate_async(param: str, items: object) -> AsyncGenerator[object, None]:
