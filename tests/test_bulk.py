@@ -235,6 +235,7 @@ def test_invalid_records_are_rejected_with_their_index(run: Runner, value: objec
     with pytest.raises(InvalidParameterError, match=f"^{message}") as raised:
         run(lambda client: client.customers.bulk_import(TEAM, value))
     assert (raised.value.partial, raised.value.idempotency_key) == (None, None)
+    assert raised.value.index == (None if message.startswith("records must") else int(message[9]))
 
 
 @pytest.mark.parametrize(

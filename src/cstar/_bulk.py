@@ -112,16 +112,24 @@ class BulkJob(Generic[ResultT]):
         Raises:
             InvalidParameterError: The item is invalid. Its chunk was not sent.
         """
-        name = f"{self.param}[{self._first + len(self._items)}]"
+        index = self._first + len(self._items)
+        try:
+            item = self._check_item(f"{self.param}[{index}]", value)
+        except InvalidParameterError as error:
+            error.index = index
+            raise
+        call = self.rest() if self._size + len(item.content) > self._room else None
+        self._items.append(item)
+        self._size += len(item.content) + 1
+        return self.rest() if len(self._items) == self._max_items else call
+
+    def _check_item(self, name: str, value: object) -> Item:
         item = self._check(name, value)
         if len(item.content) > self._room:
             raise InvalidParameterError(
                 f"{name} must have at most {self._room:,} bytes as JSON, not {len(item.content):,}", param=name
             )
-        call = self.rest() if self._size + len(item.content) > self._room else None
-        self._items.append(item)
-        self._size += len(item.content) + 1
-        return self.rest() if len(self._items) == self._max_items else call
+        return item
 
     def rest(self) -> Call[BulkData] | None:
         """Return the call of the incomplete chunk; `None` if it is empty."""
