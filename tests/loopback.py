@@ -37,8 +37,8 @@ else:
 NOT_OVER_AIOHTTP = {
     "test_no_answer_says_where_and_why": "the reason is in the words of aiohttp",
     "test_a_connection_is_let_go_when_its_answer_breaks_off": "it watches a stream of httpx",
-    "test_what_the_next_attempt_cannot_change_is_not_retried": "no server can make these errors",
-    "test_a_stream_that_http_2_refuses_is_retried": "aiohttp has no HTTP/2",
+    "test_a_permanent_failure_is_not_retried": "no server can make these errors",
+    "test_a_protocol_error_of_http_2_is_retried": "aiohttp has no HTTP/2",
 }
 
 Handler = Callable[[httpx.Request], Any]
