@@ -22,7 +22,6 @@ from cstar import AsyncCstar, AsyncPage, AsyncRowIterator, Cstar, Page, RowItera
 from cstar.resources.customers import Customers
 from support import KEY
 
-
 # ── The twins ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -176,6 +175,11 @@ def test_all_lists_every_public_name_once() -> None:
 def test_an_unknown_name_raises_the_usual_attribute_error(module: Any, name: str) -> None:
     with pytest.raises(AttributeError, match=rf"^module '{module.__name__}' has no attribute '{name}'$"):
         getattr(module, name)
+
+
+def test_a_model_that_was_deleted_from_the_module_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cstar.models, "RateLimit")
+    assert not hasattr(cstar.models, "RateLimit")
 
 
 @pytest.mark.parametrize("module", [cstar, cstar.models], ids=lambda module: module.__name__)
