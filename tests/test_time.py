@@ -317,17 +317,20 @@ def test_of_two_simultaneous_connections_one_is_closed(addresses: Any, monkeypat
 # ── Signal handlers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def send_signal_soon() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+
+
 @contextmanager
-def raising_after_100_ms(error: Exception) -> Iterator[None]:
-    """Raise an error from a signal handler, and expect it to be propagated."""
+def error_of_signal_handler(error: Exception) -> Iterator[None]:
+    """Install a signal handler that raises this error, and expect the error to be raised."""
 
     def handler(number: int, frame: object) -> None:
         raise error
 
     previous = signal.signal(signal.SIGALRM, handler)
     try:
-        with pytest.raises(type(error)) as raised:  # noqa: PT012 - the signal may arrive before the yield
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(type(error)) as raised:
             yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -340,15 +343,26 @@ def raising_after_100_ms(error: Exception) -> Iterator[None]:
 def test_an_error_of_a_signal_handler_propagates_unchanged(
     phase: str, error: Exception, unresponsive_port: int
 ) -> None:
-    json = {"text": "x" * 20_000_000} if phase == "send" else {}
-    with RawServer(SLOW["nothing"]) as server:
+    def handler(connection: socket.socket, number: int) -> None:
+        if phase == "receive":
+            read_request(connection)
+        send_signal_soon()
+        time.sleep(SERVER_DELAY)
+
+    body = {"text": "x" * 20_000_000} if phase == "send" else {}
+    with RawServer(handler) as server:
         port = unresponsive_port if phase == "connect" else server.port
-        with Cstar(KEY, base_url=f"http://127.0.0.1:{port}", timeout=5) as client, raising_after_100_ms(error):
-            client.request("POST", "/any", json=json)
+        client = Cstar(KEY, base_url=f"http://127.0.0.1:{port}", timeout=10)
+        with client, error_of_signal_handler(error):
+            if phase == "connect":
+                send_signal_soon()
+            client.request("POST", "/any", json=body)
 
 
 def test_an_error_of_a_signal_handler_ends_the_resolution_of_a_name(unresolved: None) -> None:
-    with Cstar(KEY, base_url="http://api.cstar.test") as client, raising_after_100_ms(TimeoutError("time is up")):
+    client = Cstar(KEY, base_url="http://api.cstar.test")
+    with client, error_of_signal_handler(TimeoutError("time is up")):
+        send_signal_soon()
         client.whoami()
 
 
