@@ -189,9 +189,9 @@ def test_a_deviating_row_equals_the_documented_row(api_mock: respx.Router) -> No
 def test_recent_tickets_are_read_from_the_older_field_tickets(api_mock: respx.Router) -> None:
     ticket = {"id": "tkt_1", "title": "T", "status": "open", "createdAt": "2026-03-29T14:00:00Z"}
     api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(customer(1, tickets=[ticket])))
-    found = SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
-    assert [each.id for each in found.recent_tickets] == ["tkt_1"]
-    assert found.model_dump(by_alias=True)["recentTickets"][0]["title"] == "T"
+    detail = SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
+    assert [each.id for each in detail.recent_tickets] == ["tkt_1"]
+    assert detail.model_dump(by_alias=True)["recentTickets"][0]["title"] == "T"
 
 
 def test_a_nested_row_is_read_leniently(api_mock: respx.Router) -> None:

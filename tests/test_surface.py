@@ -90,9 +90,9 @@ def test_twins_have_the_same_methods(sync: type, async_: type) -> None:
     ],
 )
 def test_the_methods_of_twins_have_the_same_signature_and_docstring(sync: type, async_: type, name: str) -> None:
-    ours, theirs = getattr(sync, name), getattr(async_, (RENAMED | RENAMED_IN.get(sync, {})).get(name, name))
-    assert parameters(ours) == parameters(theirs)
-    assert without_async(ours.__doc__) == without_async(theirs.__doc__)
+    method, twin = getattr(sync, name), getattr(async_, (RENAMED | RENAMED_IN.get(sync, {})).get(name, name))
+    assert parameters(method) == parameters(twin)
+    assert without_async(method.__doc__) == without_async(twin.__doc__)
 
 
 def test_both_clients_have_the_same_resources() -> None:
