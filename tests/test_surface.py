@@ -116,51 +116,51 @@ def test_with_raw_response_has_the_same_methods_signatures_and_docstrings() -> N
 
 
 def test_public_signatures_do_not_change() -> None:
-    def shown(method: Any) -> str:
+    def signature_of(method: Any) -> str:
         return ", ".join(
             each.name if each.default is each.empty else f"{each.name}={each.default!r}"
             for each in inspect.signature(method).parameters.values()
             if each.name != "self"
         )
 
-    assert shown(Cstar.__init__) == (
+    assert signature_of(Cstar.__init__) == (
         "api_key=None, base_url=None, timeout=30.0, deadline=None, max_retries=3, max_retry_wait=60.0, "
         "api_version='2026-03-01', default_headers=None, on_attempt=None, http_client=None"
     )
-    assert shown(Customers.list) == (
+    assert signature_of(Customers.list) == (
         "team_id, status=None, sentiment=None, search=None, tag=None, page=1, page_size=100, prefetch=0, "
         "gapless=False, resume=None, extra_query=None"
     )
-    assert shown(Cstar.paginate) == (
+    assert signature_of(Cstar.paginate) == (
         "path, cast_to, params=None, page=1, page_size=100, prefetch=0, gapless=False, resume=None"
     )
-    assert shown(Customers.create) == (
+    assert signature_of(Customers.create) == (
         "team_id, name, email, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
         "extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.get) == "team_id, customer_id, expand=None, extra_query=None"
-    assert shown(Customers.update) == (
+    assert signature_of(Customers.get) == "team_id, customer_id, expand=None, extra_query=None"
+    assert signature_of(Customers.update) == (
         "team_id, customer_id, name=NOT_GIVEN, email=NOT_GIVEN, sentiment=NOT_GIVEN, status=NOT_GIVEN, tags=NOT_GIVEN, "
         "notes=NOT_GIVEN, custom_fields=NOT_GIVEN, metadata=NOT_GIVEN, extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.find) == "team_id, email"
-    assert shown(Customers.delete) == "team_id, customer_id, idempotency_key=None"
-    assert shown(Customers.upsert) == (
+    assert signature_of(Customers.find) == "team_id, email"
+    assert signature_of(Customers.delete) == "team_id, customer_id, idempotency_key=None"
+    assert signature_of(Customers.upsert) == (
         "team_id, email, name, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
         "extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.bulk_update) == (
+    assert signature_of(Customers.bulk_update) == (
         "team_id, ids, name=NOT_GIVEN, email=NOT_GIVEN, sentiment=NOT_GIVEN, status=NOT_GIVEN, tags=NOT_GIVEN, "
         "notes=NOT_GIVEN, custom_fields=NOT_GIVEN, metadata=NOT_GIVEN, extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.bulk_delete) == "team_id, ids, idempotency_key=None"
-    assert shown(Customers.bulk_import) == "team_id, records, merge_strategy='skip', idempotency_key=None"
-    assert shown(Customers.export) == "team_id, status=None, sentiment=None, search=None, tag=None"
-    assert shown(Cstar.with_options) == (
+    assert signature_of(Customers.bulk_delete) == "team_id, ids, idempotency_key=None"
+    assert signature_of(Customers.bulk_import) == "team_id, records, merge_strategy='skip', idempotency_key=None"
+    assert signature_of(Customers.export) == "team_id, status=None, sentiment=None, search=None, tag=None"
+    assert signature_of(Cstar.with_options) == (
         "timeout=NOT_GIVEN, deadline=NOT_GIVEN, max_retries=NOT_GIVEN, max_retry_wait=NOT_GIVEN, "
         "default_headers=NOT_GIVEN"
     )
-    assert shown(Cstar.request) == "method, path, params=None, json=None, cast_to=None, idempotency_key=None"
+    assert signature_of(Cstar.request) == "method, path, params=None, json=None, cast_to=None, idempotency_key=None"
 
 
 def test_all_lists_every_public_name_once() -> None:
@@ -237,10 +237,10 @@ PUBLIC_CLASSES = sorted({cls for pair in TWINS for cls in pair} | {cstar.AsyncPa
 
 
 def methods(cls: type) -> list[tuple[str, Any]]:
-    found = {name: member.func for name, member in vars(cls).items() if isinstance(member, cached_property)}
+    functions = {name: member.func for name, member in vars(cls).items() if isinstance(member, cached_property)}
     for name, member in public(cls).items():
-        found[name] = member.fget if isinstance(member, property) else member
-    return [(name, method) for name, method in found.items() if inspect.isfunction(method)]
+        functions[name] = member.fget if isinstance(member, property) else member
+    return [(name, method) for name, method in functions.items() if inspect.isfunction(method)]
 
 
 @pytest.mark.parametrize(("cls", "name", "method"), [(cls, *each) for cls in PUBLIC_CLASSES for each in methods(cls)])
