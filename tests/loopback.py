@@ -36,8 +36,8 @@ else:
 NOT_OVER_AIOHTTP = {
     "test_a_connection_error_names_the_url_and_the_reason": "the reason is worded by aiohttp",
     "test_a_stream_that_fails_is_closed": "it uses a stream of httpx",
-    "test_what_the_next_attempt_cannot_change_is_not_retried": "no server can cause these errors",
-    "test_a_stream_that_http_2_refuses_is_retried": "aiohttp has no HTTP/2",
+    "test_a_permanent_failure_is_not_retried": "no server can cause these errors",
+    "test_a_protocol_error_of_http_2_is_retried": "aiohttp has no HTTP/2",
 }
 
 Handler = Callable[[httpx.Request], Any]

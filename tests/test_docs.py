@@ -1,4 +1,7 @@
-"""What the documentation promises about itself. `.ci/docs` builds it, and Sybil runs its code: see conftest.py."""
+"""The consistency of the documentation: its reference, errors, links, examples and code blocks.
+
+`.ci/docs` builds the documentation. Sybil runs its Python blocks: see `conftest.py`.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,8 @@ def text(*pages: Path) -> str:
 
 @pytest.mark.parametrize("module", [cstar, cstar.webhooks, cstar.sandbox], ids=lambda module: module.__name__)
 def test_every_public_name_is_in_the_reference(module) -> None:
-    shown = re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", text(*PAGES), re.MULTILINE)
-    assert sorted(shown) == sorted(module.__all__)
+    names = re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", text(*PAGES), re.MULTILINE)
+    assert sorted(names) == sorted(module.__all__)
 
 
 def test_every_fixture_is_in_the_reference() -> None:
@@ -49,15 +52,17 @@ def test_every_fixture_is_in_the_reference() -> None:
 
 
 def error_sections() -> dict[str, str]:
+    """Return the sections of the page of errors by their headings."""
     parts = re.split(r"^## (.+)$", text(DOCS / "errors.md"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_the_page_of_errors_has_a_section_for_each_error() -> None:
+def test_every_error_has_a_section_in_the_order_of_the_tree() -> None:
     assert list(error_sections()) == ["All errors", *(error.__name__ for error in depth_first(CstarError))]
 
 
 def depth_first(error: type[CstarError]) -> Iterator[type[CstarError]]:
+    """Yield a class of errors and its public subclasses."""
     yield error
     for each in error.__subclasses__():
         if each in ERRORS:
@@ -65,7 +70,7 @@ def depth_first(error: type[CstarError]) -> Iterator[type[CstarError]]:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_the_section_of_an_error_says_what_to_do_and_catches_it(error: type[CstarError]) -> None:
+def test_the_section_of_an_error_gives_advice_and_a_handler(error: type[CstarError]) -> None:
     section = error_sections()[error.__name__]
     assert "**What to do.**" in section
     assert any(
@@ -75,7 +80,7 @@ def test_the_section_of_an_error_says_what_to_do_and_catches_it(error: type[Csta
     )
 
 
-def test_the_tree_of_errors_matches_the_classes() -> None:
+def test_the_tree_of_errors_matches_the_base_classes() -> None:
     parents: dict[str, str] = {}
     path: list[str] = []
     for indent, name, anchor in re.findall(
@@ -88,7 +93,7 @@ def test_the_tree_of_errors_matches_the_classes() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/errors.md", "docs/index.md", "docs/quickstart.md"])
-def test_a_page_shows_the_real_output_of_its_programs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_on_a_page_is_that_of_its_programs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare standard output with the comment after each `print(…)`, or the `text` block below; `…` is any text."""
     names: dict[str, object] = {}
     compared = 0
@@ -114,28 +119,28 @@ def test_a_page_shows_the_real_output_of_its_programs(page: str, monkeypatch: py
     assert compared
 
 
-def test_llms_txt_links_every_page_but_the_first() -> None:
+def test_llms_txt_links_every_page_except_the_front_page() -> None:
     links = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)/\)", text(DOCS / "llms.txt"), re.MULTILINE)
     assert sorted(links) == sorted(
         str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"
     )
 
 
-def test_the_repository_has_one_address() -> None:
+def test_all_project_urls_are_in_the_repository() -> None:
     [address] = re.findall(r"^repo_url: (\S+)$", text(ROOT / "mkdocs.yml"), re.MULTILINE)
     urls = text(ROOT / "pyproject.toml").partition("[project.urls]\n")[2].partition("\n\n")[0]
     assert all(line.split(' = "')[1].startswith(address) for line in urls.splitlines())
 
 
-def test_every_example_is_shown() -> None:
-    shown = set(re.findall(r'--8<-- "examples/([^"]+)"', text(*PAGES)))
-    assert shown == {path.name for path in (ROOT / "examples").glob("*.py")} != set()
+def test_every_example_is_on_a_page() -> None:
+    included = set(re.findall(r'--8<-- "examples/([^"]+)"', text(*PAGES)))
+    assert included == {path.name for path in (ROOT / "examples").glob("*.py")} != set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-def test_no_python_is_shown_that_is_not_run(page: Path) -> None:
+def test_every_python_block_is_run(page: Path) -> None:
     for block in FENCE.finditer(text(page)):
-        # Sybil runs "python"; the programs of examples/ have tests of their own.
+        # Sybil runs "python"; tests/test_examples.py and tests/engines run the programs in examples/.
         assert block["language"] in {"python", "{ .python }", "sh", "text"}
         if block["language"] == "{ .python }":
             assert re.fullmatch(r'\s*--8<-- "examples/\w+\.py"\s*', block["body"])

@@ -1,4 +1,4 @@
-"""A parameter that cannot be right is refused with what is allowed, and nothing is sent."""
+"""Invalid parameters: rejected with the allowed values, before a request is sent."""
 
 from __future__ import annotations
 
@@ -27,47 +27,22 @@ if TYPE_CHECKING:
     import respx
 
 
-def rejected(api_mock: respx.Router, run: Runner, action: Callable[[Any], Any]) -> InvalidParameterError:
-    everything = api_mock.route().respond(json=ok(CUSTOMER))
-    with pytest.raises(InvalidParameterError) as caught:
+SYNC = Runner("sync")
+
+
+def rejection(api_mock: respx.Router, run: Runner, action: Callable[[Any], Any]) -> InvalidParameterError:
+    """Return the error of a call that is rejected before a request is sent."""
+    route = api_mock.route().respond(json=ok(CUSTOMER))
+    with pytest.raises(InvalidParameterError) as raised:
         run(action)
-    assert not everything.called
-    assert isinstance(caught.value, ValueError)
-    return caught.value
+    assert not route.called
+    assert isinstance(raised.value, ValueError)
+    return raised.value
 
 
-BAD_IDS = ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", "%2e%2e", "a?b", "a#b", "a\\b", "a:b", "\0", None, 7, b"a"]
+# ── Ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-
-@pytest.mark.parametrize("bad", BAD_IDS)
-@pytest.mark.parametrize(
-    "action",
-    [
-        lambda client, team, customer: client.customers.list(team),
-        lambda client, team, customer: client.customers.create(team, name="J", email="j@x.io"),
-        lambda client, team, customer: client.customers.get(team, customer),
-        lambda client, team, customer: client.customers.update(team, customer, name="J"),
-        lambda client, team, customer: client.customers.delete(team, customer),
-    ],
-    ids=["list", "create", "get", "update", "delete"],
-)
-def test_an_id_that_could_lead_elsewhere_never_leaves_the_process(
-    api_mock: respx.Router, action: Any, bad: Any
-) -> None:
-    run = Runner("sync")
-    caught = rejected(api_mock, run, lambda client: action(client, bad, ID))
-    assert caught.param == "team_id"
-    assert "an id made of A-Z a-z 0-9 _ -" in str(caught)
-
-
-@pytest.mark.parametrize("bad", BAD_IDS)
-@pytest.mark.parametrize("method", ["get", "update", "delete"])
-def test_a_customer_id_is_checked_as_well(api_mock: respx.Router, run: Runner, method: str, bad: Any) -> None:
-    caught = rejected(api_mock, run, lambda client: getattr(client.customers, method)(TEAM, bad))
-    assert caught.param == "customer_id"
-
-
-IDS = {
+ACTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "list": lambda customers, team, customer: customers.list(team),
     "find": lambda customers, team, customer: customers.find(team, "j@x.io"),
     "create": lambda customers, team, customer: customers.create(team, name="J", email="jane@example.com"),
@@ -77,34 +52,63 @@ IDS = {
 }
 
 
-@pytest.mark.parametrize("action", IDS.values(), ids=IDS)
+@pytest.mark.parametrize(
+    "bad", ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", "%2e%2e", "a?b", "a#b", "a\\b", "a:b", "\0"]
+)
+def test_an_id_that_could_lead_to_another_path_is_rejected(api_mock: respx.Router, bad: str) -> None:
+    error = rejection(api_mock, SYNC, lambda client: client.customers.get(TEAM, bad))
+    assert error.param == "customer_id"
+    assert "an id made of A-Z a-z 0-9 _ -" in str(error)
+
+
+TEAM_ACTIONS = ACTIONS | {
+    "upsert": lambda customers, team, customer: customers.upsert(team, email="j@x.io", name="J"),
+    "bulk_update": lambda customers, team, customer: customers.bulk_update(team, [customer], name="J"),
+    "bulk_delete": lambda customers, team, customer: customers.bulk_delete(team, [customer]),
+    "bulk_import": lambda customers, team, customer: customers.bulk_import(team, [{"name": "J", "email": "j@x.io"}]),
+    "export": lambda customers, team, customer: customers.export(team),
+}
+
+
+@pytest.mark.parametrize("action", TEAM_ACTIONS.values(), ids=TEAM_ACTIONS)
+def test_every_method_checks_the_team_id(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    assert rejection(api_mock, run, lambda client: action(client.customers, "../x", ID)).param == "team_id"
+
+
+@pytest.mark.parametrize("method", ["get", "update", "delete"])
+def test_every_method_checks_the_customer_id(api_mock: respx.Router, run: Runner, method: str) -> None:
+    error = rejection(api_mock, run, lambda client: ACTIONS[method](client.customers, TEAM, "../x"))
+    assert error.param == "customer_id"
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
 def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner, action: Any) -> None:
     customer = uuid.UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
     row = {**CUSTOMER, "id": str(customer), "email": "jane@example.com"}
     api_mock.get(CUSTOMERS).respond(json=page_of([row], has_more=False))
-    route = api_mock.route(path__regex=f"{CUSTOMERS}(/{customer})?$").respond(json=ok(row))
+    api_mock.route(path__regex=f"{CUSTOMERS}(/{customer})?$").respond(json=ok(row))
     run(lambda client: action(client.customers, uuid.UUID(TEAM), customer))
-    assert len(route.calls) + len(api_mock.calls) > 0
+    assert api_mock.calls.call_count == 1
 
 
-@pytest.mark.parametrize("bad", [42, None, b"cus_1", 4.2, ["cus_1"]])
-def test_an_id_that_is_no_string_is_refused_as_that(api_mock: respx.Router, run: Runner, bad: Any) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.get(TEAM, bad))
-    assert str(caught).startswith("customer_id must be a string (")
-    assert "or a uuid.UUID, not " in str(caught)
+@pytest.mark.parametrize("bad", [42, None, b"cus_1"])
+def test_an_id_of_another_type_is_rejected(api_mock: respx.Router, run: Runner, bad: Any) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.get(TEAM, bad))
+    assert str(error).startswith("customer_id must be a string (")
+    assert "or a uuid.UUID, not " in str(error)
 
 
-def test_a_customer_passed_for_its_id_is_told_to_pass_its_id(api_mock: respx.Router, run: Runner) -> None:
+def test_a_customer_passed_as_an_id_is_rejected_with_a_hint(api_mock: respx.Router, run: Runner) -> None:
     jane = Customer.model_validate(CUSTOMER)
-    caught = rejected(api_mock, run, lambda client: client.customers.delete(TEAM, jane))
-    assert str(caught).endswith("not a Customer: pass its .id")
-    assert "jane@example.com" not in str(caught)
+    error = rejection(api_mock, run, lambda client: client.customers.delete(TEAM, jane))
+    assert str(error).endswith("not a Customer: pass its .id")
+    assert "jane@example.com" not in str(error)
 
 
-@pytest.mark.parametrize("nothing", [{}, {"extra_body": {}}, {"idempotency_key": "k"}])
-def test_an_update_that_changes_nothing_is_refused(api_mock: respx.Router, run: Runner, nothing: Any) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.update(TEAM, ID, **nothing))
-    assert str(caught).startswith("an update must change something: pass at least one of name, email, ")
+@pytest.mark.parametrize("key", ["sk_test_abc", "pk_live_abc"])
+def test_an_api_key_passed_as_an_id_is_rejected_and_not_shown(api_mock: respx.Router, run: Runner, key: str) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.list(key))
+    assert str(error) == "team_id must be an id, not an API key"
 
 
 @given(st.text())
@@ -120,11 +124,12 @@ def test_an_accepted_id_is_one_plain_path_segment(text: str) -> None:
     assert not set(accepted) & set("/.%?#\\ \n")
 
 
+# ── Fields ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
 CREATE = {"name": "J", "email": "j@x.io"}
 CIRCULAR: dict[str, Any] = {}
 CIRCULAR["self"] = CIRCULAR
 BAD_FIELDS = [
-    ("name", "", "not blank"),
     ("name", "  ", "not blank"),
     ("name", 7, "a string"),
     ("name", "\ud800", "surrogates"),
@@ -142,7 +147,6 @@ BAD_FIELDS = [
     ("custom_fields", {"a": {"b": [dt.date(2026, 1, 1)]}}, "custom_fields.a.b[0] must be JSON"),
     ("custom_fields", {"a": decimal.Decimal(1)}, "not a value of type Decimal"),
     ("custom_fields", {"a": math.nan}, "a number that JSON can represent: finite"),
-    ("custom_fields", {"a": math.inf}, "finite"),
     ("custom_fields", {"a": "\ud800"}, "surrogates"),
     ("custom_fields", CIRCULAR, "contains itself"),
     ("metadata", ["x"], "a mapping"),
@@ -164,31 +168,32 @@ BAD_FIELDS = [
 
 
 @pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
-def test_create_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: bad}))
-    assert allowed in str(caught)
-    assert param in str(caught)
+@pytest.mark.parametrize("method", ["create", "update"])
+def test_an_invalid_field_is_rejected(api_mock: respx.Router, method: str, param: str, bad: Any, allowed: str) -> None:
+    ids = (TEAM,) if method == "create" else (TEAM, ID)
+    error = rejection(api_mock, SYNC, lambda client: getattr(client.customers, method)(*ids, **{**CREATE, param: bad}))
+    assert allowed in str(error)
+    assert param in str(error)
 
 
-@pytest.mark.parametrize(("param", "bad", "allowed"), BAD_FIELDS)
-def test_update_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.update(TEAM, ID, **{**CREATE, param: bad}))
-    assert allowed in str(caught)
-    assert param in str(caught)
+@pytest.mark.parametrize("changes", [{}, {"extra_body": {}}, {"idempotency_key": "k"}])
+def test_an_update_without_changes_is_rejected(api_mock: respx.Router, run: Runner, changes: Any) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.update(TEAM, ID, **changes))
+    assert str(error).startswith("an update must change something: pass at least one of name, email, ")
 
 
 @pytest.mark.parametrize("param", ["name", "email"])
-def test_create_refuses_none_where_something_is_required(api_mock: respx.Router, run: Runner, param: str) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
-    assert str(caught) == f"{param} must be a string, not None"
+def test_create_rejects_none_for_a_required_field(api_mock: respx.Router, run: Runner, param: str) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.create(TEAM, **{**CREATE, param: None}))
+    assert str(error) == f"{param} must be a string, not None"
 
 
-def test_create_refuses_to_remove_metadata(api_mock: respx.Router, run: Runner) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
-    assert str(caught) == "metadata['k'] must be a string, not None"
+def test_create_rejects_none_in_metadata(api_mock: respx.Router, run: Runner) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, metadata={"k": None}))
+    assert str(error) == "metadata['k'] must be a string, not None"
 
 
-def test_removed_keys_do_not_count_towards_the_50(api_mock: respx.Router, run: Runner) -> None:
+def test_removed_metadata_keys_do_not_count_towards_the_limit(api_mock: respx.Router, run: Runner) -> None:
     api_mock.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
     metadata = {**{f"set{n}": "v" for n in range(50)}, **{f"removed{n}": None for n in range(50)}}
     run(lambda client: client.customers.update(TEAM, ID, metadata=metadata))
@@ -203,8 +208,8 @@ def test_metadata_at_its_limits_is_sent(api_mock: respx.Router, run: Runner) -> 
 @pytest.mark.parametrize(
     ("param", "bad", "allowed"),
     [
-        *(("page", bad, "a whole number from 1 to 1000000000") for bad in [0, -1, 1.0, "1", None, True]),
-        *(("page_size", bad, "a whole number from 1 to 100") for bad in [0, 101, 20.0, "20", None, True]),
+        *(("page", bad, "a whole number from 1 to 1000000000") for bad in [0, 1.0, "1", None, True]),
+        *(("page_size", bad, "a whole number from 1 to 100") for bad in [0, 101]),
         ("status", "archived", "one of 'active', 'inactive'"),
         ("sentiment", "", "one of 'happy'"),
         ("search", 7, "a string"),
@@ -213,29 +218,36 @@ def test_metadata_at_its_limits_is_sent(api_mock: respx.Router, run: Runner) -> 
         ("extra_query", "x=1", "a mapping"),
         ("extra_query", {"x": object()}, "a string"),
         ("extra_query", {"x": [{}]}, "a string"),
+        ("extra_query", {"x": math.nan}, "extra_query['x'] must be a string, a finite number"),
         ("extra_query", {1: "x"}, "a key of extra_query must be a string"),
         ("extra_query", {"page": 2}, "may not repeat 'page'"),
         ("extra_query", {"pageSize": 2}, "may not repeat 'pageSize'"),
     ],
 )
-def test_list_refuses(api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.list(TEAM, **{param: bad}))
-    assert allowed in str(caught)
-    assert param in str(caught)
+def test_list_rejects_an_invalid_parameter(
+    api_mock: respx.Router, run: Runner, param: str, bad: Any, allowed: str
+) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.list(TEAM, **{param: bad}))
+    assert allowed in str(error)
+    assert param in str(error)
 
 
-def test_get_refuses_an_expand_that_is_no_text(api_mock: respx.Router, run: Runner) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
-    assert caught.param == "expand"
+def test_get_rejects_an_expand_that_is_not_a_string(api_mock: respx.Router, run: Runner) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.get(TEAM, ID, expand=["tickets"]))
+    assert error.param == "expand"
 
 
-NO_PATHS = ["", "tickets", "//evil.test/x", "https://evil.test", "/a/../b", "/./a", "/a//b", "/%2e%2E/x", "/a?b=1"]
-NO_PATHS += ["/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb"]
+# ── Other endpoints ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+BAD_PATHS = ["", "tickets", "//evil.test/x", "https://evil.test", "/a/../b", "/./a", "/a//b", "/%2e%2E/x", "/a?b=1"]
+BAD_PATHS += ["/a#b", "/a b", "/a\n", "/ä", "/a\\..\\b", "/a%5c..%5Cb"]
+# A proxy may decode a path twice, or remove the parameters of its segments.
+BAD_PATHS += ["/a/%252e%252e/b", "/a/..;/b", "/a/.;x=1/b"]
 
 
-@pytest.mark.parametrize("bad", [*NO_PATHS, None, 7])
-def test_request_refuses_a_path_that_leaves_the_api(api_mock: respx.Router, run: Runner, bad: Any) -> None:
-    assert rejected(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
+@pytest.mark.parametrize("bad", [*BAD_PATHS, None, 7])
+def test_request_rejects_a_path_that_could_leave_the_api(api_mock: respx.Router, bad: Any) -> None:
+    assert rejection(api_mock, SYNC, lambda client: client.request("GET", bad)).param == "path"
 
 
 @given(st.text(alphabet=st.sampled_from("/.%2eEfF5cC\\ab?#@:")))
@@ -249,41 +261,49 @@ def test_an_accepted_path_stays_below_the_base_url(text: str) -> None:
     assert not accepted.startswith("//")
 
 
-@pytest.mark.parametrize("bad", ["", "HEAD", "GET /x", "get\n", None])
-def test_request_refuses_other_methods(api_mock: respx.Router, run: Runner, bad: Any) -> None:
-    caught = rejected(api_mock, run, lambda client: client.request(bad, "/x"))
-    assert "'GET', 'POST', 'PUT', 'PATCH', 'DELETE'" in str(caught)
+@pytest.mark.parametrize("bad", ["HEAD", "GET /x", "get\n", None])
+def test_request_rejects_an_unknown_method(api_mock: respx.Router, run: Runner, bad: Any) -> None:
+    error = rejection(api_mock, run, lambda client: client.request(bad, "/x"))
+    assert "'GET', 'POST', 'PUT', 'PATCH', 'DELETE'" in str(error)
 
 
-def test_request_refuses_an_idempotency_key_for_a_read(api_mock: respx.Router, run: Runner) -> None:
-    assert (
-        rejected(api_mock, run, lambda client: client.request("GET", "/x", idempotency_key="k")).param
-        == "idempotency_key"
-    )
+@pytest.mark.parametrize("argument", [{"json": {}}, {"idempotency_key": "k"}], ids=str)
+def test_request_rejects_a_body_and_an_idempotency_key_for_get(
+    api_mock: respx.Router, run: Runner, argument: Any
+) -> None:
+    error = rejection(api_mock, run, lambda client: client.request("GET", "/x", **argument))
+    assert error.param in argument
 
 
-def test_request_refuses_a_cast_that_pydantic_cannot_do(api_mock: respx.Router, run: Runner) -> None:
-    class Opaque: ...
-
-    assert rejected(api_mock, run, lambda client: client.request("GET", "/x", cast_to=Opaque)).param == "cast_to"
+class Opaque: ...
 
 
-def test_request_refuses_a_body_that_is_no_json(api_mock: respx.Router, run: Runner) -> None:
-    caught = rejected(api_mock, run, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
-    assert str(caught).startswith("json.when must be JSON")
+class Unfinished(BaseModel):
+    x: Undefined  # noqa: F821 - on purpose
 
 
-def test_a_long_value_is_shown_shortened(api_mock: respx.Router, run: Runner) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.get(TEAM, "x/" * 5000))
-    assert len(str(caught)) < 200
+@pytest.mark.parametrize("cast_to", [Opaque, Unfinished, "Undefined", list["Undefined"]])  # noqa: F821
+def test_request_rejects_a_cast_to_that_pydantic_cannot_validate(
+    api_mock: respx.Router, run: Runner, cast_to: Any
+) -> None:
+    error = rejection(api_mock, run, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
+    assert error.param == "cast_to"
 
 
-def test_a_misspelt_parameter_is_a_type_error_naming_it(api_mock: respx.Router, run: Runner) -> None:
-    with pytest.raises(TypeError, match="staus"):
-        run(lambda client: client.customers.list(TEAM, staus="active"))
+def test_request_rejects_a_body_that_json_cannot_represent(api_mock: respx.Router, run: Runner) -> None:
+    error = rejection(api_mock, run, lambda client: client.request("POST", "/x", json={"when": dt.date(2026, 1, 1)}))
+    assert str(error).startswith("json.when must be JSON")
 
 
-def test_no_parameter_can_be_given_by_position_where_it_would_be_a_riddle(run: Runner) -> None:
+# ── Any parameter ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_error_truncates_a_long_value(api_mock: respx.Router, run: Runner) -> None:
+    error = rejection(api_mock, run, lambda client: client.customers.get(TEAM, "x/" * 5000))
+    assert len(str(error)) < 200
+
+
+def test_the_fields_of_create_are_keyword_only(run: Runner) -> None:
     with pytest.raises(TypeError, match="positional"):
         run(lambda client: client.customers.create(TEAM, "Jane", "jane@example.com"))
 
@@ -294,12 +314,12 @@ def test_no_parameter_can_be_given_by_position_where_it_would_be_a_riddle(run: R
         lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     )
 )
-def test_any_json_a_caller_passes_arrives_as_it_was(value: Any) -> None:
+def test_any_json_in_extra_body_is_encoded_unchanged(value: Any) -> None:
     assert json.loads(encode(merge_body({"x": 1}, {"value": value}))) == {"x": 1, "value": value}
 
 
 class Word(str):
-    """A string that is shown as another one than it is, as an enum's members are."""
+    """A string whose `str()` differs from its value, as with the members of an enum."""
 
     __slots__ = ()
 
@@ -317,10 +337,12 @@ class Choice(str, Enum):
     TEXT = "some text"
 
 
+class Number(IntEnum):
+    SEVEN = 7
+
+
 @pytest.mark.parametrize("text", [Choice.TEAM, Word(TEAM)])
-def test_a_string_is_sent_by_its_value_and_not_by_how_it_is_shown(
-    api_mock: respx.Router, run: Runner, text: str
-) -> None:
+def test_a_string_subclass_is_sent_by_its_value(api_mock: respx.Router, run: Runner, text: str) -> None:
     route = api_mock.get(f"{CUSTOMERS}/{TEAM}").respond(json=ok(CUSTOMER))
     run(lambda client: client.customers.get(text, text, expand=text, extra_query={text: text}))
     request = route.calls.last.request
@@ -328,7 +350,7 @@ def test_a_string_is_sent_by_its_value_and_not_by_how_it_is_shown(
     assert request.url.params.multi_items() == [("expand", TEAM), (TEAM, TEAM)]
 
 
-def test_an_enum_of_your_own_is_sent_by_its_values(api_mock: respx.Router, run: Runner) -> None:
+def test_the_members_of_a_custom_enum_are_sent_by_value(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.post(CUSTOMERS).mock(side_effect=created)
     run(
         lambda client: client.customers.create(
@@ -354,17 +376,13 @@ def test_an_enum_of_your_own_is_sent_by_its_values(api_mock: respx.Router, run: 
     }
 
 
-class Number(IntEnum):
-    SEVEN = 7
-
-
-@pytest.mark.parametrize("depth", [101, 300, 5000])
-def test_json_nested_too_deeply_is_refused(api_mock: respx.Router, run: Runner, depth: int) -> None:
+@pytest.mark.parametrize("depth", [101, 5000])
+def test_json_nested_too_deeply_is_rejected(api_mock: respx.Router, run: Runner, depth: int) -> None:
     deep: dict[str, Any] = {}
     for _ in range(depth):
         deep = {"x": deep}
-    caught = rejected(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
-    assert "nested more than 100 levels" in str(caught)
+    error = rejection(api_mock, run, lambda client: client.customers.create(TEAM, **CREATE, custom_fields=deep))
+    assert "nested more than 100 levels" in str(error)
 
 
 def test_json_nested_to_the_limit_is_sent(api_mock: respx.Router, run: Runner) -> None:
@@ -384,10 +402,10 @@ def test_json_nested_to_the_limit_is_sent(api_mock: respx.Router, run: Runner) -
         lambda client: client.request("GET", "/" + "a" * 70_000),
     ],
 )
-def test_what_is_too_long_for_a_url_is_refused(api_mock: respx.Router, run: Runner, action: Any) -> None:
-    caught = rejected(api_mock, run, action)
-    assert "URL" in str(caught)
-    assert len(str(caught)) < 300
+def test_a_url_that_is_too_long_is_rejected(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    error = rejection(api_mock, run, action)
+    assert "URL" in str(error)
+    assert len(str(error)) < 300
 
 
 @pytest.mark.parametrize(
@@ -399,37 +417,5 @@ def test_what_is_too_long_for_a_url_is_refused(api_mock: respx.Router, run: Runn
         lambda client: client.customers.get(TEAM, 10**5000),
     ],
 )
-def test_a_number_too_long_to_write_down_is_refused(api_mock: respx.Router, run: Runner, action: Any) -> None:
-    rejected(api_mock, run, action)
-
-
-@pytest.mark.parametrize("key", ["sk_test_abc", "pk_live_abc"])
-def test_an_api_key_in_the_place_of_an_id_is_refused_and_not_shown(
-    api_mock: respx.Router, run: Runner, key: str
-) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.list(key))
-    assert str(caught) == "team_id must be an id, not an API key"
-
-
-@pytest.mark.parametrize("bad", ["/a/%252e%252e/b", "/a/..;/b", "/a/.;x=1/b"])
-def test_request_refuses_paths_that_a_proxy_may_read_differently(api_mock: respx.Router, run: Runner, bad: str) -> None:
-    assert rejected(api_mock, run, lambda client: client.request("GET", bad)).param == "path"
-
-
-class Unfinished(BaseModel):
-    x: Nope  # noqa: F821 - that is the point
-
-
-@pytest.mark.parametrize("cast_to", ["Nope", list["Nope"], Unfinished])  # noqa: F821
-def test_request_refuses_an_unfinished_type_before_it_sends(api_mock: respx.Router, run: Runner, cast_to: Any) -> None:
-    caught = rejected(api_mock, run, lambda client: client.request("POST", "/x", json={}, cast_to=cast_to))
-    assert caught.param == "cast_to"
-
-
-def test_request_refuses_a_body_for_a_read(api_mock: respx.Router, run: Runner) -> None:
-    assert rejected(api_mock, run, lambda client: client.request("GET", "/x", json={})).param == "json"
-
-
-def test_a_query_number_that_is_none_is_refused(api_mock: respx.Router, run: Runner) -> None:
-    caught = rejected(api_mock, run, lambda client: client.customers.list(TEAM, extra_query={"x": math.nan}))
-    assert "extra_query['x'] must be a string, a finite number" in str(caught)
+def test_an_integer_of_5000_digits_is_rejected(api_mock: respx.Router, run: Runner, action: Any) -> None:
+    rejection(api_mock, run, action)

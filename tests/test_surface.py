@@ -1,9 +1,11 @@
-"""The public surface: complete, documented, and the same in the sync and the async client."""
+"""The public interface, the same for both clients, and the imports between modules."""
 
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
+import pickle
 import re
 import typing
 from functools import cached_property
@@ -20,13 +22,15 @@ from cstar import AsyncCstar, AsyncPage, AsyncRowIterator, Cstar, Page, RowItera
 from cstar.resources.customers import Customers
 from support import KEY
 
+# ── The twins ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
 
 def resources(client: object) -> dict[str, Any]:
+    """Find the resources of a client, so that these tests cover a new one, too."""
     names = [name for name, member in vars(type(client)).items() if isinstance(member, cached_property)]
     return {name: getattr(client, name) for name in names}
 
 
-# Found, not listed, so that a new resource is held to the same.
 CLIENTS = Cstar(KEY), AsyncCstar(KEY)
 TWINS: list[tuple[type, type]] = [
     (Cstar, AsyncCstar),
@@ -71,7 +75,7 @@ def without_async(text: str | None) -> str:
 
 
 @pytest.mark.parametrize(("sync", "async_"), TWINS, ids=lambda cls: cls.__name__)
-def test_both_twins_have_the_same_methods(sync: type, async_: type) -> None:
+def test_twins_have_the_same_methods(sync: type, async_: type) -> None:
     renamed = RENAMED | RENAMED_IN.get(sync, {"aclose": "close"})
     assert {renamed.get(name, name) for name in public(sync)} == {renamed.get(name, name) for name in public(async_)}
 
@@ -85,18 +89,22 @@ def test_both_twins_have_the_same_methods(sync: type, async_: type) -> None:
         if not (sync in {Page, RowIterator} and name == "__init__")
     ],
 )
-def test_both_twins_methods_agree_in_parameters_defaults_and_docstring(sync: type, async_: type, name: str) -> None:
-    ours, theirs = getattr(sync, name), getattr(async_, (RENAMED | RENAMED_IN.get(sync, {})).get(name, name))
-    assert parameters(ours) == parameters(theirs)
-    assert without_async(ours.__doc__) == without_async(theirs.__doc__)
+def test_the_methods_of_twins_have_the_same_signature_and_docstring(sync: type, async_: type, name: str) -> None:
+    method, twin = getattr(sync, name), getattr(async_, (RENAMED | RENAMED_IN.get(sync, {})).get(name, name))
+    assert parameters(method) == parameters(twin)
+    assert without_async(method.__doc__) == without_async(twin.__doc__)
 
 
-def test_the_raw_forms_have_the_methods_and_signatures_of_the_plain_ones() -> None:
+def test_both_clients_have_the_same_resources() -> None:
+    assert list(resources(CLIENTS[0])) == list(resources(CLIENTS[1])) != []
+
+
+def test_with_raw_response_has_the_same_methods_signatures_and_docstrings() -> None:
     for client in CLIENTS:
         for resource in resources(client).values():
             raw = resource.with_raw_response
-            several = {"find", "upsert", "bulk_update", "bulk_delete", "bulk_import"}  # of responses
-            methods = set(public(type(resource))) - {"__init__", "with_raw_response", *several}
+            with_several_requests = {"find", "upsert", "bulk_update", "bulk_delete", "bulk_import"}
+            methods = set(public(type(resource))) - {"__init__", "with_raw_response", *with_several_requests}
             assert {name for name in public(type(raw)) if name != "__init__"} == methods
             for name in methods:
                 plain = getattr(resource, name)
@@ -104,147 +112,152 @@ def test_the_raw_forms_have_the_methods_and_signatures_of_the_plain_ones() -> No
                 assert getattr(raw, name).__doc__ == plain.__doc__
 
 
-def test_the_fixed_signatures_are_as_designed() -> None:
-    def shown(method: Any) -> str:
+# ── Names and signatures ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_public_signatures_do_not_change() -> None:
+    def signature_of(method: Any) -> str:
         return ", ".join(
             each.name if each.default is each.empty else f"{each.name}={each.default!r}"
             for each in inspect.signature(method).parameters.values()
             if each.name != "self"
         )
 
-    assert shown(Cstar.__init__) == (
+    assert signature_of(Cstar.__init__) == (
         "api_key=None, base_url=None, timeout=30.0, deadline=None, max_retries=3, max_retry_wait=60.0, "
         "api_version='2026-03-01', default_headers=None, on_attempt=None, http_client=None"
     )
-    assert shown(Customers.list) == (
+    assert signature_of(Customers.list) == (
         "team_id, status=None, sentiment=None, search=None, tag=None, page=1, page_size=100, prefetch=0, "
         "gapless=False, resume=None, extra_query=None"
     )
-    assert shown(Cstar.paginate) == (
+    assert signature_of(Cstar.paginate) == (
         "path, cast_to, params=None, page=1, page_size=100, prefetch=0, gapless=False, resume=None"
     )
-    assert shown(Customers.create) == (
+    assert signature_of(Customers.create) == (
         "team_id, name, email, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
         "extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.get) == "team_id, customer_id, expand=None, extra_query=None"
-    assert shown(Customers.update) == (
+    assert signature_of(Customers.get) == "team_id, customer_id, expand=None, extra_query=None"
+    assert signature_of(Customers.update) == (
         "team_id, customer_id, name=NOT_GIVEN, email=NOT_GIVEN, sentiment=NOT_GIVEN, status=NOT_GIVEN, tags=NOT_GIVEN, "
         "notes=NOT_GIVEN, custom_fields=NOT_GIVEN, metadata=NOT_GIVEN, extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.find) == "team_id, email"
-    assert shown(Customers.delete) == "team_id, customer_id, idempotency_key=None"
-    assert shown(Customers.upsert) == (
+    assert signature_of(Customers.find) == "team_id, email"
+    assert signature_of(Customers.delete) == "team_id, customer_id, idempotency_key=None"
+    assert signature_of(Customers.upsert) == (
         "team_id, email, name, sentiment=None, status=None, tags=None, notes=None, custom_fields=None, metadata=None, "
         "extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.bulk_update) == (
+    assert signature_of(Customers.bulk_update) == (
         "team_id, ids, name=NOT_GIVEN, email=NOT_GIVEN, sentiment=NOT_GIVEN, status=NOT_GIVEN, tags=NOT_GIVEN, "
         "notes=NOT_GIVEN, custom_fields=NOT_GIVEN, metadata=NOT_GIVEN, extra_body=None, idempotency_key=None"
     )
-    assert shown(Customers.bulk_delete) == "team_id, ids, idempotency_key=None"
-    assert shown(Customers.bulk_import) == "team_id, records, merge_strategy='skip', idempotency_key=None"
-    assert shown(Customers.export) == "team_id, status=None, sentiment=None, search=None, tag=None"
-    assert shown(Cstar.with_options) == (
+    assert signature_of(Customers.bulk_delete) == "team_id, ids, idempotency_key=None"
+    assert signature_of(Customers.bulk_import) == "team_id, records, merge_strategy='skip', idempotency_key=None"
+    assert signature_of(Customers.export) == "team_id, status=None, sentiment=None, search=None, tag=None"
+    assert signature_of(Cstar.with_options) == (
         "timeout=NOT_GIVEN, deadline=NOT_GIVEN, max_retries=NOT_GIVEN, max_retry_wait=NOT_GIVEN, "
         "default_headers=NOT_GIVEN"
     )
-    assert shown(Cstar.request) == "method, path, params=None, json=None, cast_to=None, idempotency_key=None"
+    assert signature_of(Cstar.request) == "method, path, params=None, json=None, cast_to=None, idempotency_key=None"
 
 
-def test_all_lists_exactly_what_is_public() -> None:
-    named = {name: getattr(cstar, name) for name in dir(cstar) if not name.startswith("_")}
-    offered = {name for name, value in named.items() if not inspect.ismodule(value)}
-    assert offered - {"TYPE_CHECKING", "annotations"} | {"__version__"} == set(cstar.__all__)
+def test_all_lists_every_public_name_once() -> None:
+    values = {name: getattr(cstar, name) for name in dir(cstar) if not name.startswith("_")}
+    public_names = {name for name, value in values.items() if not inspect.ismodule(value)}
+    assert public_names - {"TYPE_CHECKING", "annotations"} | {"__version__"} == set(cstar.__all__)
     assert sorted(cstar.__all__) == sorted(set(cstar.__all__))
 
 
 @pytest.mark.parametrize("module", [cstar, cstar.models], ids=lambda module: module.__name__)
-@pytest.mark.parametrize("name", ["Invoice", "_Customer", "customers"])
-def test_a_name_that_is_not_there_is_an_error_like_that_of_any_module(module: Any, name: str) -> None:
+@pytest.mark.parametrize("name", ["Invoice", "_Customer"])
+def test_an_unknown_name_raises_the_usual_attribute_error(module: Any, name: str) -> None:
     with pytest.raises(AttributeError, match=rf"^module '{module.__name__}' has no attribute '{name}'$"):
         getattr(module, name)
 
 
-def test_a_model_that_was_taken_away_is_missing_like_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_was_deleted_from_the_module_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cstar.models, "RateLimit")
     assert not hasattr(cstar.models, "RateLimit")
 
 
 @pytest.mark.parametrize("module", [cstar, cstar.models], ids=lambda module: module.__name__)
-def test_a_model_is_in_the_list_of_names_before_it_is_loaded(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dir_lists_a_model_before_it_is_loaded(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(vars(module), "Customer", raising=False)
     assert "Customer" in dir(module)
 
 
-def test_all_of_the_webhooks_lists_exactly_what_it_defines_for_everybody() -> None:
+def test_all_of_webhooks_lists_every_public_name() -> None:
     defined = {name for name, value in vars(webhooks).items() if getattr(value, "__module__", "") == "cstar.webhooks"}
     assert {name for name in defined if not name.startswith("_")} | {"WebhookEvent"} == set(webhooks.__all__)
 
 
-def test_not_given_is_falsy_and_one_of_a_kind() -> None:
-    import copy
-    import pickle
-
+def test_not_given_is_a_falsy_singleton() -> None:
     assert not cstar.NOT_GIVEN
     assert repr(cstar.NOT_GIVEN) == "NOT_GIVEN"
     assert pickle.loads(pickle.dumps(cstar.NOT_GIVEN)) is copy.deepcopy(cstar.NOT_GIVEN) is cstar.NOT_GIVEN
 
 
-def test_both_clients_have_the_same_resources() -> None:
-    assert list(resources(CLIENTS[0])) == list(resources(CLIENTS[1]))
-    assert "customers" in resources(CLIENTS[0])
+# ── Modules ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-
-# Ground floor first: a room imports only from rooms before it.
-HOUSE = [
-    "_version", "_types", "errors", "models", "_logging", "_options", "_check", "_envelopes", "_lenient",
-    "webhooks", "_decode", "_call", "_body", "_budget", "_response", "_bulk", "_call_state", "_retry", "_aiohttp",
-    "_failures", "_route",
-    "_exchange", "_event_loop", "_tls", "_network", "_connections", "_http_clients", "_request", "_transport",
-    "_checkpoint", "_memory", "_ending", "_movement", "_walk", "_listing", "_prefetch",
-    "_pagination", "resources", "_client", "sandbox",
+# In the order of the table in CONTRIBUTING.md: a module imports only from modules before it.
+MODULES = [
+    "_version", "_types", "errors", "models", "_logging", "_options", "_check", "_envelopes", "_lenient", "_decode",
+    "webhooks", "_call", "_body", "_budget", "_response", "_bulk", "_call_state", "_retry", "_aiohttp", "_failures",
+    "_route", "_exchange", "_event_loop", "_tls", "_network", "_connections", "_http_clients", "_request", "_transport",
+    "_checkpoint", "_memory", "_ending", "_movement", "_walk", "_listing", "_prefetch", "_pagination", "resources",
+    "_client", "sandbox",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("room", HOUSE)
-def test_a_room_imports_only_from_the_rooms_below_it(room: str) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_modules_before_it(module: str) -> None:
     source = Path(cstar.__file__).parent
-    files = sorted((source / room).glob("**/*.py")) or [source / f"{room}.py"]
-    below = {"sandbox"} if room == "sandbox" else {*HOUSE[: HOUSE.index(room)], room}
+    files = sorted((source / module).glob("**/*.py")) or [source / f"{module}.py"]
+    # The sandbox imports nothing of the client.
+    importable = {"sandbox"} if module == "sandbox" else {*MODULES[: MODULES.index(module)], module}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "cstar":
                 imported = (node.module or "").split(".")[1:] or [alias.name for alias in node.names]
-                if (room, imported[0]) != ("errors", "models"):  # for the type of `partial`
-                    assert imported[0] in below, f"{file.name} imports {imported[0]}"
+                if (module, imported[0]) != ("errors", "models"):  # for the type of `partial`
+                    assert imported[0] in importable, f"{file.name} imports {imported[0]}"
 
 
-def test_every_room_of_the_house_is_known() -> None:
-    rooms = {each.stem for each in Path(cstar.__file__).parent.iterdir() if each.suffix == ".py" or each.is_dir()}
-    assert rooms - {"__init__", "__pycache__"} == set(HOUSE)
+def test_every_module_has_a_place_in_the_order() -> None:
+    paths = Path(cstar.__file__).parent.iterdir()
+    modules = {path.stem for path in paths if path.suffix == ".py" or path.is_dir()}
+    assert modules - {"__init__", "__pycache__"} == set(MODULES)
 
+
+# ── Type hints, pydantic and mocks ───────────────────────────────────────────────────────────────────────────────────
 
 PUBLIC_CLASSES = sorted({cls for pair in TWINS for cls in pair} | {cstar.AsyncPaginator, cstar.RawResponse}, key=str)
 
 
 def methods(cls: type) -> list[tuple[str, Any]]:
-    found = {name: member.func for name, member in vars(cls).items() if isinstance(member, cached_property)}
+    functions = {name: member.func for name, member in vars(cls).items() if isinstance(member, cached_property)}
     for name, member in public(cls).items():
-        found[name] = member.fget if isinstance(member, property) else member
-    return [(name, method) for name, method in found.items() if inspect.isfunction(method)]
+        functions[name] = member.fget if isinstance(member, property) else member
+    return [(name, method) for name, method in functions.items() if inspect.isfunction(method)]
 
 
 @pytest.mark.parametrize(("cls", "name", "method"), [(cls, *each) for cls in PUBLIC_CLASSES for each in methods(cls)])
-def test_the_hints_of_every_public_method_resolve_at_run_time(cls: type, name: str, method: Any) -> None:
+def test_the_type_hints_of_public_methods_resolve_at_run_time(cls: type, name: str, method: Any) -> None:
     typing.get_type_hints(method)
+
+
+def test_the_type_hints_of_attempts_rate_limits_and_errors_resolve_at_run_time() -> None:
+    for each in (cstar.Attempt, cstar.RateLimit, cstar.APIStatusError.__init__, cstar.APIConnectionError.__init__):
+        typing.get_type_hints(each)
 
 
 @pytest.mark.parametrize(
     ("cls", "name", "method"),
     [(cls, *each) for cls in PUBLIC_CLASSES for each in methods(cls) if each[0] != "__init__"],
 )
-def test_every_public_method_can_be_validated_by_pydantic(cls: type, name: str, method: Any) -> None:
+def test_pydantic_can_validate_every_public_method(cls: type, name: str, method: Any) -> None:
     pydantic.validate_call(method)
 
 
@@ -258,32 +271,27 @@ def test_pydantic_validates_the_arguments_of_a_call() -> None:
 
 
 @pytest.mark.parametrize("build", [Cstar, AsyncCstar])
-def test_a_double_has_what_a_client_has(build: type) -> None:
-    for double in (Mock(spec=build), create_autospec(build, instance=True)):
+def test_a_mock_of_a_client_has_its_attributes(build: type) -> None:
+    for mock in (Mock(spec=build), create_autospec(build, instance=True)):
         for name in ("customers", "with_raw_response", "rate_limit", "whoami", "request", "with_options", "close"):
-            assert getattr(double, name) is not None
+            assert getattr(mock, name) is not None
         with pytest.raises(AttributeError):
-            double.custommers  # noqa: B018
+            mock.custommers  # noqa: B018
 
 
 @pytest.mark.parametrize("build", [Cstar, AsyncCstar])
-def test_an_autospecced_client_takes_the_calls_of_its_resources(build: type) -> None:
-    double = create_autospec(build, instance=True)
-    double.customers.get.return_value = "Jane"
-    call = double.customers.get("t", "cus_1")
+def test_an_autospec_mock_of_a_client_checks_the_calls_of_its_resources(build: type) -> None:
+    mock = create_autospec(build, instance=True)
+    mock.customers.get.return_value = "Jane"
+    call = mock.customers.get("t", "cus_1")
     assert inspect.isawaitable(call) == (build is AsyncCstar)
     if inspect.isawaitable(call):
         call.close()
     with pytest.raises(TypeError):
-        double.customers.get("t", customer="cus_1")
+        mock.customers.get("t", customer="cus_1")
 
 
-def test_the_hints_of_what_callers_receive_resolve_at_run_time() -> None:
-    for received in (cstar.Attempt, cstar.RateLimit, cstar.APIStatusError.__init__, cstar.APIConnectionError.__init__):
-        typing.get_type_hints(received)
-
-
-def test_a_method_of_a_resource_can_be_replaced_by_a_double() -> None:
+def test_a_method_of_a_resource_can_be_replaced_by_a_mock() -> None:
     client = Cstar(KEY)
     client.customers.get = Mock(return_value="Jane")  # type: ignore[method-assign]
     assert client.customers.get("t", "cus_1") == "Jane"

@@ -1,13 +1,13 @@
-"""Calls end: within `timeout` for each attempt and within `deadline` for all of them, whatever a server does."""
+"""Time limits: `timeout` bounds each attempt and `deadline` bounds a call, however slow the server is."""
 
 from __future__ import annotations
 
 import gc
-import re
 import signal
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,18 +22,18 @@ from support import KEY, Runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Seconds: long beside what a call needs on a busy machine, and short beside what the servers here take.
-TIMEOUT = 0.3
-PATIENCE = 20
+# Seconds. A call over loopback needs less than TIMEOUT, also on a busy machine. The slow servers take SERVER_DELAY.
+TIMEOUT = 0.5
+SERVER_DELAY = 20
 
 
 def slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
-    """A handler that sends the start of a response at once, and the rest a byte each 10 ms, again and again."""
+    """Return a handler that sends `start` at once, and then a byte of `rest` every 10 ms, over and over."""
 
     def handler(connection: socket.socket, number: int) -> None:
         if read_request(connection) is not None:
             connection.sendall(start)
-            for place in range(100 * PATIENCE):
+            for place in range(100 * SERVER_DELAY):
                 connection.sendall(rest[place % len(rest) :][:1])
                 time.sleep(0.01)
 
@@ -41,20 +41,23 @@ def slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
 
 
 SLOW = {
-    "headers": slowly(b"HTTP/1.1 200 OK\r\nX-Drip: ", b"a"),
+    "headers": slowly(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"),
     "informational responses": slowly(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "body": slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "),
-    "nothing": lambda connection, number: time.sleep(PATIENCE),
+    "nothing": lambda connection, number: time.sleep(SERVER_DELAY),
 }
 
 
 def time_out(run: Runner, **options: Any) -> APITimeoutError:
-    """The error of a call that must end at its time limit, and not when the server lets it."""
+    """Return the error of a call that must time out long before the server has responded."""
     started = time.monotonic()
-    with pytest.raises(APITimeoutError) as caught:
+    with pytest.raises(APITimeoutError) as raised:
         run(lambda client: client.whoami(), **{"max_retries": 0, **options})
-    assert time.monotonic() - started < PATIENCE / 2
-    return caught.value
+    assert time.monotonic() - started < SERVER_DELAY / 2
+    return raised.value
+
+
+# ── The timeout of an attempt ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("slow", SLOW)
@@ -63,40 +66,41 @@ def test_a_timeout_bounds_an_attempt_however_slowly_bytes_arrive(run: Runner, sl
         started = time.monotonic()
         error = time_out(run, base_url=server.url, timeout=TIMEOUT)
         assert time.monotonic() - started >= TIMEOUT
-    assert "within the timeout of 0.3 s" in str(error)
+    assert f"within the timeout of {TIMEOUT} s" in str(error)
     assert error.was_sent
 
 
 def time_out_over_a_custom_client(run: Runner, slow: str) -> None:
-    own = run.http_client()
+    http_client = run.http_client()
 
     def call(client: Any) -> Any:
         if isinstance(client, Cstar):
-            with own:
+            with http_client:
                 return client.whoami()
 
         async def call_async() -> Any:
-            async with own:
+            async with http_client:
                 return await client.whoami()
 
         return call_async()
 
-    with RawServer(SLOW[slow]) as server, pytest.raises(APITimeoutError, match=r"within the timeout of 0\.3 s"):
-        run(call, base_url=server.url, timeout=TIMEOUT, max_retries=0, http_client=own)
+    message = f"within the timeout of {TIMEOUT} s"
+    with RawServer(SLOW[slow]) as server, pytest.raises(APITimeoutError, match=message):
+        run(call, base_url=server.url, timeout=TIMEOUT, max_retries=0, http_client=http_client)
 
 
-def test_a_timeout_bounds_the_body_over_a_custom_httpx_client_too(run: Runner) -> None:
+def test_a_timeout_bounds_the_body_over_a_custom_http_client(run: Runner) -> None:
     time_out_over_a_custom_client(run, "body")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_timeout_bounds_the_headers_over_a_custom_async_httpx_client_too(backend: str) -> None:
+def test_a_timeout_bounds_the_headers_over_a_custom_async_http_client(backend: str) -> None:
     time_out_over_a_custom_client(Runner(backend), "headers")
 
 
-def test_the_parts_of_an_httpx_timeout_bound_each_wait(run: Runner) -> None:
+def test_an_httpx_timeout_bounds_each_wait(run: Runner) -> None:
     with RawServer(SLOW["nothing"]) as server:
-        error = time_out(run, base_url=server.url, timeout=httpx.Timeout(PATIENCE, read=TIMEOUT))
+        error = time_out(run, base_url=server.url, timeout=httpx.Timeout(SERVER_DELAY, read=TIMEOUT))
     assert "in time (ReadTimeout" in str(error)
 
 
@@ -111,9 +115,24 @@ def test_a_timeout_bounds_a_request_that_the_server_does_not_read(run: Runner) -
         )
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_timeout_error_of_an_event_hook_propagates_unchanged(backend: str) -> None:
+    run = Runner(backend)
+
+    def hook(request: httpx.Request) -> None:
+        raise TimeoutError("of the hook")
+
+    http_client = run.http_client(event_hooks={"request": [run.hook(hook)]})
+    with pytest.raises(TimeoutError, match="of the hook"):
+        run(lambda client: client.whoami(), http_client=http_client)
+
+
+# ── Connecting ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], list[int]]], None]]:
-    """Sets how the name api.cstar.test is resolved: to ports of this machine."""
+    """Return a function that makes api.cstar.test resolve to ports of this machine."""
     resolve = socket.getaddrinfo
 
     def install(ports: Callable[[], list[int]]) -> None:
@@ -132,21 +151,16 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[]
 
 @pytest.fixture
 def unresolved(addresses: Any) -> Iterator[None]:
-    """Keeps the name api.cstar.test from being resolved until the test ends."""
-    over = threading.Event()
-    addresses(lambda: [9] * over.wait(PATIENCE))
+    """Keep api.cstar.test from being resolved until the test ends."""
+    end = threading.Event()
+    addresses(lambda: [9] * end.wait(SERVER_DELAY))
     yield
-    over.set()
-
-
-def test_a_timeout_bounds_the_resolution_of_a_name(run: Runner, unresolved: None) -> None:
-    error = time_out(run, base_url="http://api.cstar.test", timeout=TIMEOUT)
-    assert not error.was_sent
+    end.set()
 
 
 @pytest.fixture
-def deaf_port() -> Any:
-    """A port where no connection is made: its backlog is full."""
+def unresponsive_port() -> Iterator[int]:
+    """A port that accepts no connections, because its backlog is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -161,188 +175,56 @@ def deaf_port() -> Any:
             filler.close()
 
 
+def test_a_timeout_bounds_the_resolution_of_a_name(run: Runner, unresolved: None) -> None:
+    error = time_out(run, base_url="http://api.cstar.test", timeout=TIMEOUT)
+    assert not error.was_sent
+
+
 @pytest.mark.usefixtures("late_cancellation")
-def test_a_timeout_bounds_an_attempt_to_connect(run: Runner, deaf_port: int) -> None:
-    error = time_out(run, base_url=f"http://127.0.0.1:{deaf_port}", timeout=TIMEOUT)
+def test_a_timeout_bounds_an_attempt_to_connect(run: Runner, unresponsive_port: int) -> None:
+    error = time_out(run, base_url=f"http://127.0.0.1:{unresponsive_port}", timeout=TIMEOUT)
     assert "ConnectTimeout" in str(error)
     assert not error.was_sent
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(run: Runner, deaf_port: int, addresses: Any) -> None:
+def test_the_connect_timeout_bounds_all_addresses_together(run: Runner, unresponsive_port: int, addresses: Any) -> None:
+    addresses(lambda: [unresponsive_port] * 40)
+    error = time_out(run, base_url="http://api.cstar.test", timeout=httpx.Timeout(SERVER_DELAY, connect=TIMEOUT))
+    assert "ConnectTimeout" in str(error)
+
+
+def test_an_unresponsive_address_leaves_time_for_the_next(run: Runner, unresponsive_port: int, addresses: Any) -> None:
     with RawServer() as server:
-        addresses(lambda: [deaf_port, server.port])
-        # The sync client gives the first address half of the time.
-        timeout = httpx.Timeout(PATIENCE, connect=1)
+        addresses(lambda: [unresponsive_port, server.port])
+        # The sync client spends half of the time on the first address.
+        timeout = httpx.Timeout(SERVER_DELAY, connect=2)
         run(lambda client: client.whoami(), base_url="http://api.cstar.test", timeout=timeout, max_retries=0)
         assert server.connections == 1
 
 
-def test_addresses_that_all_refuse_are_one_error_that_says_why(run: Runner, addresses: Any) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # and does not listen, while nobody else gets the port
-        port = silent.getsockname()[1]
+def test_the_error_has_the_reason_if_all_addresses_refuse_connections(run: Runner, addresses: Any) -> None:
+    with socket.socket() as unlistening:
+        unlistening.bind(("127.0.0.1", 0))  # reserves the port
+        port = unlistening.getsockname()[1]
         addresses(lambda: [port, port])
-        with pytest.raises(APIConnectionError, match="Connection refused") as caught:
+        with pytest.raises(APIConnectionError, match="Connection refused") as raised:
             run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
-    assert not caught.value.was_sent
+    assert not raised.value.was_sent
 
 
-def test_a_name_that_is_not_known_is_an_error_that_says_so(run: Runner) -> None:
-    with pytest.raises(APIConnectionError, match=r"ConnectError: \[Errno -") as caught:
+def test_an_unknown_host_name_is_a_connection_error(run: Runner) -> None:
+    with pytest.raises(APIConnectionError, match=r"ConnectError: \[Errno -") as raised:
         run(lambda client: client.whoami(), base_url="http://cstar.invalid", max_retries=0)
-    assert not caught.value.was_sent
+    assert not raised.value.was_sent
 
 
-def test_a_host_without_an_address_is_an_error_that_says_so(run: Runner, addresses: Any) -> None:
+def test_a_host_without_an_address_is_a_connection_error(run: Runner, addresses: Any) -> None:
     addresses(list)
     with pytest.raises(APIConnectionError, match="has no address"):
         run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
 
 
-def test_a_name_is_resolved_although_there_is_no_further_thread(
-    addresses: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = threading.Thread.start
-
-    def reject(thread: threading.Thread) -> None:
-        if thread.name == "cstar-resolver":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", reject)
-    with RawServer() as server:
-        addresses(lambda: [server.port])
-        with Cstar(KEY, base_url="http://api.cstar.test", max_retries=0) as client:
-            client.whoami()
-
-
-def test_of_two_addresses_that_answer_at_once_one_connection_is_kept(
-    addresses: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cstar._network.CONNECTION_ATTEMPT_DELAY", 0.01)
-    connect, connected = AsyncStream.connect, []
-
-    async def connect_together(stream: AsyncStream, address: Any) -> None:
-        await connect(stream, address)
-        connected.append(both)
-        if len(connected) == 2:
-            both.set()
-        with anyio.CancelScope(shield=True):  # as if both had come in one turn of the event loop
-            await both.wait()
-
-    monkeypatch.setattr(AsyncStream, "connect", connect_together)
-
-    async def call(client: Any) -> None:
-        nonlocal both
-        both = anyio.Event()
-        await client.whoami()
-        assert eventually(lambda: server.connections == 2 and server.open == 1)
-
-    both: Any = None
-    with RawServer() as server:
-        addresses(lambda: [server.port] * 2)
-        Runner("asyncio")(call, base_url="http://api.cstar.test", max_retries=0)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
-
-
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("deadline", [1e-6, 0.05])
-def test_a_deadline_that_is_over_is_a_timeout_with_a_custom_client_too(run: Runner, deadline: float) -> None:
-    own = run.http_client(limits=httpx.Limits(max_keepalive_connections=0))
-    with RawServer(SLOW["nothing"]) as server, pytest.raises(APITimeoutError, match="within the deadline of"):
-        run(lambda client: client.whoami(), base_url=server.url, deadline=deadline, http_client=own)
-    # In httpx on anyio 4.4, a connection whose timeout ends as it is made is left open: here, not in a later test.
-    gc.collect()
-
-
-def test_after_a_delay_that_took_too_long_the_last_outcome_stands(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    def handler(connection: socket.socket, number: int) -> None:
-        while read_request(connection) is not None:
-            connection.sendall(response(b"{}", status="503 Unavailable"))
-
-    clock, real = [0.0], time.monotonic
-    monkeypatch.setattr("cstar._call_state.time.monotonic", lambda: real() + clock[0])
-
-    def oversleep(attempt: Any) -> None:
-        clock[0] += 100
-
-    with RawServer(handler) as server, pytest.raises(InternalServerError) as caught:
-        run(lambda client: client.whoami(), base_url=server.url, deadline=10, timeout=200, on_attempt=oversleep)
-    assert caught.value.attempts == 1
-
-
-# ── Interrupted by a signal ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("waits_to", ["connect", "send", "receive"])
-@pytest.mark.parametrize("error", [TimeoutError(), TimeoutError("time is up"), ConnectionError("time is up")], ids=repr)
-def test_an_error_of_a_signal_handler_is_no_error_of_the_connection(
-    waits_to: str, error: Exception, deaf_port: int
-) -> None:
-    def handler(number: int, frame: object) -> None:
-        raise error
-
-    before = signal.signal(signal.SIGALRM, handler)
-    json = {"text": "x" * 20_000_000} if waits_to == "send" else {}
-    try:
-        with RawServer(SLOW["nothing"]) as server:
-            port = deaf_port if waits_to == "connect" else server.port
-            with Cstar(KEY, base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
-                with pytest.raises(type(error)) as caught:
-                    client.request("POST", "/any", json=json)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert caught.value is error
-
-
-def test_an_error_of_a_signal_handler_is_none_of_the_resolution(unresolved: None) -> None:
-    def handler(number: int, frame: object) -> None:
-        raise TimeoutError("time is up")
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with pytest.raises(TimeoutError, match="time is up"):
-            Cstar(KEY, base_url="http://api.cstar.test").whoami()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_calls_at_once_share_the_resolution_of_a_name(addresses: Any) -> None:
-    lookups: list[int] = []
-    over = threading.Event()
-
-    with RawServer() as server:
-
-        def resolve() -> list[int]:
-            lookups.append(threading.active_count())
-            over.wait(PATIENCE)
-            return [server.port]
-
-        addresses(resolve)
-        threading.Timer(0.1, over.set).start()
-
-        async def calls(client: Any) -> None:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(20):
-                    tasks.start_soon(client.whoami)
-
-        Runner("asyncio")(calls, base_url="http://api.cstar.test")
-    assert len(lookups) == 1
-
-
-def test_an_address_of_a_kind_that_the_machine_lacks_leaves_the_others(
-    run: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_of_an_unsupported_family_is_skipped(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     resolve = socket.getaddrinfo
     with RawServer() as server:
 
@@ -357,61 +239,222 @@ def test_an_address_of_a_kind_that_the_machine_lacks_leaves_the_others(
         run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
 
 
-def test_the_time_to_connect_is_for_all_addresses_together(run: Runner, deaf_port: int, addresses: Any) -> None:
-    addresses(lambda: [deaf_port] * 40)
-    error = time_out(run, base_url="http://api.cstar.test", timeout=httpx.Timeout(PATIENCE, connect=TIMEOUT))
-    assert "ConnectTimeout" in str(error)
+def test_a_name_is_resolved_if_no_thread_can_be_started(addresses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "cstar-resolver":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with RawServer() as server:
+        addresses(lambda: [server.port])
+        with Cstar(KEY, base_url="http://api.cstar.test", max_retries=0) as client:
+            client.whoami()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_timeout_error_of_a_hook_is_the_hooks(backend: str) -> None:
-    run = Runner(backend)
+def test_concurrent_calls_share_the_resolution_of_a_name(addresses: Any) -> None:
+    lookups = 0
+    all_calls_wait = threading.Event()
 
-    def hook(request: httpx.Request) -> None:
-        raise TimeoutError("mine")
+    with RawServer() as server:
 
-    own = run.http_client(event_hooks={"request": [run.hook(hook)]})
-    with pytest.raises(TimeoutError, match="mine"):
-        run(lambda client: client.whoami(), http_client=own)
+        def resolve() -> list[int]:
+            nonlocal lookups
+            lookups += 1
+            all_calls_wait.wait(SERVER_DELAY)
+            return [server.port]
+
+        addresses(resolve)
+
+        async def calls(client: Any) -> None:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(20):
+                    tasks.start_soon(client.whoami)
+                await anyio.wait_all_tasks_blocked()
+                all_calls_wait.set()
+
+        Runner("asyncio")(calls, base_url="http://api.cstar.test")
+    assert lookups == 1
 
 
-# ── The deadline ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait up to 20 seconds for a condition."""
+    end = time.monotonic() + 20
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
 
 
-def test_a_deadline_cuts_an_attempt_short(run: Runner) -> None:
+def test_of_two_simultaneous_connections_one_is_closed(addresses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cstar._network.CONNECTION_ATTEMPT_DELAY", 0.01)
+    connect, connections = AsyncStream.connect, 0
+    both_are_open: Any = None
+
+    async def connect_both(stream: AsyncStream, address: Any) -> None:
+        nonlocal connections
+        await connect(stream, address)
+        connections += 1
+        if connections == 2:
+            both_are_open.set()
+        with anyio.CancelScope(shield=True):  # as if both were opened in one iteration of the event loop
+            await both_are_open.wait()
+
+    monkeypatch.setattr(AsyncStream, "connect", connect_both)
+
+    async def call(client: Any) -> None:
+        nonlocal both_are_open
+        both_are_open = anyio.Event()
+        await client.whoami()
+        assert eventually(lambda: server.connections == 2 and server.open == 1)
+
+    with RawServer() as server:
+        addresses(lambda: [server.port] * 2)
+        Runner("asyncio")(call, base_url="http://api.cstar.test", max_retries=0)
+
+
+# ── Signal handlers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def send_signal_soon() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+
+
+@contextmanager
+def error_of_signal_handler(error: Exception) -> Iterator[None]:
+    """Install a signal handler that raises this error, and expect the error to be raised."""
+
+    def handler(number: int, frame: object) -> None:
+        raise error
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(type(error)) as raised:
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("error", [TimeoutError("time is up"), ConnectionError("time is up")], ids=repr)
+@pytest.mark.parametrize("phase", ["connect", "send", "receive"])
+def test_an_error_of_a_signal_handler_propagates_unchanged(
+    phase: str, error: Exception, unresponsive_port: int
+) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        if phase == "receive":
+            read_request(connection)
+        send_signal_soon()
+        time.sleep(SERVER_DELAY)
+
+    body = {"text": "x" * 20_000_000} if phase == "send" else {}
+    with RawServer(handler) as server:
+        port = unresponsive_port if phase == "connect" else server.port
+        client = Cstar(KEY, base_url=f"http://127.0.0.1:{port}", timeout=10)
+        with client, error_of_signal_handler(error):
+            if phase == "connect":
+                send_signal_soon()
+            client.request("POST", "/any", json=body)
+
+
+def test_an_error_of_a_signal_handler_ends_the_resolution_of_a_name(unresolved: None) -> None:
+    client = Cstar(KEY, base_url="http://api.cstar.test")
+    with client, error_of_signal_handler(TimeoutError("time is up")):
+        send_signal_soon()
+        client.whoami()
+
+
+# ── The deadline of a call ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that advances `time.monotonic()` by some seconds."""
+    clock, advanced = time.monotonic, 0.0
+
+    def advance(seconds: float) -> None:
+        nonlocal advanced
+        advanced += seconds
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + advanced)
+    return advance
+
+
+@pytest.mark.parametrize("timeout", [30, httpx.Timeout(30)], ids=["number", "httpx.Timeout"])
+def test_a_deadline_bounds_an_attempt(run: Runner, timeout: Any) -> None:
     with RawServer(SLOW["body"]) as server:
-        error = time_out(run, base_url=server.url, timeout=30, deadline=TIMEOUT)
-    assert "within the deadline of 0.3 s" in str(error)
+        error = time_out(run, base_url=server.url, timeout=timeout, deadline=TIMEOUT)
+    assert f"within the deadline of {TIMEOUT} s" in str(error)
 
 
-def test_a_deadline_bounds_the_waits_of_an_httpx_timeout_together(run: Runner) -> None:
-    with RawServer(SLOW["body"]) as server:
-        error = time_out(run, base_url=server.url, timeout=httpx.Timeout(30), deadline=TIMEOUT)
-    assert "within the deadline of 0.3 s" in str(error)
+def test_a_deadline_bounds_all_attempts_together(run: Runner, advance_clock: Callable[[float], None]) -> None:
+    """The first two attempts take 98 of 100 seconds on the client's clock, so the third times out within 2 seconds."""
+    requests: list[int] = []
+
+    def handler(connection: socket.socket, number: int) -> None:
+        while len(requests) < 3 and read_request(connection) is not None:
+            requests.append(number)
+            if len(requests) < 3:
+                connection.sendall(response(b"{}", status="503 Unavailable"))
+        time.sleep(SERVER_DELAY)
+
+    with RawServer(handler) as server, pytest.raises(APITimeoutError, match="deadline of 100 s after 3 attempts"):
+        run(
+            lambda client: client.whoami(),
+            base_url=server.url,
+            timeout=200,
+            deadline=100,
+            max_retries=2,
+            on_attempt=lambda attempt: advance_clock(49),
+        )
+    assert len(requests) == 3
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_a_deadline_bounds_all_attempts_together(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cstar._retry.BACKOFF_MAXIMUM", 0.001)
-    with RawServer(SLOW["nothing"]) as server:
-        started = time.monotonic()
-        error = time_out(Runner(kind), base_url=server.url, timeout=0.2, deadline=0.9, max_retries=50)
-        assert time.monotonic() - started >= 0.9
-    assert re.search(r"within the deadline of 0\.9 s after [2-9] attempts", str(error))
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("deadline", [1e-6, 0.05])
+def test_an_expired_deadline_is_a_timeout_over_a_custom_http_client(run: Runner, deadline: float) -> None:
+    http_client = run.http_client(limits=httpx.Limits(max_keepalive_connections=0))
+    with RawServer(SLOW["nothing"]) as server, pytest.raises(APITimeoutError, match="within the deadline of"):
+        run(lambda client: client.whoami(), base_url=server.url, deadline=deadline, http_client=http_client)
+    # With anyio 4.4, httpx leaks a connection that times out while it is opened. Collect it here, not in a later test.
+    gc.collect()
 
 
-def test_a_wait_that_would_outlast_the_deadline_is_not_begun_and_the_outcome_stands(run: Runner) -> None:
+def respond_503(retry_after: bytes) -> Callable[[socket.socket, int], None]:
+    """Return a handler that responds 503 to all requests."""
+
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
-            connection.sendall(response(b"{}", status="503 Unavailable", headers=b"Retry-After: 20\r\n"))
+            headers = b"Retry-After: %s\r\n" % retry_after
+            connection.sendall(response(b"{}", status="503 Unavailable", headers=headers))
 
-    with RawServer(handler) as server, pytest.raises(InternalServerError) as caught:
+    return handler
+
+
+def test_a_retry_delay_beyond_the_deadline_raises_the_error_at_once(run: Runner) -> None:
+    with RawServer(respond_503(b"20")) as server, pytest.raises(InternalServerError) as raised:
         run(lambda client: client.whoami(), base_url=server.url, deadline=10)
-    assert (caught.value.status_code, caught.value.attempts) == (503, 1)
+    assert (raised.value.status_code, raised.value.attempts) == (503, 1)
     assert run.sleeps == []
 
 
-def test_a_deadline_of_a_derived_client_can_be_lifted(run: Runner) -> None:
+def test_a_retry_delay_that_outlasts_the_deadline_raises_the_last_error(
+    run: Runner, advance_clock: Callable[[float], None]
+) -> None:
+    with RawServer(respond_503(b"0")) as server, pytest.raises(InternalServerError) as raised:
+        run(
+            lambda client: client.whoami(),
+            base_url=server.url,
+            deadline=10,
+            timeout=200,
+            on_attempt=lambda attempt: advance_clock(100),
+        )
+    assert raised.value.attempts == 1
+
+
+def test_with_options_can_remove_the_deadline(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         time.sleep(TIMEOUT)
@@ -421,7 +464,7 @@ def test_a_deadline_of_a_derived_client_can_be_lifted(run: Runner) -> None:
         run(lambda client: client.with_options(deadline=None).whoami(), base_url=server.url, deadline=0.01, timeout=10)
 
 
-@pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan"), float("inf")])
-def test_a_deadline_is_a_positive_number_of_seconds(wrong: Any) -> None:
+@pytest.mark.parametrize("invalid", [0, -1, True, "5", float("nan"), float("inf")])
+def test_a_deadline_must_be_a_positive_number_of_seconds(invalid: Any) -> None:
     with pytest.raises(ConfigurationError, match="deadline must be a positive number of seconds"):
-        Cstar(KEY, deadline=wrong)
+        Cstar(KEY, deadline=invalid)

@@ -1,4 +1,4 @@
-"""A strict user's program: every line must type-check, and every type be known. Run by type checkers, not pytest."""
+"""Correct uses of the library, for type checkers: no errors, also in strict mode, and no unknown types."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def webhook_headers(
     construct_event(body, httpx.Headers(), "whsec_a")
 
 
-def many_at_a_time(client: Cstar, team: str, page: Page[Customer], rows: list[CustomerRecord]) -> None:
+def bulk_calls(client: Cstar, team: str, page: Page[Customer], rows: list[CustomerRecord]) -> None:
     customers = client.customers
     assert_type(customers.bulk_delete(team, (customer.id for customer in page)), BulkResult)
     assert_type(customers.bulk_update(team, {"cus_1"}, notes=None, metadata={"a": None}), BulkResult)
@@ -344,7 +344,7 @@ def many_at_a_time(client: Cstar, team: str, page: Page[Customer], rows: list[Cu
         assert_type((error.index, error.id, error.message), tuple[int | None, str | None, str | None])
 
 
-async def many_at_a_time_async(client: AsyncCstar, team: str, rows: AsyncIterator[CustomerRecord]) -> None:
+async def async_bulk_calls(client: AsyncCstar, team: str, rows: AsyncIterator[CustomerRecord]) -> None:
     assert_type(await client.customers.bulk_import(team, rows), ImportResult)
     assert_type(await client.customers.bulk_delete(team, ["cus_1"]), BulkResult)
     deleted = client.customers.bulk_delete(team, (each.id async for each in client.customers.list(team)))
@@ -352,7 +352,7 @@ async def many_at_a_time_async(client: AsyncCstar, team: str, rows: AsyncIterato
     assert_type(await client.customers.upsert(team, email="j@example.com", name="J"), Upserted)
 
 
-def half_way(error: APIError) -> None:
+def partial_results(error: APIError) -> None:
     assert_type(error.partial, BulkResult | ImportResult | None)
 
 

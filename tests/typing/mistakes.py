@@ -1,6 +1,6 @@
-"""Typical mistakes. Each marked line must be an error: every checker also reports a mark that is not needed."""
+"""Typical mistakes, for type checkers. Each marked line must be an error, since they report unused `type: ignore`."""
 
-# One mark serves all checkers, whose codes differ.
+# The marks have no error codes, because each type checker has its own.
 # ruff: noqa: B018, PGH003
 
 from __future__ import annotations
