@@ -496,14 +496,11 @@ class Cstar(_Client[Transport], Resource):
 
 
 class CstarWithRawResponse:
-    """`client.with_raw_response`: the methods of `Cstar`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `Cstar` that sends the requests.
-    """
+    """`client.with_raw_response`: the methods of `Cstar`, returning a `RawResponse`."""
 
     def __init__(self, client: Cstar) -> None:
         self.resource = client
+        """The `Cstar` that sends the requests."""
 
     @overload
     def request(
@@ -789,14 +786,11 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
 
 
 class AsyncCstarWithRawResponse:
-    """`client.with_raw_response`: the methods of `AsyncCstar`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `AsyncCstar` that sends the requests.
-    """
+    """`client.with_raw_response`: the methods of `AsyncCstar`, returning a `RawResponse`."""
 
     def __init__(self, client: AsyncCstar) -> None:
         self.resource = client
+        """The `AsyncCstar` that sends the requests."""
 
     @overload
     async def request(

@@ -28,15 +28,20 @@ class _Page(Generic[T]):
     """The base class of `Page` and `AsyncPage`."""
 
     def __init__(self, listing: Listing[T], data: PageData[T]) -> None:
-        # Iterating uses the number that was requested: the server may return none, or a wrong one.
+        # Iterating uses the requested page number, because the server may return none, or a wrong one.
         self._listing = listing
         self._request = request = listing.first
         self._data = data
         self.data: list[T] = data.rows
+        """The rows of this page as received. With `resume`, an earlier iteration may have yielded some of them."""
         self.total: int = data.total
+        """The number of rows in the whole list when the server sent this page."""
         self.page: int = request.page if data.page is None else data.page
+        """The number of this page, from 1."""
         self.page_size: int = request.size if data.page_size is None else data.page_size
+        """Rows per page."""
         self.has_more: bool = data.has_more
+        """Whether another page follows, according to the server."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a page cannot be pickled or copied, because it holds a client: use its data")
@@ -60,13 +65,6 @@ class Page(_Page[T]):
     """One page of a list. Iterating it yields every row from this page to the end of the list, each row once.
 
     A page is true if it has rows.
-
-    Attributes:
-        data: The rows of this page as received. With `resume`, some of them may have been yielded before.
-        total: The number of rows in the whole list when the server sent this page.
-        page: The number of this page; the first is 1.
-        page_size: Rows per page.
-        has_more: Whether another page follows, according to the server.
     """
 
     def __init__(self, transport: Transport, listing: Listing[T], data: PageData[T]) -> None:
@@ -156,13 +154,6 @@ class AsyncPage(_Page[T]):
     """One page of a list. `async for` yields every row from this page to the end of the list, each row once.
 
     A page is true if it has rows.
-
-    Attributes:
-        data: The rows of this page as received. With `resume`, some of them may have been yielded before.
-        total: The number of rows in the whole list when the server sent this page.
-        page: The number of this page; the first is 1.
-        page_size: Rows per page.
-        has_more: Whether another page follows, according to the server.
     """
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T], data: PageData[T]) -> None:

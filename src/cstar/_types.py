@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypeVar, get_origin
 from uuid import UUID
 
 import httpx
@@ -78,6 +78,12 @@ AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterabl
 """The items of a bulk call of `AsyncCstar`: any iterable or async iterable."""
 
 
+class SupportsItems(Protocol):
+    """An object with `items()`: a mapping, or the headers of a web framework."""
+
+    def items(self) -> Iterable[tuple[object, object]]: ...
+
+
 class NotGiven(Enum):
     """The type of `NOT_GIVEN`, for annotations in wrappers."""
 
@@ -91,4 +97,4 @@ class NotGiven(Enum):
 
 
 NOT_GIVEN = NotGiven.NOT_GIVEN
-"""The default of parameters that may be omitted, if `None` has another meaning: in an update, null."""
+"""The default of an optional parameter for which `None` is a value: in an update, `None` is sent as null."""

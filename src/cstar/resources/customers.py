@@ -595,14 +595,11 @@ class Customers(Resource):
 
 
 class CustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `Customers`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `Customers` that sends the requests.
-    """
+    """`client.customers.with_raw_response`: the methods of `Customers`, returning a `RawResponse`."""
 
     def __init__(self, customers: Customers) -> None:
         self.resource = customers
+        """The `Customers` that sends the requests."""
 
     @raw_form(Customers.list)
     def list(self) -> None:

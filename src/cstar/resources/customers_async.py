@@ -594,14 +594,11 @@ class AsyncCustomers(AsyncResource):
 
 
 class AsyncCustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `AsyncCustomers` that sends the requests.
-    """
+    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, returning a `RawResponse`."""
 
     def __init__(self, customers: AsyncCustomers) -> None:
         self.resource = customers
+        """The `AsyncCustomers` that sends the requests."""
 
     @async_raw_form(AsyncCustomers.list)
     def list(self) -> None:

@@ -40,48 +40,42 @@ _log = logging.getLogger("cstar.sandbox")
 
 @dataclass(frozen=True)
 class DeliveryAttempt:
-    """One POST and its result.
-
-    Attributes:
-        at: When it was sent: the time in its signature.
-        signature: Its `X-Signature` header.
-        status: The status code of the response, or None if there was no response.
-        error: Why it failed, such as "connection refused", or None if it succeeded.
-        duration: Seconds from connecting to the end of the response.
-    """
+    """One POST and its result."""
 
     at: datetime
+    """The time when it was sent, as in its signature."""
     signature: str
+    """The `X-Signature` header."""
     status: int | None
+    """The status code of the response; `None` if there was no response."""
     error: str | None
+    """The reason for a failure, such as "connection refused"; `None` if it succeeded."""
     duration: float
+    """Seconds from connecting to the end of the response."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The delivery of one event to one URL.
-
-    Attributes:
-        id: Its id, `dlv_…`.
-        event_id: The id of the event, `evt_…`: the same for every URL and attempt.
-        event_type: The type of the event, such as "customer.created".
-        customer_id: The id of the customer, `cus_…`.
-        url: The URL, without any user name and password.
-        webhook_id: The id of the webhook, `wh_…`: always the same for the same URL.
-        payload: The body of the POST.
-        outcome: "pending", then "delivered", or "failed" after the last attempt.
-        attempts: Every POST so far, oldest first.
-    """
+    """The delivery of one event to one URL."""
 
     id: str
+    """The id of the delivery, `dlv_…`."""
     event_id: str
+    """The id of the event, `evt_…`: the same for every URL and attempt."""
     event_type: EventType
+    """The type of the event, such as "customer.created"."""
     customer_id: str
+    """The id of the customer, `cus_…`."""
     url: str
+    """The URL, without any user name and password."""
     webhook_id: str
+    """The id of the webhook, `wh_…`: always the same for the same URL."""
     payload: bytes
+    """The body of the POST."""
     outcome: Outcome = "pending"
+    """`"pending"`, then `"delivered"`, or `"failed"` after the last attempt."""
     attempts: tuple[DeliveryAttempt, ...] = ()
+    """Every POST so far, oldest first."""
 
 
 def delivery_json(delivery: Delivery) -> JsonObject:
