@@ -110,9 +110,9 @@ def test_a_response_without_a_date_is_of_now() -> None:
 def test_a_response_to_a_later_request_wins(budget: Budget, clock: Clock) -> None:
     """Whatever the earlier one said: fewer left, a later reset, another limit."""
     for earlier in (headers(0), headers(5, reset=3599), headers(900, limit=2000)):
-        budget.learn(earlier, sent=clock.now)
+        budget.record(earlier, sent=clock.now)
         clock.now += 1
-        budget.learn(headers(500, reset=60), sent=clock.now)
+        budget.record(headers(500, reset=60), sent=clock.now)
         assert remaining(budget) == 500
         clock.now += 1
 
@@ -124,7 +124,7 @@ def test_of_requests_at_the_same_time_the_fewest_remaining_count(
     sent = clock.now
     for left in order:
         clock.now += 1
-        budget.learn(headers(left), sent=sent)
+        budget.record(headers(left), sent=sent)
     assert remaining(budget) == 5
 
 
@@ -135,14 +135,14 @@ def test_of_requests_at_the_same_time_the_later_window_counts(
     sent = clock.now
     for left in order:
         clock.now += 1
-        budget.learn(headers(left, reset=3600 if left else 1), sent=sent)
+        budget.record(headers(left, reset=3600 if left else 1), sent=sent)
     assert remaining(budget) == 999
 
 
 def test_headers_that_make_no_sense_change_nothing(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(5), sent=clock.now)
+    budget.record(headers(5), sent=clock.now)
     clock.now += 1
-    budget.learn(httpx.Headers({"X-RateLimit-Remaining": "many"}), sent=clock.now)
+    budget.record(httpx.Headers({"X-RateLimit-Remaining": "many"}), sent=clock.now)
     assert remaining(budget) == 5
 
 
@@ -151,12 +151,12 @@ def test_headers_that_make_no_sense_change_nothing(budget: Budget, clock: Clock)
 
 @pytest.mark.parametrize("skew", [-7200, 0, 7200])
 def test_the_seconds_until_the_reset_are_those_of_the_servers_clock(budget: Budget, clock: Clock, skew: int) -> None:
-    budget.learn(headers(0, reset=40, now=datetime.now(timezone.utc) + timedelta(seconds=skew)), sent=clock.now)
+    budget.record(headers(0, reset=40, now=datetime.now(timezone.utc) + timedelta(seconds=skew)), sent=clock.now)
     assert budget.seconds_until_reset(60) == pytest.approx(40, abs=1)
 
 
 def test_the_wait_shrinks_with_the_monotonic_clock(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(0, reset=40), sent=clock.now)
+    budget.record(headers(0, reset=40), sent=clock.now)
     clock.now += 15
     assert budget.seconds_until_reset(60) == pytest.approx(25)
     clock.now += 25
@@ -164,7 +164,7 @@ def test_the_wait_shrinks_with_the_monotonic_clock(budget: Budget, clock: Clock)
 
 
 def test_a_wait_is_counted_from_the_response_though_it_is_looked_at_later(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(0, reset=40, now=None), sent=clock.now)
+    budget.record(headers(0, reset=40, now=None), sent=clock.now)
     clock.now += 15
     # This machine's clock has not moved: only the monotonic one has.
     assert budget.seconds_until_reset(60) == pytest.approx(25, abs=1)
@@ -174,7 +174,7 @@ def test_a_wait_is_counted_from_the_response_though_it_is_looked_at_later(budget
 def test_only_a_used_up_budget_that_is_back_soon_is_waited_for(
     budget: Budget, clock: Clock, left: int, reset: float, wait: float
 ) -> None:
-    budget.learn(headers(left, reset=reset), sent=clock.now)
+    budget.record(headers(left, reset=reset), sent=clock.now)
     assert budget.seconds_until_reset(60) == pytest.approx(wait)
 
 
@@ -184,7 +184,7 @@ def test_nothing_is_waited_for_before_the_first_response(budget: Budget) -> None
 
 
 def test_no_more_pages_are_reserved_than_are_left(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(2), sent=clock.now)
+    budget.record(headers(2), sent=clock.now)
     assert [budget.reserve_page(needed=False) for _ in range(3)] == [True, True, False]
     assert budget.reserve_page(needed=True)
     for _ in range(2):
@@ -193,7 +193,7 @@ def test_no_more_pages_are_reserved_than_are_left(budget: Budget, clock: Clock) 
 
 
 def test_after_the_reset_pages_are_reserved_again(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(0, reset=40), sent=clock.now)
+    budget.record(headers(0, reset=40), sent=clock.now)
     assert not budget.reserve_page(needed=False)
     clock.now += 41
     assert budget.reserve_page(needed=False)

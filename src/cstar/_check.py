@@ -142,7 +142,7 @@ def check_metadata(param: str, value: object, *, removable: bool = False) -> dic
 
     Args:
         param: The parameter's name.
-        value: What the caller passed.
+        value: The metadata, as passed by the caller.
         removable: Whether a value may be `None`, which removes the key in an update.
     """
     metadata: dict[str, JsonValue] = {}

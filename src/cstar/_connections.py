@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="_Connection | _AsyncConnection")
 
-# Leases at a time. With httpx's default of 100, more concurrent calls of an async program would wait and time out.
+# The most leases at a time. With httpx's default of 100, further calls of an async program would wait and time out.
 MAX_CONNECTIONS = 1000
-# Seconds that an idle connection is kept: httpx's default, and less than most servers allow.
+# Seconds for which an idle connection is kept: httpx's default, and less than most servers allow.
 KEEPALIVE_EXPIRY = 5.0
 # Seconds between checks for a free slot.
 POLL_INTERVAL = 0.01

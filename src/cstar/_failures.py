@@ -99,7 +99,7 @@ def _time_limit(state: CallState, options: Options) -> str:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Return the text of an error, or of the first OSError behind "all attempts to connect failed" (anyio, trio)."""
+    """Return the text of an error; for "all attempts to connect failed" (anyio, trio), that of the first OSError."""
     for cause in _causes(error) if "attempts" in str(error) else ():
         for each in (cause, *getattr(cause, "exceptions", ())):
             if isinstance(each, OSError) and each.errno is not None:

@@ -40,7 +40,7 @@ class Movement:
         self._total, self._growth, self._steady_growth = data.total, growth, max(0, min(growth, self._growth))
 
     def has_newer(self, data: PageData[T]) -> bool:
-        """Whether pages are prefetched, and this one begins with a row newer than the first page: rows have moved."""
+        """Whether a page begins with a row newer than the first page, so rows have moved. False without prefetching."""
         created_at = _created_at(data.rows)
         return self.is_prefetching and created_at is not None and self._newest is not None and created_at > self._newest
 
@@ -48,11 +48,11 @@ class Movement:
         """Estimate `drift`.
 
         Args:
-            growth: By how many rows the list has grown since the slice before.
+            growth: By how many rows the list has grown since the previous slice.
             max_page_size: The most rows per page.
-            keeps_growing: Whether rows inserted in front have made a slice useless, so that more are expected.
+            keeps_growing: Whether inserts in front have made a slice useless, so that more inserts are expected.
         """
-        # A loop that removes rows will remove as many again. Of inserted rows, expect a quarter of a page fewer.
+        # A loop that deletes rows probably deletes as many again. Expect as many inserts, less a quarter of a page.
         self.drift = max(0, self._steady_growth - max_page_size // 4) if keeps_growing else min(0, growth)
 
     def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
@@ -68,7 +68,7 @@ class Movement:
         """
         if growth:
             yield end + growth
-        if self._steady_growth:  # until the next response, expect half a page fewer rows than before
+        if self._steady_growth:  # as many inserts until the next response, less half a page
             yield end + growth + 2 * self._steady_growth - max_page_size // 2
         step = max(1, max_page_size // 4)
         while True:
@@ -100,7 +100,7 @@ class Resumption:
 
     def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
         """Estimate where the last row is, then the landmarks, then the origin; see `Movement.search`."""
-        # Rows came or went in front of the last row, or evenly over the whole list.
+        # Rows were inserted or deleted in front of the last row, or evenly over the whole list.
         share = growth * end // max(1, self._point.total)
         ends = [end + growth] + ([end + share] if abs(share) > max_page_size // 2 else [])
         for index in reversed(self._landmarks.values()):

@@ -37,9 +37,9 @@ MAX_PAUSE = 8
 
 
 class _Window:
-    """How many requests may be pending: fewer while prefetched pages have to be discarded.
+    """The limit of pending requests. It is lower while prefetched pages have to be discarded.
 
-    For example, a loop that deletes the rows that it reads moves the rows of the pages prefetched before.
+    For example, a loop that deletes the rows that it reads changes the pages that were prefetched.
 
     Attributes:
         size: The most requests that may be pending.

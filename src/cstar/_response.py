@@ -320,9 +320,11 @@ def error_fields(body: JsonValue) -> dict[str, str]:
         return {}
     error = body.get("error")
     # In the older shapes, the other fields are at the top level.
-    beside = {name: body.get(name) for name in ("code", "param", "field")}
+    top_level = {name: body.get(name) for name in ("code", "param", "field")}
     source = (
-        error if isinstance(error, dict) else {**beside, "message": error or body.get("message") or body.get("detail")}
+        error
+        if isinstance(error, dict)
+        else {**top_level, "message": error or body.get("message") or body.get("detail")}
     )
     fields = {name: value for name, value in source.items() if isinstance(value, str) and value}
     if "field" in fields:
@@ -393,7 +395,7 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
         now: The time of the response if it has no `Date`; by default the local time.
     """
     header = response.headers.get("Retry-After")
-    # Several headers are joined by commas: the largest number counts.
+    # httpx joins repeated headers with commas. Use the largest number.
     seconds = max(filter(None, map(_seconds, header.split(","))), default=_seconds(header)) if header else None
     if seconds is None and header is not None and (moment := http_date(header)) is not None:
         seconds = max(
@@ -414,7 +416,7 @@ def _retry_after_in(body: JsonValue) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    if not text.isascii() or "_" in text:  # numbers only in Python
+    if not text.isascii() or "_" in text:  # `float` accepts more than HTTP does
         return None
     try:
         seconds = float(text)
@@ -469,7 +471,7 @@ class RawResponse(Generic[T]):
         return self._parse(self._response)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Without the API key, except for a list, whose page needs the key to fetch the next page.
+        # Without the API key. Only the `_parse` of a list has it, because its page needs it to fetch the next page.
         return RawResponse, (self._response.without_api_key(), self._parse)
 
     def __repr__(self) -> str:

@@ -55,10 +55,10 @@ class ListOptions(TypedDict, total=False):
     """The number of pages to fetch ahead while iterating, from 0 to 100; by default 0."""
 
     gapless: bool
-    """Whether to verify that iteration skips no row, even if other clients write at the same time; by default `False`.
+    """Whether to verify that iterating skips no row, even if other clients write at the same time; by default `False`.
 
-    This sends about 15% more requests, of up to 100 rows each. Without it, iteration still handles insertions and
-    deletions in front of its position, and any changes that the loop makes to the rows that it received.
+    This sends about 15% more requests, of up to 100 rows each. Without it, iterating still handles inserts and deletes
+    in front of its position, and any changes that the loop makes to the rows that it received.
     """
 
     resume: str | None

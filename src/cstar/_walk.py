@@ -14,10 +14,10 @@ read before, or if it starts where the walk started.
 
 1. If every slice used overlaps, no row that stayed in the list is skipped: all rows above a row that was read have been
    read, too.
-2. While the total stays the same, pages 1, 2, 3, … need not overlap. As many rows were inserted in front as were
-   deleted, so the unread rows may have moved down, to be read twice, but not up.
-3. An empty page below the total is a *hole*. The walk continues behind it with any slice, and a new *segment* begins
-   there. At its end, the walk returns to the hole.
+2. While the total stays the same, pages 1, 2, 3, … need not overlap: as many rows were inserted as deleted. Rows are
+   inserted at the top, so the unread rows can only have moved down. Some may be read twice, but none is skipped.
+3. An empty page below the total is a *hole*. The walk continues behind it with a slice that need not overlap, and a
+   new *segment* begins there. After the last page, the walk returns to the hole.
 4. Rows that were read before are dropped, so each row is returned once.
 
 Which rule applies depends on the mode:
@@ -27,7 +27,7 @@ Which rule applies depends on the mode:
     UNVERIFIED     pages 1, 2, 3, … without a guarantee.
 
     BY_NUMBER → OVERLAPPING    if the total changes or a row repeats; with prefetching, also if a page is empty, or
-                               begins with a row newer than the first one. `gapless` walks begin in this mode.
+                               begins with a row newer than the first one. `gapless` walks begin in OVERLAPPING.
     any       → UNVERIFIED     if the server does not return the page that was requested, as many mocks do.
 
 `docs/paging-proof.md` has the proofs.
@@ -62,7 +62,7 @@ class Walk(Generic[T]):
 
     Args:
         page: The number of the first page.
-        page_size: Rows per page, requested while nothing moves.
+        page_size: Rows per page, requested while no rows move.
         gapless: Whether every slice must overlap from the start.
         is_prefetching: Whether later pages may be fetched before earlier ones.
         resume: The checkpoint of an earlier walk, to continue from.
@@ -100,7 +100,7 @@ class Walk(Generic[T]):
             self.next_request = self._page_at(self._end - 1) if is_by_number else self._overlapping_page(self._end)
 
     def request_after(self, request: PageRequest) -> PageRequest | None:
-        """Return the request that follows a pending one if nothing moves; `None` at the end or if it is unknown."""
+        """Return the request that follows a pending one if no rows move; `None` at the end or if it is unknown."""
         end = request.page * min(request.size, self._max_page_size)
         is_known = self._total is not None and end < self._total and not self.memory.is_returning
         return self._page_after(request, end + min(0, self._movement.drift)) if is_known else None
@@ -108,7 +108,7 @@ class Walk(Generic[T]):
     def receive(self, request: PageRequest, data: PageData[T]) -> list[T]:
         """Receive a page, return its new rows, and set `next_request`.
 
-        A page that cannot be used has no new rows; `next_request` then makes up for it.
+        If the page cannot be used, return no rows; `next_request` then makes up for it.
         """
         size, mode, self.plan_changed = self._actual_size(request, data), self._mode, False
         start, end = (request.page - 1) * size, (request.page - 1) * size + len(data.rows)
@@ -228,7 +228,7 @@ class Walk(Generic[T]):
                 )
                 return None
             hole = memory.enter_hole()
-            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row would show an insert in front
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row in front would reveal inserts
                 self._mode = _Mode.OVERLAPPING
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
             self._ending.on_return_to_hole()

@@ -80,10 +80,10 @@ class IdempotencyRecord:
 
 
 class Store:
-    """An open SQLite database; `close()` it.
+    """An open SQLite database, to be closed by `close`.
 
     Raises:
-        ValueError: The file is of another program, or of another version of the sandbox.
+        ValueError: The file belongs to another program, or to another version of the sandbox.
         sqlite3.Error: The file cannot be opened, or another process is using it.
     """
 

@@ -205,8 +205,8 @@ class Webhooks:
             while len(self._deliveries) > len(self._finished):
                 remaining = deadline - _clock.real_time()
                 if self._stopped or remaining <= 0:
-                    since = "after the sandbox has stopped" if self._stopped else f"after {timeout:g} s"
-                    raise TimeoutError(_describe_pending(self._deliveries.values(), since))
+                    when = "after the sandbox has stopped" if self._stopped else f"after {timeout:g} s"
+                    raise TimeoutError(_describe_pending(self._deliveries.values(), when))
                 self._changed.wait(remaining)
             return tuple(self._deliveries.values())
 
@@ -325,10 +325,10 @@ def _reason(failure: Exception) -> str:
     return str(failure).rstrip(".") or type(failure).__name__
 
 
-def _describe_pending(deliveries: Iterable[Delivery], since: str) -> str:
+def _describe_pending(deliveries: Iterable[Delivery], when: str) -> str:
     pending = [each for each in deliveries if each.outcome == "pending"]
     errors = [f"last attempt: {each.attempts[-1].error}" if each.attempts else "no attempt yet" for each in pending]
     counts = Counter(f"to {each.url} ({error})" for each, error in zip(pending, errors, strict=True))
     where = "; ".join(f"{count} {target}" for target, count in counts.items())
     subject = "delivery is" if len(pending) == 1 else "deliveries are"
-    return f"{len(pending)} webhook {subject} still pending {since}: {where}."
+    return f"{len(pending)} webhook {subject} still pending {when}: {where}."
