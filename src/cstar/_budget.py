@@ -96,7 +96,7 @@ class Budget:
         """Reserve a request for a page.
 
         Returns:
-            Whether a request remains in the window, or the page is needed now.
+            Whether to request the page: it is needed now, or a request remains in the window.
         """
         reading = self._reading()
         is_known = reading is not None and reading.reset > self._clock()

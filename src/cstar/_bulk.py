@@ -221,7 +221,7 @@ def iterate(param: str, items: object) -> Iterator[object]:
     Raises:
         InvalidParameterError: The parameter is not an iterable of items.
     """
-    given = items
+    given = items  # not narrowed by the checks below
     if isinstance(items, (str, bytes, Mapping)):
         reject(param, "a list or another iterable (put a single item in a list)", given)
     if not isinstance(items, Iterable) and not hasattr(type(items), "__getitem__"):

@@ -35,7 +35,7 @@ POLL_INTERVAL = 0.01
 
 
 class StaleConnectionError(httpx.NetworkError):
-    """A reused connection was closed, or held a response before the request. The request may have been received."""
+    """A reused connection was closed, or held data before the request was sent. The server may have the request."""
 
 
 class _Connection(httpx.HTTPTransport):

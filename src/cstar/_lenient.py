@@ -174,7 +174,7 @@ def _without_none(type_: Any) -> Any:
     return type_
 
 
-def is_success(envelope: dict[str, Any]) -> bool:
+def reports_success(envelope: dict[str, Any]) -> bool:
     """Whether the `success` of an envelope is true or missing."""
     return str(envelope.get("success", True)).lower() not in {"false", "0"}
 
@@ -216,7 +216,7 @@ class Reader:
         envelope = _object(envelope)
         if envelope is None:
             raise ValueError("Input should be an object")
-        if not is_success(envelope):
+        if not reports_success(envelope):
             raise ValueError("success: Input should be True")
         if "data" not in envelope:
             raise ValueError("data: Field required")

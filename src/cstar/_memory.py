@@ -39,21 +39,21 @@ class Memory:
         lost: How many rows are missing in the holes that the walk has left.
     """
 
-    def __init__(self, point: Checkpoint) -> None:
-        self.progress: Progress = Progress(point, point.total)
-        self.holes: tuple[Hole, ...] = point.holes
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.progress: Progress = Progress(checkpoint, checkpoint.total)
+        self.holes: tuple[Hole, ...] = checkpoint.holes
         self.is_behind_hole: bool = False
         self.is_returning: bool = False
         self.lost: int = 0
-        self._empty_requests = {request for hole in point.holes for request in hole.requests}
+        self._empty_requests = {request for hole in checkpoint.holes for request in hole.requests}
         self._segments: dict[RowId, int] = {}  # the segment of each row
-        for hole in point.holes:
+        for hole in checkpoint.holes:
             self._segments |= dict.fromkeys(hole.before, hole.segment - 1) | dict.fromkeys(hole.behind, hole.segment)
-        self._segments |= {row_id: segment for row_id, _, segment in point.rows[-LAST_ROWS:]}
+        self._segments |= {row_id: segment for row_id, _, segment in checkpoint.rows[-LAST_ROWS:]}
         self._segment = max(
-            [segment for _, _, segment in point.rows] + [hole.segment for hole in point.holes], default=0
+            [segment for _, _, segment in checkpoint.rows] + [hole.segment for hole in checkpoint.holes], default=0
         )
-        self._rows_read_before = point.end - point.origin - len(self._segments)
+        self._rows_read_before = checkpoint.end - checkpoint.origin - len(self._segments)
 
     @property
     def rows_read(self) -> int:
@@ -84,19 +84,19 @@ class Memory:
         limit = self.holes[0].segment
         return next((position for position, row in enumerate(rows) if self._segments.get(row.id, 0) >= limit), None)
 
-    def add(self, rows: Sequence[T], index: int, last_index: int, point: Checkpoint) -> list[T]:
+    def add(self, rows: Sequence[T], index: int, last_index: int, checkpoint: Checkpoint) -> list[T]:
         """Add rows, and return the new ones.
 
         Args:
             rows: Consecutive rows of a page.
             index: The index of the first of them.
             last_index: The highest index of the page, by its size. Surplus rows get this index, too.
-            point: The origin, the maximum page size and the total.
+            checkpoint: The origin, the maximum page size and the total.
         """
         # Rows that follow a known row, or the origin, belong to its segment.
         segment = self.holes[0].segment - 1 if self.is_returning else self._segment
         if rows:
-            segment = 0 if index <= point.origin else self._segments.get(rows[0].id, segment)
+            segment = 0 if index <= checkpoint.origin else self._segments.get(rows[0].id, segment)
         ids = [row.id for row in rows]
         new_rows: Sequence[T] = rows
         indexes: Sequence[int] = range(index, index + len(rows))
@@ -114,10 +114,14 @@ class Memory:
         self._segments.update(dict.fromkeys(ids, segment))
         if new_rows:
             before = Checkpoint(
-                point.origin, point.max_page_size, self.progress.total, self.progress.checkpoint().rows, self.holes
+                checkpoint.origin,
+                checkpoint.max_page_size,
+                self.progress.total,
+                self.progress.checkpoint().rows,
+                self.holes,
             )
             read = tuple(zip(ids, indexes, repeat(segment)))
-            self.progress = Progress(before, point.total, read, is_in_hole=self.is_returning)
+            self.progress = Progress(before, checkpoint.total, read, is_in_hole=self.is_returning)
             if self.is_returning:
                 self._set_hole(0, replace(self.holes[0], missing=max(0, self.holes[0].missing - len(new_rows))))
         return list(new_rows)

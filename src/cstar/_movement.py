@@ -79,9 +79,9 @@ class Movement:
 class Resumption:
     """The search for the position of an earlier walk, of which only the rows in the checkpoint are known."""
 
-    def __init__(self, point: Checkpoint) -> None:
-        self._point = point
-        self._landmarks = {row_id: index for row_id, index, _ in point.rows[:-LAST_ROWS]}
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._landmarks = {row_id: index for row_id, index, _ in checkpoint.rows[:-LAST_ROWS]}
         self._next_ends: list[int] = []
         self._has_found_landmark = False
 
@@ -94,19 +94,19 @@ class Resumption:
         position = next((position for position, row in enumerate(rows) if row.id in self._landmarks), None)
         if position is None or self._has_found_landmark:
             return position
-        expected = self._point.end + index + position - self._landmarks[rows[position].id]
+        expected = self._checkpoint.end + index + position - self._landmarks[rows[position].id]
         self._has_found_landmark, self._next_ends = True, [index + position + 1, expected]
         return None
 
     def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
         """Estimate where the last row is, then the landmarks, then the origin; see `Movement.search`."""
         # Rows were inserted or deleted in front of the last row, or evenly over the whole list.
-        share = growth * end // max(1, self._point.total)
+        share = growth * end // max(1, self._checkpoint.total)
         ends = [end + growth] + ([end + share] if abs(share) > max_page_size // 2 else [])
         for index in reversed(self._landmarks.values()):
             ends += [index + 1, index + 1 + growth]
-        ends = [each for each in dict.fromkeys(ends) if each > self._point.origin and each != end]
-        for each in chain(ends, repeat(self._point.origin)):  # pragma: no branch - it is infinite
+        ends = [each for each in dict.fromkeys(ends) if each > self._checkpoint.origin and each != end]
+        for each in chain(ends, repeat(self._checkpoint.origin)):  # pragma: no branch - it is infinite
             while self._next_ends:
                 yield self._next_ends.pop()
             yield each

@@ -174,7 +174,7 @@ def _check_timeout(timeout: object) -> None:
         parts = [part for part in timeout.as_dict().values() if part is not None]
     if not all(_is_number(part) and 0 < part <= _MAX_TIMEOUT for part in parts):
         raise ConfigurationError(
-            f"timeout must be a positive number of seconds up to {_MAX_TIMEOUT}, or an httpx.Timeout of such, "
+            f"timeout must be a positive number of seconds up to {_MAX_TIMEOUT}, or an httpx.Timeout with such values, "
             f"not {timeout!r} (httpx.Timeout(None) waits forever)"
         )
 

@@ -474,9 +474,9 @@ class AsyncRowIterator(Generic[T]):
 
 def _stopped(rows: Iterator[T], progress: Progress) -> tuple[Iterator[T], tuple[Iterator[T], Progress]]:
     """Return an empty batch at the position of another one."""
-    point = progress.checkpoint(pending=length_hint(rows))
+    checkpoint = progress.checkpoint(pending=length_hint(rows))
     no_rows: Iterator[T] = iter(())
-    return no_rows, (no_rows, Progress(point, point.total))
+    return no_rows, (no_rows, Progress(checkpoint, checkpoint.total))
 
 
 class _Source(Protocol[T]):

@@ -221,13 +221,13 @@ def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
     body = response.body
     if not isinstance(body, dict):
         return body is None
-    from cstar._lenient import is_success
+    from cstar._lenient import reports_success
 
     data = body.get("data")
     receipt = data if isinstance(data, dict) else body
     named = receipt.get("id")
     is_another = isinstance(named, str) and call.subject is not None and named != call.subject.id
-    return not is_another and receipt.get("deleted") is not False and not body.get("error") and is_success(body)
+    return not is_another and receipt.get("deleted") is not False and not body.get("error") and reports_success(body)
 
 
 def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:

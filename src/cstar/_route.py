@@ -93,7 +93,7 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
     if parts is None:
         raise ConfigurationError(
             f"{setting} must be the URL of a proxy, such as 'http://proxy.example:3128': check its host and port, and "
-            "remove what follows them (in a password, percent-encode '#', '/', '?' and '@')"
+            "remove anything after them (in a password, percent-encode '#', '/', '?' and '@')"
         )
     scheme, host, port, userinfo = parts
     if scheme not in _PROXY_SCHEMES:

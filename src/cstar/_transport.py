@@ -171,7 +171,7 @@ class _BaseTransport(Generic[ClientsT]):
         request: httpx.Request,
         response: httpx.Response | None,
     ) -> Outcome:
-        """Record the httpx error of an attempt. Some errors mean that there was a response.
+        """Record the httpx error of an attempt, and return its outcome: the response, if there was one.
 
         Raises:
             APIResponseValidationError: The response is a redirect to an invalid URL.

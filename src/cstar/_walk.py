@@ -82,17 +82,17 @@ class Walk(Generic[T]):
         is_prefetching: bool = False,
         resume: Checkpoint | None = None,
     ) -> None:
-        point = resume if resume and resume.rows else Checkpoint((page - 1) * page_size, MAX_PAGE_SIZE, 0)
+        checkpoint = resume if resume and resume.rows else Checkpoint((page - 1) * page_size, MAX_PAGE_SIZE, 0)
         self._page_size, self._is_gapless = page_size, gapless
-        self._origin, self._max_page_size = point.origin, point.max_page_size
+        self._origin, self._max_page_size = checkpoint.origin, checkpoint.max_page_size
         # The total in the last slice used, and the index after its last row.
-        self._total, self._end = point.total if point.rows else None, point.end
-        self.memory: Memory = Memory(point)
+        self._total, self._end = checkpoint.total if checkpoint.rows else None, checkpoint.end
+        self.memory: Memory = Memory(checkpoint)
         self._movement = Movement(is_prefetching=is_prefetching)
-        self._resumption = Resumption(point) if point.rows else None  # until the first slice is used
+        self._resumption = Resumption(checkpoint) if checkpoint.rows else None  # until the first slice is used
         self._search: Iterator[int] | None = None  # indexes to try while slices do not overlap
         self._ending = Ending()
-        is_by_number = not gapless and not (self._resumption and (is_prefetching or point.holes))
+        is_by_number = not gapless and not (self._resumption and (is_prefetching or checkpoint.holes))
         self._mode = _Mode.BY_NUMBER if is_by_number else _Mode.OVERLAPPING
         self.plan_changed: bool = False
         self.next_request: PageRequest | None = PageRequest(page, page_size)
@@ -119,24 +119,26 @@ class Walk(Generic[T]):
             return self._skip_empty_page(request, start + size, data.total)
         index, growth = max(start, self._origin), data.total - self._total
         rows = data.rows[index - start :]
-        known = self.memory.first_known(rows)
-        known = self._resumption.landmark(rows, index) if known is None and self._resumption else known
-        overlaps = known is not None or start <= self._origin
-        has_moved = bool(growth) or known is not None or self._movement.has_newer(data)
+        first_known = self.memory.first_known(rows)
+        if first_known is None and self._resumption:
+            first_known = self._resumption.landmark(rows, index)
+        overlaps = first_known is not None or start <= self._origin
+        has_moved = bool(growth) or first_known is not None or self._movement.has_newer(data)
         self._update_mode(request, data, size, has_moved=not overlaps if self._resumption else has_moved)
         self.plan_changed = self._mode is not mode
         must_overlap = self._resumption or _Mode.OVERLAPPING in (mode, self._mode)
         if must_overlap and not overlaps and not self.memory.is_behind_hole:
             return self._search_overlap(growth)
         # Rows in front of a known row have been read, too, or were inserted since.
-        begin = known or 0 if self._mode is not _Mode.UNVERIFIED else 0
+        begin = (first_known or 0) if self._mode is not _Mode.UNVERIFIED else 0
         hole_end = self.memory.first_behind_hole(rows) if self._mode is _Mode.OVERLAPPING else None
+        # Whether inserts in front have moved known rows to indexes behind the last one read.
         is_pushed_down = growth > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
-        if self._resumption and known is not None:
-            self.memory.shift(rows[known].id, index + known)
+        if self._resumption and first_known is not None:
+            self.memory.shift(rows[first_known].id, index + first_known)
         self.memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
-        point = Checkpoint(self._origin, self._max_page_size, data.total)
-        new_rows = self.memory.add(rows[begin:hole_end], index + begin, start + size - 1, point)
+        checkpoint = Checkpoint(self._origin, self._max_page_size, data.total)
+        new_rows = self.memory.add(rows[begin:hole_end], index + begin, start + size - 1, checkpoint)
         keeps_growing = is_pushed_down and bool(self._search or not new_rows)
         self._movement.predict(growth, self._max_page_size, keeps_growing=keeps_growing)
         # Without a new row, skip the rows inserted in front at once.

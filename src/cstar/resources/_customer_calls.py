@@ -229,17 +229,13 @@ class UpsertSteps:
         # The email address of an existing customer is not changed. It may differ in case.
         changes = {name: NOT_GIVEN if value is None else value for name, value in fields.items()}
         self._changes = cast("_Fields", {**changes, "email": NOT_GIVEN})
-        self._attempts = 0
-
-    @property
-    def attempts(self) -> int:
+        self.attempts = 0
         """The number of attempts to create the customer."""
-        return self._attempts
 
     def create(self) -> Call[models.Customer]:
         """Return the call that creates the customer, with a new idempotency key for each attempt."""
-        self._attempts += 1
-        return replace(self._create, idempotency_key=f"{self.key}-create-{self._attempts}")
+        self.attempts += 1
+        return replace(self._create, idempotency_key=f"{self.key}-create-{self.attempts}")
 
     def check_conflict(self, error: ConflictError) -> None:
         """Raise a conflict if it is about the idempotency key."""
@@ -250,7 +246,7 @@ class UpsertSteps:
         """Raise a conflict for which no customer was found, unless another attempt to create it can succeed."""
         if not (error.param == "email" or ALREADY_EXISTS.search(error.code or error.message)):
             raise error
-        if self._attempts >= MAX_UPSERT_ATTEMPTS:
+        if self.attempts >= MAX_UPSERT_ATTEMPTS:
             error.args = (f"{error}; the email address is taken, but no customer with it was found",)
             raise error
 

@@ -145,7 +145,7 @@ class Server(uvicorn.Server):
             ws="none",
             log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
-            backlog=100,  # asyncio accepts up to as many connections at once, and logs each failure
+            backlog=100,  # asyncio accepts up to this many connections at once, and logs each failure
             timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # REQUEST_TIMEOUT expires first
             timeout_graceful_shutdown=0,  # incomplete requests and delayed responses do not delay the stop
         )
