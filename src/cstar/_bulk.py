@@ -52,7 +52,7 @@ class BulkJob(Generic[ResultT]):
         max_items: The number of items in a chunk.
         check: Checks and encodes an item. Its first argument is the name of the item, such as `ids[7]`.
         model: The model of the result.
-        expected: The values of fields that a response must have if it has the fields, such as `{"action": "delete"}`.
+        expected: The values that fields of a response must have if they are present, such as `{"action": "delete"}`.
         count: Returns the counts of a response. Its second argument is the number of items sent.
         key: The idempotency key; by default a new UUID.
 

@@ -50,7 +50,7 @@ def reject(param: str, allowed: str, value: object) -> NoReturn:
 
 
 def _plain_str(value: object) -> str | None:
-    """The value of a string as a plain `str`, even if a subclass overrides `__str__`; `None` for other types."""
+    """Return a string as a plain `str`, even if its class overrides `__str__`; `None` for other types."""
     return str.__str__(value) if isinstance(value, str) else None
 
 

@@ -73,7 +73,7 @@ class _AsyncConnection(httpx.AsyncHTTPTransport):
 
 # httpcore's sync and async classes have the same parameters, but no common base.
 def _open(route: Route, network: Network | AsyncNetwork, classes: tuple[Any, Any, Any]) -> Any:  # noqa: ANN401
-    """Create an httpcore connection along a route. It connects with the first request."""
+    """Create an httpcore connection for a route. It connects with the first request."""
     import httpcore
 
     direct, http_proxy, socks_proxy = classes

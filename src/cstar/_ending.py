@@ -1,4 +1,4 @@
-"""Decides when a walk ends, and logs a warning if rows are missing."""
+"""Decide when a walk ends, and log a warning if rows are missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ending:
         self._reason = ""
 
     def is_reached(self, start: int, data: PageData[T], rows_read: int, *, has_new_rows: bool) -> bool:
-        """Whether the walk ends with this slice.
+        """Return whether the walk ends with this slice.
 
         Args:
             start: The index of its first row.

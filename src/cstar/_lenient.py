@@ -175,7 +175,7 @@ def _without_none(type_: Any) -> Any:
 
 
 def reports_success(envelope: dict[str, Any]) -> bool:
-    """Whether the `success` of an envelope is true or missing."""
+    """Return whether the `success` of an envelope is true or missing."""
     return str(envelope.get("success", True)).lower() not in {"false", "0"}
 
 
@@ -195,7 +195,7 @@ class Deviations:
 
 
 class Reader:
-    """Reads one response and collects the fields with invalid values."""
+    """The lenient reader of one response, which collects the fields with invalid values."""
 
     def __init__(self) -> None:
         self._kept: list[str] = []  # names of fields

@@ -1,4 +1,4 @@
-"""Records the rows that a walk has read, and the holes between them."""
+"""Record the rows that a walk has read, and the holes between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates how far the rows of a list move during a walk, and where to search for rows that have moved."""
+"""Estimate how far the rows of a list move during a walk, and where to search for rows that have moved."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Movement:
         self._total, self._growth, self._steady_growth = data.total, growth, max(0, min(growth, self._growth))
 
     def has_newer(self, data: PageData[T]) -> bool:
-        """Whether a page begins with a row newer than the first page, so rows have moved. False without prefetching."""
+        """Return whether rows have moved: a prefetched page begins with a row newer than the first page."""
         created_at = _created_at(data.rows)
         return self.is_prefetching and created_at is not None and self._newest is not None and created_at > self._newest
 

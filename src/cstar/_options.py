@@ -160,7 +160,7 @@ def _is_test_key(api_key: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is a loopback address or name."""
+    """Return whether a host is a loopback address or name."""
     host = host.rstrip(".")
     try:
         return ipaddress.ip_address(host).is_loopback

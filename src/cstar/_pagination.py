@@ -480,7 +480,7 @@ def _stopped(rows: Iterator[T], progress: Progress) -> tuple[Iterator[T], tuple[
 
 
 class _Source(Protocol[T]):
-    """Fetches the pages of a walk: one by one, or ahead."""
+    """A source of the pages of a walk: fetched when they are needed, or prefetched."""
 
     def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
         """Return the next page of the walk, and its request."""
@@ -494,7 +494,7 @@ class _Source(Protocol[T]):
 
 
 class _LazySource(Generic[T]):
-    """Fetches each page when it is needed."""
+    """A source that fetches each page when it is needed."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
         self._transport = transport
@@ -513,7 +513,7 @@ class _LazySource(Generic[T]):
 
 
 class _AsyncSource(Protocol[T]):
-    """Fetches the pages of a walk; see `_Source`."""
+    """A source of the pages of an async walk; see `_Source`."""
 
     async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]: ...
 
@@ -523,7 +523,7 @@ class _AsyncSource(Protocol[T]):
 
 
 class _AsyncLazySource(Generic[T]):
-    """Fetches each page when it is needed."""
+    """A source that fetches each page when it is needed."""
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
         self._transport = transport

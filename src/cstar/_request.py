@@ -47,7 +47,7 @@ class _SingleChunk(AsyncIterator[bytes]):
 
 
 class RequestBuilder:
-    """Builds the requests of a client.
+    """The builder of a client's requests.
 
     Args:
         options: The client's options.

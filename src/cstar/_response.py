@@ -210,12 +210,12 @@ def _warn(call: Call[Any], response: ReceivedResponse, deviations: Deviations) -
 
 
 def is_already_deleted(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Whether a 404 means success: for a delete, after an attempt whose response was lost."""
+    """Return whether a 404 means success: for a delete, after an attempt whose response was lost."""
     return call.deleted_value is not None and response.status_code == 404 and response.after_lost_response
 
 
 def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Whether a response to a delete reports success without the deleted id."""
+    """Return whether a response to a delete reports success without the deleted id."""
     if is_blank(response.content):
         return True
     body = response.body
@@ -251,7 +251,7 @@ def _describe_invalid_body(invalid: ValueError, response: ReceivedResponse) -> s
         is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
         body = response.body if is_large else _parse_json(response.content)
     except ValueError as broken:
-        # Do not quote a body that looks like JSON, because it may contain personal data. A page of HTML does not.
+        # Do not quote a body that looks like JSON, because it may contain personal data. HTML pages do not.
         start = response.content.removeprefix(BOM_UTF8).lstrip()[:400]
         if not start.startswith(b"<") and (b"{" in start or b"[" in start):
             return f"the body is not JSON: {broken}"
@@ -271,7 +271,7 @@ def _encoding_hint(response: ReceivedResponse) -> str:
 
 
 def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
-    """Raise the error of an error status.
+    """Raise the error for a response with an error status.
 
     Raises:
         APIStatusError: The subclass for the status, with the server's message.

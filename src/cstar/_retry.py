@@ -35,7 +35,7 @@ ALREADY_EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
 
 
 def is_retryable(outcome: Outcome, state: CallState) -> bool:
-    """Whether to retry: without a response, after 408, 429 or 5xx, and after 409 if an earlier response was lost.
+    """Return whether to retry: after no response, 408, 429 or 5xx, and after 409 if an earlier response was lost.
 
     501, 505 and permanent failures, such as an untrusted certificate, are not retried.
     """
@@ -51,7 +51,7 @@ def is_retryable(outcome: Outcome, state: CallState) -> bool:
 
 
 def is_lost_response(response: ReceivedResponse) -> bool:
-    """Whether a proxy got no response from the API (502, 504). The request may have been carried out."""
+    """Return whether a proxy got no response from the API (502, 504). The request may have been carried out."""
     return response.status_code in {502, 504}
 
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class _InstanceSchema:
-    """Makes `pydantic.validate_call` accept any instance of the annotated class."""
+    """An annotation that makes `pydantic.validate_call` accept any instance of the annotated class."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: object) -> CoreSchema:  # noqa: ANN401 - any class
         from pydantic_core.core_schema import is_instance_schema
@@ -52,7 +52,7 @@ class ListOptions(TypedDict, total=False):
     """Rows per page, from 1 to 100; by default 100. Each page is a request, so large pages save rate limit."""
 
     prefetch: int
-    """The number of pages to fetch ahead while iterating, from 0 to 100; by default 0."""
+    """The number of pages to prefetch while iterating, from 0 to 100; by default 0."""
 
     gapless: bool
     """Whether to verify that iterating skips no row, even if other clients write at the same time; by default `False`.
@@ -68,7 +68,7 @@ class ListOptions(TypedDict, total=False):
     """
 
     extra_query: Mapping[str, QueryValue] | None
-    """Further query parameters, in the API's spelling. A list repeats its name; `None` is omitted."""
+    """Additional query parameters, by the API's names. A list repeats its name; `None` is omitted."""
 
 
 Items: TypeAlias = Iterable[T]

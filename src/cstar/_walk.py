@@ -108,7 +108,7 @@ class Walk(Generic[T]):
     def receive(self, request: PageRequest, data: PageData[T]) -> list[T]:
         """Receive a page, return its new rows, and set `next_request`.
 
-        If the page cannot be used, return no rows; `next_request` then makes up for it.
+        If the page cannot be used, return no rows; `next_request` is then another way to reach them.
         """
         size, mode, self.plan_changed = self._actual_size(request, data), self._mode, False
         start, end = (request.page - 1) * size, (request.page - 1) * size + len(data.rows)
@@ -209,7 +209,7 @@ class Walk(Generic[T]):
             is_first = self.memory.add_still_empty(request)  # a page that was not empty before is requested again
             self.next_request = request if is_first else self._return_to_hole(is_read=False)
         elif self.memory.add_empty_page(request, self._end, self._total or 0) and end < total:
-            if self._movement.is_prefetching and self._mode is _Mode.BY_NUMBER:  # a hole may hide that rows moved
+            if self._movement.is_prefetching and self._mode is _Mode.BY_NUMBER:  # a hole may hide a move of rows
                 self._mode, self.plan_changed = _Mode.OVERLAPPING, True
             self.next_request = self._page_after(request, end + min(0, self._movement.drift))
         else:

@@ -1,4 +1,4 @@
-"""Verifies the signatures of webhook deliveries and parses their events (API page "Webhooks").
+"""Verify the signatures of webhook deliveries and parse their events (API page "Webhooks").
 
 ```python
 from cstar.webhooks import CustomerCreatedEvent, construct_event
@@ -444,7 +444,7 @@ class _Secrets:
         return signatures
 
     def verify(self, signature: _Signature, body: bytes) -> bool:
-        """Whether one of the secrets made one of the signatures."""
+        """Return whether one of the secrets made one of the signatures."""
         expected = self.sign(signature.timestamp, body)
         return any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signature.digests)
 

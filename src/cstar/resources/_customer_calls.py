@@ -209,7 +209,7 @@ def delete_call(team_id: Id, customer_id: Id, idempotency_key: str | None) -> Ca
 
 
 class UpsertSteps:
-    """The calls of an upsert. Their idempotency keys are derived from `key`, the upsert's.
+    """The calls of an upsert. Their idempotency keys are derived from `key`, the key of the upsert.
 
     Args:
         team_id: The team's id.
@@ -243,7 +243,7 @@ class UpsertSteps:
             raise error
 
     def check_missing(self, error: ConflictError) -> None:
-        """Raise a conflict for which no customer was found, unless another attempt to create it can succeed."""
+        """Raise a conflict for which no customer was found, unless another attempt to create one can succeed."""
         if not (error.param == "email" or ALREADY_EXISTS.search(error.code or error.message)):
             raise error
         if self.attempts >= MAX_UPSERT_ATTEMPTS:

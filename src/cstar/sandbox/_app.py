@@ -185,7 +185,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
 
 
 def _failed(request: Request, failure: Exception) -> Response:
-    """Respond to an exception in the control endpoint, the page or the OpenAPI document."""
+    """Respond to an exception in the control endpoints, the page or the OpenAPI document."""
     _log.error("%s %s failed in the sandbox itself", request.method, request.url.path, exc_info=failure)
     return JSONResponse({"error": {"message": "The sandbox failed to handle this request; see its log."}}, 500)
 

@@ -1,7 +1,7 @@
 """The types of requests and responses, for validation and for the OpenAPI document.
 
 Requests are typed dictionaries, in which an omitted field is absent. Unknown fields and parameters are rejected: they
-are nearly always typing mistakes.
+are nearly always spelling mistakes.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def delivery_json(delivery: Delivery) -> JsonObject:
 
 
 class Event(NamedTuple):
-    """A change to a customer, with the customer after it, or before it was deleted."""
+    """A change of a customer, with the customer after the change or, for a deletion, before."""
 
     type: EventType
     customer: Customer
@@ -313,7 +313,7 @@ def _endpoint(url: str) -> Endpoint:
 
 
 def _reason(failure: Exception) -> str:
-    """Describe why there was no response; the cause is several exceptions below httpx's."""
+    """Describe why there was no response. The cause is several exceptions down the chain of httpx's."""
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
