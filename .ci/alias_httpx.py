@@ -15,9 +15,9 @@ httpx2.alias_httpx()
 
 # Tests that are not run under httpx2, and why.
 NOT_UNDER_HTTPX2 = {
-    "test_a_redirect_to_nonsense_is_a_typed_error_after_one_attempt": "httpx2 does not reject such a response: "
+    "test_a_redirect_to_an_invalid_url_is_a_validation_error": "httpx2 does not reject such a response: "
     "the client raises the APIStatusError of any redirect",
-    "test_an_http_client_of_httpx2_is_refused_unless_httpx_is_an_alias_of_it": "here it is",
+    "test_an_http_client_of_httpx2_is_rejected": "here it is",
 }
 
 

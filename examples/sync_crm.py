@@ -114,8 +114,8 @@ def sync(client: Cstar, team_id: str, rows: Sequence[Row]) -> Counter[str]:
     counts = Counter(unchanged=len(rows) - len(missing) - updated_rows)
 
     with Progress() as progress:
-        importing = progress.add_task("Importing", total=len(missing))
-        updating = progress.add_task("Updating", total=updated_rows)
+        importing = progress.add_task("Importing", total=len(missing), visible=bool(missing))
+        updating = progress.add_task("Updating", total=updated_rows, visible=bool(updates))
 
         # A bulk call reads its input as it sends it, so the bars follow the requests.
         def advance(task: TaskID, items: Iterable[T]) -> Iterator[T]:

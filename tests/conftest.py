@@ -1,3 +1,5 @@
+"""Fixtures of all tests: a client runner, a mocked API, recorded sleeps, and a clean environment."""
+
 from __future__ import annotations
 
 import functools
@@ -16,7 +18,7 @@ from support import URL, Runner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The machines that run the tests are busy ones: how long an example takes says nothing.
+# Examples have no deadline: their durations vary on a busy machine.
 settings.register_profile("default", deadline=None)
 settings.register_profile("nightly", deadline=None, max_examples=10_000)
 settings.load_profile("default")
@@ -24,19 +26,19 @@ settings.load_profile("default")
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if loopback.IS_USED:
-        loopback.deselect_others(config, items)
+        loopback.deselect_tests(config, items)
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
-    for name in [name for name in os.environ if name.startswith("CSTAR_") or name.upper() in others]:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    network_settings = {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+    for name in [name for name in os.environ if name.startswith("CSTAR_") or name.upper() in network_settings]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture
 def api_mock() -> Iterator[respx.Router]:
-    """A respx router in place of the API. A request without a mock is an error, and nothing reaches a network."""
+    """A respx router in place of the API. A request without a mocked route is an error."""
     if loopback.IS_USED:
         router = respx.Router(base_url=URL, assert_all_called=False)
         loopback.routes.append(router.async_handler)
@@ -49,7 +51,7 @@ def api_mock() -> Iterator[respx.Router]:
 
 @pytest.fixture
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Replaces the sleep between attempts, and records its seconds."""
+    """Replace the sleep between attempts by a list that records its seconds."""
     slept: list[float] = []
 
     async def async_sleep(seconds: float) -> None:
@@ -62,13 +64,13 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def late_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a wait of the async client time out before its attempt is cancelled, on a busy machine, too."""
+    """Delay the cancellation of an attempt, so that each wait of the async client times out first."""
     monkeypatch.setattr("cstar._transport._CANCELLATION_DELAY", 10)
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
 def run(request: pytest.FixtureRequest, sleeps: list[float]) -> Runner:
-    """Runs an action with `Cstar`, with `AsyncCstar` on asyncio, and with `AsyncCstar` on trio."""
+    """Run an action with `Cstar`, with `AsyncCstar` on asyncio, and with `AsyncCstar` on trio."""
     return Runner(request.param, sleeps)
 
 

@@ -1,8 +1,7 @@
 """The suite over httpx-aiohttp's transport: `CSTAR_TEST_TRANSPORT=aiohttp`, which `.ci/transports` sets.
 
-A test's handler or its mocked routes decide what happens to a request. The request then goes through aiohttp to a
-server on this machine. The server checks that the request has arrived as it was sent, and does what was decided: it
-sends the response, or makes a fault of that kind.
+The handler or the mocked routes of a test choose a response or a fault for each request. The request is then sent
+through aiohttp to a local server, which checks that it arrived unchanged, and sends the response or causes the fault.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     import pytest
 
 IS_USED = os.environ.get("CSTAR_TEST_TRANSPORT") == "aiohttp"
-# Seconds until a fault that is a timeout times out.
+# Seconds until a simulated timeout.
 TIMEOUT = 0.1
 
 if IS_USED:
@@ -33,37 +32,37 @@ if IS_USED:
 else:
     AiohttpTransport = httpx.AsyncBaseTransport
 
-# Tests that say more than the client promises over another transport, and why.
+# Tests that do not hold over aiohttp, and why.
 NOT_OVER_AIOHTTP = {
-    "test_no_answer_says_where_and_why": "the reason is in the words of aiohttp",
-    "test_a_connection_is_let_go_when_its_answer_breaks_off": "it watches a stream of httpx",
-    "test_what_the_next_attempt_cannot_change_is_not_retried": "no server can make these errors",
+    "test_a_connection_error_names_the_url_and_the_reason": "the reason is worded by aiohttp",
+    "test_a_stream_that_fails_is_closed": "it uses a stream of httpx",
+    "test_what_the_next_attempt_cannot_change_is_not_retried": "no server can cause these errors",
     "test_a_stream_that_http_2_refuses_is_retried": "aiohttp has no HTTP/2",
 }
 
 Handler = Callable[[httpx.Request], Any]
 
-# The routes of the test that is running, if it mocks some.
+# The mocked routes of the running test, if there are any.
 routes: list[Handler] = []
 
-# Faults by what makes them: what the server does with the request, or the port that the request is sent to.
+# Faults by their cause: the server's reaction to the request, or the port that it is sent to.
 RESET = {httpx.ReadError, httpx.WriteError, httpx.CloseError}
 GARBAGE = {httpx.RemoteProtocolError, httpx.LocalProtocolError}
-STALL = {httpx.ReadTimeout, httpx.WriteTimeout}
-DEAF = {httpx.ConnectTimeout, httpx.PoolTimeout}
+READ_STALL = {httpx.ReadTimeout, httpx.WriteTimeout}
+CONNECT_STALL = {httpx.ConnectTimeout, httpx.PoolTimeout}
 REFUSED = {httpx.ConnectError, httpx.ProxyError}
 
 
 @dataclass
 class Plan:
-    """What happens to a request.
+    """The response or fault for a request.
 
     Attributes:
-        request: The request as it must arrive.
+        request: The request as it was sent.
         data: The bytes of the response.
-        closes: Whether the connection is closed after them.
-        fault: The kind of the fault, if it is one.
-        differences: How the request that arrived differed.
+        closes: Whether to close the connection after the response.
+        fault: The type of the fault, if this is not a response.
+        differences: How the received request differs from the one that was sent.
     """
 
     request: httpx.Request
@@ -74,7 +73,7 @@ class Plan:
 
 
 class Server:
-    """Does what is planned for each request, which a header names."""
+    """Carries out the plan for each request. A header of the request names its plan."""
 
     def __init__(self) -> None:
         from rawserver import RawServer
@@ -86,12 +85,12 @@ class Server:
         refusing = self._stack.enter_context(socket.socket())
         refusing.bind(("127.0.0.1", 0))
         self.refusing_port: int = refusing.getsockname()[1]
-        deaf = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        self.deaf_port: int = deaf.getsockname()[1]
-        for _ in range(3):  # with its backlog full, Linux ignores those who would connect
+        full = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        self.full_port: int = full.getsockname()[1]
+        for _ in range(3):  # with a full backlog, Linux ignores further connections
             waiting = self._stack.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex(deaf.getsockname())
+            waiting.connect_ex(full.getsockname())
 
     def add(self, plan: Plan) -> bytes:
         name = b"%d" % next(self._numbers)
@@ -115,13 +114,13 @@ class Server:
             sent = plan.request
             expected = b"%s %s HTTP/1.1" % (sent.method.encode(), sent.url.raw_path)
             compare(plan, "request line", without_escapes(first), without_escapes(expected))
-            own = sorted((name.lower(), value) for name, value in sent.headers.raw)
+            sent_headers = sorted((name.lower(), value) for name, value in sent.headers.raw)
             # aiohttp adds a length to a DELETE without a body.
             added = {b"x-plan"} if sent.method != "DELETE" or sent.content else {b"x-plan", b"content-length"}
-            compare(plan, "headers", sorted(each for each in headers if each[0] not in added), own)
+            compare(plan, "headers", sorted(each for each in headers if each[0] not in added), sent_headers)
             compare(plan, "body", data[:length], sent.content)
             data = data[length:]
-            if plan.fault in STALL:
+            if plan.fault in READ_STALL:
                 connection.recv(1)
             if plan.fault in RESET:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -131,13 +130,13 @@ class Server:
 
 
 def without_escapes(line: bytes) -> list[bytes]:
-    """The parts of a request line. aiohttp writes some characters of a query without escapes."""
+    """The parts of a request line, unescaped: aiohttp does not escape all characters of a query."""
     return [unquote_to_bytes(part.replace(b"+", b" ")) for part in line.split(b"&")]
 
 
-def compare(plan: Plan, what: str, arrived: object, sent: object) -> None:
-    if arrived != sent:
-        plan.differences.append(f"{what}: {arrived!r} arrived, and {sent!r} was sent")
+def compare(plan: Plan, part: str, received: object, sent: object) -> None:
+    if received != sent:
+        plan.differences.append(f"{part}: received {received!r}, sent {sent!r}")
 
 
 @cache
@@ -146,10 +145,10 @@ def server() -> Server:
 
 
 class LoopbackTransport(AiohttpTransport):
-    """httpx-aiohttp's transport, to that server.
+    """httpx-aiohttp's transport, connected to the server of this module.
 
     Args:
-        handler: Decides what happens to a request, like that of an `httpx.MockTransport`.
+        handler: Returns a response or raises a fault, like the handler of an `httpx.MockTransport`.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -158,7 +157,7 @@ class LoopbackTransport(AiohttpTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         plan = await self._plan(request)
-        arriving = httpx.Request(
+        forwarded = httpx.Request(
             request.method,
             request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port(plan)),
             headers=[*request.headers.raw, (b"X-Plan", server().add(plan))],
@@ -166,9 +165,9 @@ class LoopbackTransport(AiohttpTransport):
             extensions={**request.extensions, "timeout": self._timeout(plan, request)},
         )
         if plan.fault is httpx.ProxyError:
-            self.proxy, arriving.url = httpx.Proxy(str(arriving.url.copy_with(raw_path=b"/"))), request.url
+            self.proxy, forwarded.url = httpx.Proxy(str(forwarded.url.copy_with(raw_path=b"/"))), request.url
         try:
-            return await super().handle_async_request(arriving)
+            return await super().handle_async_request(forwarded)
         finally:
             self.proxy = None
             if plan.differences:
@@ -181,7 +180,7 @@ class LoopbackTransport(AiohttpTransport):
                 response = await response
             assert isinstance(response, httpx.Response)
         except httpx.TransportError as error:
-            if type(error) not in RESET | GARBAGE | STALL | DEAF | REFUSED:
+            if type(error) not in RESET | GARBAGE | READ_STALL | CONNECT_STALL | REFUSED:
                 raise
             data = b"SSH-2.0-OpenSSH_9.6\r\n\r\n" if type(error) in GARBAGE else b""
             return Plan(request, data, closes=True, fault=type(error))
@@ -190,19 +189,19 @@ class LoopbackTransport(AiohttpTransport):
     def _port(self, plan: Plan) -> int:
         if plan.fault in REFUSED:
             return server().refusing_port
-        return server().deaf_port if plan.fault in DEAF else server().port
+        return server().full_port if plan.fault in CONNECT_STALL else server().port
 
     def _timeout(self, plan: Plan, request: httpx.Request) -> dict[str, float | None]:
         timeout = dict(request.extensions["timeout"])
-        if plan.fault in STALL:
+        if plan.fault in READ_STALL:
             timeout["read"] = TIMEOUT
-        if plan.fault in DEAF:
+        if plan.fault in CONNECT_STALL:
             timeout["connect" if plan.fault is httpx.ConnectTimeout else "pool"] = TIMEOUT
         return timeout
 
 
 async def respond(request: httpx.Request, response: httpx.Response) -> Plan:
-    """The plan to send this response; where its body breaks off with an error, so does the connection."""
+    """Plan to send this response. If its body ends with an error, so does the connection."""
     body, is_cut = b"", False
     try:
         async for chunk in response.stream:
@@ -212,7 +211,7 @@ async def respond(request: httpx.Request, response: httpx.Response) -> Plan:
     headers = list(response.headers.raw)
     names = {name.lower() for name, _ in headers}
     closes = is_cut or response.headers.get("Content-Length", str(len(body))) != str(len(body))
-    if response.status_code == HTTPStatus.NOT_MODIFIED:  # it has no body, whatever its headers say
+    if response.status_code == HTTPStatus.NOT_MODIFIED:  # such a response has no body
         body, closes = b"", True
     if b"transfer-encoding" in names:
         body = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
@@ -225,19 +224,19 @@ async def respond(request: httpx.Request, response: httpx.Response) -> Plan:
     return Plan(request, b"\r\n".join([*head, b"", body]), closes=closes)
 
 
-def deselect_others(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of `AsyncCstar` on asyncio, which is the only event loop of aiohttp."""
+def deselect_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect tests other than those of `AsyncCstar` on asyncio, the only event loop of aiohttp."""
 
-    def is_left(item: pytest.Item) -> bool:
+    def is_selected(item: pytest.Item) -> bool:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         return parameters.get("run") == "asyncio" and item.originalname not in NOT_OVER_AIOHTTP
 
-    config.hook.pytest_deselected(items=[item for item in items if not is_left(item)])
-    items[:] = [item for item in items if is_left(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not is_selected(item)])
+    items[:] = [item for item in items if is_selected(item)]
 
 
 def transport(transport: httpx.MockTransport | None = None) -> httpx.AsyncBaseTransport:
-    """A transport of httpx-aiohttp to what the test has: a mocked transport, mocked routes or a real server."""
+    """A transport of httpx-aiohttp for a test with a mocked transport, mocked routes or a real server."""
     if transport is not None:
         return LoopbackTransport(transport.handler)
     return LoopbackTransport(routes[-1]) if routes else AiohttpTransport()

@@ -1,4 +1,4 @@
-"""A server of plain sockets, for what happens below HTTP. A handler serves each connection in a thread of its own."""
+"""A server of plain sockets, for tests of connections. A handler serves each connection in its own thread."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def read_request(connection: socket.socket) -> bytes | None:
     return head
 
 
-def answer_all(connection: socket.socket, number: int = 0) -> None:
-    """Answer each request as it should be."""
+def respond_to_all(connection: socket.socket, number: int = 0) -> None:
+    """Respond to every request as the API does."""
     while (head := read_request(connection)) is not None:
         path = head.split(b" ")[1].decode()
         is_customer = "/customers/" in path
@@ -52,18 +52,18 @@ def answer_all(connection: socket.socket, number: int = 0) -> None:
 
 
 class RawServer:
-    """The server, while it is used in a `with` statement.
+    """The server; it runs within a `with` statement.
 
     Args:
-        handler: Serves a connection, given its number; the first is 1.
-        tls: The server's side of TLS, if it is to be spoken.
+        handler: Serves a connection, given its number, from 1.
+        tls: The TLS settings, if the server uses TLS.
 
     Attributes:
         connections: The number of connections so far.
-        open: The number of connections that the client has not closed yet.
+        open: The number of connections that the client has not closed.
     """
 
-    def __init__(self, handler: Handler = answer_all, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, handler: Handler = respond_to_all, *, tls: ssl.SSLContext | None = None) -> None:
         self._handler, self._tls = handler, tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
@@ -100,6 +100,6 @@ class RawServer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        # Closing alone would leave the thread in accept(), with the port.
+        # close() alone would leave the thread in accept(), and the port in use.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,4 +1,4 @@
-"""What the tests share: the samples of the API's pages, and a runner of actions with both clients."""
+"""Shared by the tests: sample responses, and a runner of actions with both clients."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ URL = "https://api.cstar.test/api/v1"
 TEAM = "3f2b8c1e-5d4a-4e6f-9a7b-1c2d3e4f5a6b"
 CUSTOMERS = f"/teams/{TEAM}/customers"
 
-# What a visitor of a walk returns to leave it.
+# Returned by a visitor of `Runner.walk` to end the iteration.
 STOP = object()
 
-# Verbatim from the API's Customers page.
+# Copied from the Customers page of the API's documentation.
 LIST_SAMPLE = """{
   "success": true,
   "data": [
@@ -84,17 +84,19 @@ DETAIL: dict[str, Any] = json.loads(GET_SAMPLE)["data"]
 ID: str = CUSTOMER["id"]
 
 
-def ok(data: object, **beside: object) -> dict[str, object]:
-    return {"success": True, "data": data, **beside}
+def ok(data: object, **fields: object) -> dict[str, object]:
+    """The body of a successful response, with further top-level fields."""
+    return {"success": True, "data": data, **fields}
 
 
 def created(request: httpx.Request) -> httpx.Response:
-    """The response to a create: the sample, with the email address that was sent."""
+    """The response to a create: the sample customer with the email address of the request."""
     return httpx.Response(201, json=ok({**CUSTOMER, "email": json.loads(request.content)["email"]}))
 
 
-def error(code: str = "api_error", message: str = "Something failed.", **more: object) -> dict[str, object]:
-    return {"success": False, "error": {"type": "api_error", "code": code, "message": message, **more}}
+def error(code: str = "api_error", message: str = "Something failed.", **fields: object) -> dict[str, object]:
+    """The body of an error response."""
+    return {"success": False, "error": {"type": "api_error", "code": code, "message": message, **fields}}
 
 
 def customer(number: int, **changes: object) -> dict[str, Any]:
@@ -108,18 +110,18 @@ def page_of(rows: list[dict[str, Any]], number: int = 1, *, size: int = 100, tot
 
 @dataclass
 class Runner:
-    """Runs actions with a client of one kind, so that a behaviour is specified once for all kinds.
+    """Runs actions with one kind of client, so that one test specifies the behaviour of all kinds.
 
     Attributes:
         kind: `"sync"`, or the event loop that `AsyncCstar` runs on.
-        waits: The seconds slept between attempts; nothing really sleeps.
+        sleeps: The seconds of each sleep between attempts. No sleep is real.
     """
 
     kind: str
     sleeps: list[float] = field(default_factory=list)
 
     def __call__(self, action: Callable[[Any], Any], **options: Any) -> Any:
-        """Build a client, do the action with it, close it, return what the action (or its awaitable) returned."""
+        """Create a client, run an action with it, close it, and return the awaited result."""
         options = {"api_key": KEY, "base_url": URL, **options}
         if self.kind == "sync":
             with Cstar(**options) as client:
@@ -136,8 +138,22 @@ class Runner:
 
         return anyio.run(act, backend=self.kind)
 
+    def in_order(self, *actions: Callable[[Any], Any], **options: Any) -> list[Any]:
+        """Run several actions with one client, one after another, and return their results."""
+        if self.kind == "sync":
+            return self(lambda client: [action(client) for action in actions], **options)
+
+        async def run_all(client: AsyncCstar) -> list[Any]:
+            results: list[Any] = []
+            for action in actions:
+                result = action(client)
+                results.append(await result if isinstance(result, Awaitable) else result)
+            return results
+
+        return self(run_all, **options)
+
     def collect(self, action: Callable[[Any], Any], **options: Any) -> list[Any]:
-        """Do an action that gives something to iterate over, and return all that it yields."""
+        """Run an action that returns an iterable, and return its items."""
         if self.kind == "sync":
             return self(lambda client: list(action(client)), **options)
 
@@ -147,28 +163,28 @@ class Runner:
         return self(gather, **options)
 
     def walk(self, action: Callable[[Any], Any], visit: Callable[[Any], Any], **options: Any) -> None:
-        """Do an action that gives something to iterate over, and visit each item until a visit returns `STOP`."""
+        """Run an action that returns an iterable, and call `visit` with its items until that returns `STOP`."""
 
-        def go(client: Cstar) -> None:
+        def iterate(client: Cstar) -> None:
             for item in action(client):
                 if visit(item) is STOP:
                     break
 
-        async def go_async(client: AsyncCstar) -> None:
+        async def iterate_async(client: AsyncCstar) -> None:
             async for item in action(client):
                 if visit(item) is STOP:
                     break
 
-        self(go if self.kind == "sync" else go_async, **options)
+        self(iterate if self.kind == "sync" else iterate_async, **options)
 
     def http_client(self, **options: Any) -> httpx.Client | httpx.AsyncClient:
-        """An httpx client of the right kind."""
+        """Create an httpx client for this kind of client."""
         if loopback.IS_USED and self.kind == "asyncio":
             options["transport"] = loopback.transport(options.get("transport"))
         return httpx.Client(**options) if self.kind == "sync" else httpx.AsyncClient(**options)
 
     def hook(self, hook: Callable[[Any], None]) -> Callable[[Any], Any]:
-        """An event hook of the right kind."""
+        """Make an event hook for this kind of client."""
         if self.kind == "sync":
             return hook
 

@@ -1,4 +1,4 @@
-"""`AsyncCstar` over httpx-aiohttp's transport, against servers of plain sockets: every fault is an error of ours."""
+"""`AsyncCstar` over httpx-aiohttp's transport: how faults of aiohttp become errors of cstar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from httpx_aiohttp import AiohttpTransport
 
 from cstar import APIConnectionError, APITimeoutError, AsyncCstar
-from rawserver import RawServer, answer_all, read_request
+from rawserver import RawServer, read_request, respond_to_all
 from support import KEY, TEAM
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def run(action: Callable[[AsyncCstar], Awaitable[Any]], base_url: str, **options
 
 
 def fail(handler: Handler, **options: Any) -> APIConnectionError:
-    """The error of a request that is sent once to a server with this handler."""
-    with RawServer(handler) as server, pytest.raises(APIConnectionError) as caught:
+    """Send one request to a server with this handler, and return the error."""
+    with RawServer(handler) as server, pytest.raises(APIConnectionError) as raised:
         run(lambda client: client.request("POST", "/any", json={}), server.url, **{"max_retries": 0, **options})
-    return caught.value
+    return raised.value
 
 
-def answer_with(data: bytes, *, reset: bool = False) -> Handler:
-    """A handler that reads a request, sends these bytes, and closes the connection."""
+def respond_with(data: bytes, *, reset: bool = False) -> Handler:
+    """Make a handler that reads a request, sends these bytes, and closes the connection."""
 
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
@@ -59,68 +59,68 @@ def stall(connection: socket.socket, number: int) -> None:
     time.sleep(20)
 
 
-LOST = {
-    "closed": answer_with(b""),
-    "reset": answer_with(b"", reset=True),
-    "half a status line": answer_with(b"HTTP/1.1 20"),
-    "half the headers": answer_with(HEAD + b"X-Half: "),
-    "half the body": answer_with(HEAD + b'Content-Length: 99\r\n\r\n{"success'),
-    "half a chunk": answer_with(HEAD + b'Transfer-Encoding: chunked\r\n\r\n99\r\n{"success'),
-    "not HTTP": answer_with(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
-    "a status that is no number": answer_with(b"HTTP/1.1 abc OK\r\n\r\n"),
-    "a header without a colon": answer_with(HEAD + b"no colon\r\nContent-Length: 2\r\n\r\n{}"),
-    "two lengths": answer_with(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-    "a header that is too long": answer_with(HEAD + b"X-Long: " + b"x" * 9000 + b"\r\nContent-Length: 2\r\n\r\n{}"),
-    "too many headers": answer_with(HEAD + b"X-Many: x\r\n" * 9000 + b"Content-Length: 2\r\n\r\n{}"),
-    "a chunk without a size": answer_with(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}"),
-    "a reason that is not UTF-8": answer_with(b"HTTP/1.1 200 \xff\r\nContent-Length: 0\r\n\r\n"),
+FAULTS = {
+    "closed": respond_with(b""),
+    "reset": respond_with(b"", reset=True),
+    "half a status line": respond_with(b"HTTP/1.1 20"),
+    "half the headers": respond_with(HEAD + b"X-Half: "),
+    "half the body": respond_with(HEAD + b'Content-Length: 99\r\n\r\n{"success'),
+    "half a chunk": respond_with(HEAD + b'Transfer-Encoding: chunked\r\n\r\n99\r\n{"success'),
+    "not HTTP": respond_with(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "a status that is not a number": respond_with(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "a header without a colon": respond_with(HEAD + b"no colon\r\nContent-Length: 2\r\n\r\n{}"),
+    "two lengths": respond_with(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "a header that is too long": respond_with(HEAD + b"X-Long: " + b"x" * 9000 + b"\r\nContent-Length: 2\r\n\r\n{}"),
+    "too many headers": respond_with(HEAD + b"X-Many: x\r\n" * 9000 + b"Content-Length: 2\r\n\r\n{}"),
+    "a chunk without a size": respond_with(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}"),
+    "a reason that is not UTF-8": respond_with(b"HTTP/1.1 200 \xff\r\nContent-Length: 0\r\n\r\n"),
 }
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_lost_or_malformed_response_is_a_connection_error(lost: str) -> None:
-    error = fail(LOST[lost])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lost_or_malformed_response_is_a_connection_error(fault: str) -> None:
+    error = fail(FAULTS[fault])
     assert not isinstance(error, APITimeoutError)
     assert error.was_sent
     assert "It may have been carried out" in str(error)
 
 
 @pytest.mark.parametrize("timeout", [0.3, httpx.Timeout(20, read=0.1)])
-def test_a_server_that_does_not_answer_is_a_timeout(timeout: float | httpx.Timeout) -> None:
+def test_a_server_that_sends_no_response_is_a_timeout(timeout: float | httpx.Timeout) -> None:
     error = fail(stall, timeout=timeout)
     assert isinstance(error, APITimeoutError)
     assert error.was_sent
 
 
-def test_a_malformed_chunk_that_comes_late_ends_with_the_timeout() -> None:
+def test_a_late_malformed_chunk_ends_with_the_timeout() -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
         time.sleep(0.1)
         connection.sendall(b"zz\r\n")
 
-    # aiohttp itself waits for ever for the rest of such a body.
+    # aiohttp itself never stops waiting for the rest of such a body.
     assert fail(handler, timeout=0.3).was_sent
 
 
-def test_a_refused_connection_means_that_nothing_was_sent() -> None:
+def test_was_sent_is_false_after_a_refused_connection() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(APIConnectionError) as caught:
+        with pytest.raises(APIConnectionError) as raised:
             run(lambda client: client.whoami(), f"http://127.0.0.1:{bound.getsockname()[1]}", max_retries=0)
-    assert not isinstance(caught.value, APITimeoutError)
-    assert not caught.value.was_sent
+    assert not isinstance(raised.value, APITimeoutError)
+    assert not raised.value.was_sent
 
 
-def test_a_tls_handshake_that_fails_means_that_nothing_was_sent() -> None:
-    with RawServer(answer_with(b"not TLS")) as server, pytest.raises(APIConnectionError) as caught:
+def test_was_sent_is_false_after_a_failed_tls_handshake() -> None:
+    with RawServer(respond_with(b"not TLS")) as server, pytest.raises(APIConnectionError) as raised:
         run(lambda client: client.whoami(), server.url.replace("http:", "https:"), max_retries=0, timeout=0.3)
-    assert not caught.value.was_sent
+    assert not raised.value.was_sent
 
 
 def test_a_malformed_response_is_retried(sleeps: list[float]) -> None:
     def handler(connection: socket.socket, number: int) -> None:
-        (LOST["not HTTP"] if number == 1 else answer_all)(connection, number)
+        (FAULTS["not HTTP"] if number == 1 else respond_to_all)(connection, number)
 
     with RawServer(handler) as server:
         assert run(lambda client: client.whoami(), server.url).team_id == TEAM
@@ -129,15 +129,15 @@ def test_a_malformed_response_is_retried(sleeps: list[float]) -> None:
 
 def test_a_malformed_response_does_not_show_the_query(sleeps: list[float], caplog: pytest.LogCaptureFixture) -> None:
     with (
-        RawServer(LOST["not HTTP"]) as server,
+        RawServer(FAULTS["not HTTP"]) as server,
         caplog.at_level(logging.DEBUG, "cstar"),
-        pytest.raises(APIConnectionError) as caught,
+        pytest.raises(APIConnectionError) as raised,
     ):
         run(lambda client: client.customers.list(TEAM, search="jane@secret.test"), server.url)
-    assert "secret.test" not in str(caught.value) + caplog.text
+    assert "secret.test" not in str(raised.value) + caplog.text
 
 
-def test_a_hooks_own_exception_is_not_changed() -> None:
+def test_an_exception_of_an_event_hook_is_passed_through() -> None:
     async def hook(request: httpx.Request) -> None:
         "é".encode("ascii")
 
@@ -149,16 +149,16 @@ def test_a_hooks_own_exception_is_not_changed() -> None:
         asyncio.run(act())
 
 
-def test_a_url_that_aiohttp_rejects_means_that_nothing_was_sent() -> None:
-    with pytest.raises(APIConnectionError) as caught:
+def test_was_sent_is_false_for_a_url_that_aiohttp_rejects() -> None:
+    with pytest.raises(APIConnectionError) as raised:
         run(lambda client: client.whoami(), "http://1.2.3.4.5", max_retries=0)
-    assert not caught.value.was_sent
+    assert not raised.value.was_sent
 
 
-@pytest.mark.parametrize("handler", [stall, LOST["half the body"]], ids=["cancelled", "cut"])
-def test_calls_that_do_not_end_well_lose_no_connection(handler: Handler) -> None:
+@pytest.mark.parametrize("handler", [stall, FAULTS["half the body"]], ids=["cancelled", "truncated"])
+def test_cancelled_and_failed_calls_leak_no_connection(handler: Handler) -> None:
     def handle(connection: socket.socket, number: int) -> None:
-        (handler if number <= 10 else answer_all)(connection, number)
+        (handler if number <= 10 else respond_to_all)(connection, number)
 
     async def act(base_url: str) -> str:
         transport = AiohttpTransport(limits=httpx.Limits(max_connections=1))

@@ -1,4 +1,4 @@
-"""Many customers at a time: chunks, keys, sums, and what happens half-way."""
+"""Bulk calls, exports and upserts: chunks, idempotency keys, results, and partial results of failed calls."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 BULK, IMPORT, EXPORT = (f"/teams/{TEAM}/{name}" for name in ("bulk", "import", "export"))
 
 
-def record(number: int, **further: object) -> dict[str, Any]:
-    return {"name": f"Customer {number}", "email": f"{number}@example.com", **further}
+def record(number: int, **fields: object) -> dict[str, Any]:
+    return {"name": f"Customer {number}", "email": f"{number}@example.com", **fields}
 
 
 def records(count: int) -> Iterator[dict[str, Any]]:
@@ -72,10 +72,10 @@ def requests(router: respx.Router) -> list[httpx.Request]:
     return [call.request for call in router.calls]
 
 
-# ── What is sent ──
+# ── Requests ──
 
 
-def test_ids_are_sent_a_hundred_at_a_time(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_has_at_most_100_ids(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     result = run(lambda client: client.customers.bulk_delete(TEAM, iter(ids(205))))
     assert [len(body(request)["ids"]) for request in requests(api_mock)] == [100, 100, 5]
@@ -83,7 +83,7 @@ def test_ids_are_sent_a_hundred_at_a_time(api_mock: respx.Router, run: Runner) -
     assert (result.total, result.succeeded, result.failed, result.errors) == (205, 205, 0, [])
 
 
-def test_records_are_sent_500_at_a_time(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_has_at_most_500_records(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=import_success)
     result = run(lambda client: client.customers.bulk_import(TEAM, records(12_345)))
     assert [len(body(request)["records"]) for request in requests(api_mock)] == [500] * 24 + [345]
@@ -99,7 +99,7 @@ def test_a_bulk_update_sends_the_same_fields_with_each_chunk(api_mock: respx.Rou
     assert {body(request)["action"] for request in requests(api_mock)} == {"update"}
 
 
-def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(api_mock: respx.Router, run: Runner) -> None:
+def test_a_record_has_the_fields_of_create_except_those_that_are_none(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=import_success)
     rows = [record(1, custom_fields={"seats": 5}, metadata={"crm": "7"}, tags=("a",), notes=None, status="inactive")]
     run(lambda client: client.customers.bulk_import(TEAM, rows, merge_strategy="update"))
@@ -119,23 +119,14 @@ def test_a_record_has_the_fields_of_create_and_none_leaves_one_out(api_mock: res
     }
 
 
-def test_a_request_has_at_most_one_mebibyte(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.post(IMPORT).mock(side_effect=import_success)
-    rows = [record(number, notes="é" * 150_000) for number in range(10)]  # 300 kB each
-    result = run(lambda client: client.customers.bulk_import(TEAM, rows))
-    assert [len(body(request)["records"]) for request in requests(api_mock)] == [3, 3, 3, 1]
-    assert max(len(request.content) for request in requests(api_mock)) <= MAX_BODY_SIZE
-    assert result.created == 10
-
-
-def test_each_chunk_has_a_key_derived_from_that_of_the_call(api_mock: respx.Router, run: Runner) -> None:
+def test_each_chunk_has_the_idempotency_key_of_the_call_and_its_number(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     run(lambda client: client.customers.bulk_delete(TEAM, ids(250), idempotency_key="night-7"))
     keys = [request.headers["Idempotency-Key"] for request in requests(api_mock)]
     assert keys == ["night-7-1", "night-7-2", "night-7-3"]
 
 
-def test_without_a_key_each_call_has_a_fresh_one(api_mock: respx.Router, run: Runner) -> None:
+def test_a_call_without_an_idempotency_key_gets_a_new_one(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     for _ in range(2):
         run(lambda client: client.customers.bulk_delete(TEAM, ids(1)))
@@ -145,70 +136,61 @@ def test_without_a_key_each_call_has_a_fresh_one(api_mock: respx.Router, run: Ru
 
 
 @pytest.mark.parametrize("call", ["bulk_delete", "bulk_import"])
-def test_no_items_are_no_request(api_mock: respx.Router, run: Runner, call: str) -> None:
+def test_an_empty_input_sends_no_request(api_mock: respx.Router, run: Runner, call: str) -> None:
     result = run(lambda client: getattr(client.customers, call)(TEAM, []))
     assert (result.total, result.errors, requests(api_mock)) == (0, [], [])
 
 
-def test_items_are_drawn_as_they_are_sent(api_mock: respx.Router, run: Runner) -> None:
+def test_items_are_read_lazily(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
-    sent_when_drawn = []
+    requests_sent = []
 
-    def draw() -> Iterator[str]:
+    def items() -> Iterator[str]:
         for each in ids(300):
-            sent_when_drawn.append(len(api_mock.calls))
+            requests_sent.append(len(api_mock.calls))
             yield each
 
-    run(lambda client: client.customers.bulk_delete(TEAM, draw()))
-    assert sent_when_drawn == [0] * 100 + [1] * 100 + [2] * 100
+    run(lambda client: client.customers.bulk_delete(TEAM, items()))
+    assert requests_sent == [0] * 100 + [1] * 100 + [2] * 100
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_the_async_client_draws_from_an_async_iterable_too(api_mock: respx.Router, run: Runner) -> None:
+def test_the_async_client_accepts_an_async_iterable(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=import_success)
 
-    async def draw() -> AsyncIterator[dict[str, Any]]:
+    async def items() -> AsyncIterator[dict[str, Any]]:
         for each in records(501):
             yield each
 
-    assert run(lambda client: client.customers.bulk_import(TEAM, draw())).created == 501
+    assert run(lambda client: client.customers.bulk_import(TEAM, items())).created == 501
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_an_async_iterable_need_not_be_a_generator(api_mock: respx.Router, run: Runner) -> None:
-    class Drawn:
+def test_an_async_iterator_without_aclose_is_accepted(api_mock: respx.Router, run: Runner) -> None:
+    class Source:
         def __init__(self) -> None:
-            self.left = ids(3)
+            self.ids = ids(3)
 
-        def __aiter__(self) -> Drawn:
+        def __aiter__(self) -> Source:
             return self
 
         async def __anext__(self) -> str:
-            if not self.left:
+            if not self.ids:
                 raise StopAsyncIteration
-            return self.left.pop(0)
+            return self.ids.pop(0)
 
     api_mock.post(BULK).mock(side_effect=bulk_success)
-    assert run(lambda client: client.customers.bulk_delete(TEAM, Drawn())).succeeded == 3
+    assert run(lambda client: client.customers.bulk_delete(TEAM, Source())).succeeded == 3
 
 
-def test_an_iterable_may_have_getitem_only(api_mock: respx.Router, run: Runner) -> None:
-    class Items:
-        def __getitem__(self, place: int) -> str:
-            return ids(3)[place]
-
-    api_mock.post(BULK).mock(side_effect=bulk_success)
-    assert run(lambda client: client.customers.bulk_delete(TEAM, Items())).succeeded == 3
-
-
-def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
+def test_bulk_ids_may_be_uuids(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     customer_id = uuid.uuid4()
     run(lambda client: client.customers.bulk_delete(TEAM, {customer_id}))
     assert body(requests(api_mock)[0])["ids"] == [str(customer_id)]
 
 
-# ── What is refused ──
+# ── Validation ──
 
 
 @pytest.mark.parametrize(
@@ -217,7 +199,6 @@ def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
         ("cus_1", r"ids must be a list or another iterable \(put a single item in a list\), not 'cus_1'"),
         (b"cus_1", r"ids must be a list or another iterable \(.*\), not a value of type bytes"),
         ({"cus_1": 1}, r"ids must be a list or another iterable \(.*\), not a value of type dict"),
-        (None, "ids must be a list or another iterable, not None"),
         (7, "ids must be a list or another iterable, not 7"),
         (["cus_1", 7], r"ids\[1\] must be a string \(.*\) or a uuid.UUID, not 7"),
         ([f"{KEY}\n"], r"ids\[0\] must be an id, not an API key$"),
@@ -225,7 +206,7 @@ def test_an_id_may_be_a_uuid(api_mock: respx.Router, run: Runner) -> None:
         ([Customer.model_validate(CUSTOMER)], r"ids\[0\] must be .*, not a Customer: pass its .id"),
     ],
 )
-def test_ids_that_are_none_are_refused_by_name(run: Runner, value: object, message: str) -> None:
+def test_invalid_ids_are_rejected_with_their_index(run: Runner, value: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
         run(lambda client: client.customers.bulk_delete(TEAM, value))
 
@@ -250,22 +231,21 @@ def test_ids_that_are_none_are_refused_by_name(run: Runner, value: object, messa
         ),
     ],
 )
-def test_records_that_are_none_are_refused_by_name(run: Runner, value: object, message: str) -> None:
+def test_invalid_records_are_rejected_with_their_index(run: Runner, value: object, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}") as raised:
         run(lambda client: client.customers.bulk_import(TEAM, value))
     assert (raised.value.partial, raised.value.idempotency_key) == (None, None)
+    assert raised.value.index == (None if message.startswith("records must") else int(message[9]))
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ("Name,email\nJ,j@example.com", r"the unknown field 'Name' \(did you mean 'name'\?\): the fields are name, "),
-        ("name,e-mail\nJ,j@example.com", r"the unknown field 'e-mail' \(did you mean 'email'\?\): "),
         (
             "name,email,customFields\nJ,j@example.com,1",
             r"the unknown field 'customFields' \(did you mean 'custom_fields'\?\): ",
         ),
-        ("name,email,staus\nJ,j@example.com,active", r"the unknown field 'staus' \(did you mean 'status'\?\): "),
         ("name;email\nJ;j@example.com", r"the unknown field 'name;email': the fields are "),
         ("name,email,phone\nJ,j@example.com,1", r"the unknown field 'phone': the fields are "),
         (
@@ -275,7 +255,7 @@ def test_records_that_are_none_are_refused_by_name(run: Runner, value: object, m
         ("name,email\nJ,j@example.com,1", r"more values than the header has names: \['1'\]$"),
     ],
 )
-def test_a_mistake_in_a_csv_file_is_named_with_a_hint(run: Runner, table: str, message: str) -> None:
+def test_a_csv_file_with_wrong_columns_is_rejected_with_a_hint(run: Runner, table: str, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=rf"^records\[0\] has {message}"):
         run(lambda client: client.customers.bulk_import(TEAM, csv.DictReader(table.splitlines())))
 
@@ -292,28 +272,30 @@ def test_a_mistake_in_a_csv_file_is_named_with_a_hint(run: Runner, table: str, m
         ({"notes": "x" * 600_000}, "the fields to change must have at most 524,288 bytes as JSON"),
     ],
 )
-def test_a_bulk_update_is_checked_before_an_id_is_drawn(run: Runner, options: dict[str, Any], message: str) -> None:
-    drawn = iter(ids(3))
+def test_a_bulk_update_is_validated_before_the_first_id_is_read(
+    run: Runner, options: dict[str, Any], message: str
+) -> None:
+    items = iter(ids(3))
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
-        run(lambda client: client.customers.bulk_update(TEAM, drawn, **options))
-    assert len(list(drawn)) == 3
+        run(lambda client: client.customers.bulk_update(TEAM, items, **options))
+    assert len(list(items)) == 3
 
 
-def test_an_async_iterable_is_refused_by_the_sync_client() -> None:
-    async def draw() -> AsyncIterator[str]:
+def test_the_sync_client_rejects_an_async_iterable() -> None:
+    async def items() -> AsyncIterator[str]:
         yield "cus_1"
 
     with Cstar(KEY) as client, pytest.raises(InvalidParameterError, match="only AsyncCstar accepts async iterables"):
-        client.customers.bulk_delete(TEAM, draw())  # type: ignore[arg-type]
+        client.customers.bulk_delete(TEAM, items())  # type: ignore[arg-type]
 
 
-# ── What comes back ──
+# ── Results ──
 
 
-def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: respx.Router, run: Runner) -> None:
+def test_results_are_summed_and_errors_have_indices_of_the_whole_input(api_mock: respx.Router, run: Runner) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
         count = len(body(request)["ids"])
-        errors = [{"index": 3, "code": "resource_missing", "message": "There is none."}]
+        errors = [{"index": 3, "code": "resource_missing", "message": "Not found."}]
         return httpx.Response(200, json=ok({"total": count, "succeeded": count - 1, "failed": 1, "errors": errors}))
 
     api_mock.post(BULK).mock(side_effect=respond)
@@ -326,7 +308,7 @@ def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: r
     ("entry", "index"),
     [
         ({"id": "cus_103"}, 103),
-        ({"id": "CUS_103", "index": 0}, 103),  # counted from another place than the id says
+        ({"id": "CUS_103", "index": 0}, 103),  # the id takes precedence over the index
         ({"index": 3, "id": "cus_103"}, 103),
         ({"index": 50}, None),
         ({"index": -1}, None),
@@ -334,10 +316,10 @@ def test_results_are_summed_and_errors_have_their_index_in_the_input(api_mock: r
         ({"message": "Something failed."}, None),
         ("Something failed.", None),
         ({"id": "cus_unknown"}, None),
-        ({"index": 3, "id": "0b9ad6f4-6a5e-4b57-a2a0-1f3f7a1c9d10"}, 103),  # a customer's other id
+        ({"index": 3, "id": "0b9ad6f4-6a5e-4b57-a2a0-1f3f7a1c9d10"}, 103),  # the customer's UUID
     ],
 )
-def test_an_error_has_an_index_where_it_can_be_known(
+def test_an_error_has_an_index_if_its_item_can_be_identified(
     api_mock: respx.Router, run: Runner, entry: object, index: int | None
 ) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
@@ -347,10 +329,10 @@ def test_an_error_has_an_index_where_it_can_be_known(
     api_mock.post(BULK).mock(side_effect=respond)
     result = run(lambda client: client.customers.bulk_delete(TEAM, ids(110)))
     assert [each.index for each in result.errors] == [index]
-    assert (result.total, result.succeeded, result.failed) == (110, 109, 1)  # which the responses left out
+    assert (result.total, result.succeeded, result.failed) == (110, 109, 1)  # derived: the responses have no counts
 
 
-def test_an_error_of_an_import_is_found_by_its_email_address(api_mock: respx.Router, run: Runner) -> None:
+def test_an_import_error_is_matched_by_email_address(api_mock: respx.Router, run: Runner) -> None:
     entry = {"email": "7@EXAMPLE.com ", "message": "Invalid."}
     api_mock.post(IMPORT).respond(json=ok({"total": 10, "skipped": 2, "errors": [entry]}))
     result = run(lambda client: client.customers.bulk_import(TEAM, records(10)))
@@ -364,7 +346,7 @@ def test_an_error_of_an_import_is_found_by_its_email_address(api_mock: respx.Rou
         ("All failed.", ["All failed."]),
         (7, ["7"]),
         ([7, None, ["x"]], ["7", "None", "['x']"]),
-        ({"cus_1": "It is gone."}, [None]),
+        ({"cus_1": "Not found."}, [None]),
         ([{"index": "first", "id": 7, "message": "It failed."}], ["It failed."]),
     ],
 )
@@ -375,28 +357,23 @@ def test_errors_of_any_shape_are_kept(api_mock: respx.Router, run: Runner, error
     assert result.failed == 2
 
 
-def test_an_error_about_an_address_that_is_there_twice_has_no_index(api_mock: respx.Router, run: Runner) -> None:
+def test_an_error_with_a_duplicate_email_address_has_no_index(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).respond(json=ok({"errors": [{"email": "1@example.com"}]}))
     result = run(lambda client: client.customers.bulk_import(TEAM, [record(1), record(1)]))
     assert result.errors[0].index is None
-
-
-def test_counts_that_make_no_sense_are_derived_from_what_was_sent(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.post(BULK).respond(json=ok({"total": "many", "failed": {}, "errors": None}))
-    result = run(lambda client: client.customers.bulk_delete(TEAM, ids(5)))
-    assert (result.total, result.succeeded, result.failed, result.errors) == (5, 5, 0, [])
 
 
 @pytest.mark.parametrize(
     ("data", "counts"),
     [
         ({"total": None, "succeeded": None, "failed": None, "errors": []}, (5, 5, 0)),
+        ({"total": "many", "failed": {}, "errors": None}, (5, 5, 0)),
         ({"total": 5, "succeeded": 3}, (5, 3, 2)),
         ({"total": 5, "failed": 9}, (5, 0, 9)),
         ({"total": -5, "failed": True, "errors": ["It failed."]}, (5, 4, 1)),
     ],
 )
-def test_counts_that_are_missing_are_derived_from_the_others(
+def test_missing_or_invalid_counts_are_derived_from_the_others(
     api_mock: respx.Router, run: Runner, data: object, counts: tuple[int, int, int]
 ) -> None:
     api_mock.post(BULK).respond(json=ok(data))
@@ -404,7 +381,7 @@ def test_counts_that_are_missing_are_derived_from_the_others(
     assert (result.total, result.succeeded, result.failed) == counts
 
 
-def test_created_customers_are_never_counted_below_zero(api_mock: respx.Router, run: Runner) -> None:
+def test_a_derived_count_of_created_customers_is_at_least_zero(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).respond(json=ok({"total": 2, "skipped": 2, "errors": ["It exists."] * 2}))
     assert run(lambda client: client.customers.bulk_import(TEAM, records(2))).created == 0
 
@@ -419,21 +396,14 @@ def test_created_customers_are_never_counted_below_zero(api_mock: respx.Router, 
         {"object": "bulk_result", "resource": "tickets", "total": 3, "succeeded": 3},
     ],
 )
-def test_a_response_about_something_else_is_no_bulk_result(api_mock: respx.Router, run: Runner, data: object) -> None:
+def test_a_response_of_another_kind_is_rejected(api_mock: respx.Router, run: Runner, data: object) -> None:
     api_mock.post(BULK).respond(json=ok(data))
     with pytest.raises(APIResponseValidationError, match="not as documented: data") as raised:
         run(lambda client: client.customers.bulk_delete(TEAM, ids(3)))
     assert raised.value.partial == BulkResult()
 
 
-def test_an_error_about_a_chunk_of_500_is_located_quickly(api_mock: respx.Router, run: Runner) -> None:
-    errors = [{"email": record(number)["email"]} for number in reversed(range(500))]
-    api_mock.post(IMPORT).respond(json=ok({"errors": errors}))
-    result = run(lambda client: client.customers.bulk_import(TEAM, records(500)))
-    assert [each.index for each in result.errors] == [*reversed(range(500))]
-
-
-def test_the_api_key_in_an_error_of_a_row_is_not_in_partial(api_mock: respx.Router, run: Runner) -> None:
+def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run: Runner) -> None:
     errors = [{"index": 0, "message": f"{KEY} may not.", "hint": KEY}]
     api_mock.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"errors": errors})), httpx.Response(403)])
     with pytest.raises(APIStatusError) as raised:
@@ -443,41 +413,41 @@ def test_the_api_key_in_an_error_of_a_row_is_not_in_partial(api_mock: respx.Rout
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_the_error_of_a_request_outlives_that_of_closing_the_source(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_error_takes_precedence_over_one_of_closing_the_source(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).respond(403, json=error())
 
-    async def draw_in_a_task_group() -> AsyncIterator[str]:
+    async def items_in_a_task_group() -> AsyncIterator[str]:
         async with anyio.create_task_group():
             for each in ids(500):
                 yield each
 
-    async def draw_and_fail() -> AsyncIterator[str]:
+    async def items_with_a_failing_finally() -> AsyncIterator[str]:
         try:
             for each in ids(500):
                 yield each
         finally:
             raise ZeroDivisionError
 
-    for draw in (draw_in_a_task_group, draw_and_fail):
+    for items in (items_in_a_task_group, items_with_a_failing_finally):
         with pytest.raises(APIStatusError) as raised:
-            run(lambda client, draw=draw: client.customers.bulk_delete(TEAM, draw()))
+            run(lambda client, items=items: client.customers.bulk_delete(TEAM, items()))
         assert raised.value.partial == BulkResult()
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_a_cancellation_outlives_the_closing_of_the_source(api_mock: respx.Router, run: Runner) -> None:
+def test_a_call_can_be_cancelled_while_its_source_has_a_task_group(api_mock: respx.Router, run: Runner) -> None:
     async def respond(request: httpx.Request) -> httpx.Response:
         await anyio.sleep_forever()
         raise AssertionError
 
-    async def draw() -> AsyncIterator[str]:
+    async def items() -> AsyncIterator[str]:
         async with anyio.create_task_group():
             for each in ids(500):
                 yield each
 
     async def act(client: Any) -> bool:
         with anyio.move_on_after(0.05) as scope:
-            await client.customers.bulk_delete(TEAM, draw())
+            await client.customers.bulk_delete(TEAM, items())
         return scope.cancelled_caught
 
     api_mock.post(BULK).mock(side_effect=respond)
@@ -508,24 +478,26 @@ def test_an_async_iterator_with_aclose_is_closed_when_the_call_ends_early(api_mo
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
 def test_an_async_generator_is_closed_when_the_call_ends_early(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).respond(403, json=error())
-    ends = []
+    events = []
 
-    async def draw() -> AsyncIterator[str]:
+    async def items() -> AsyncIterator[str]:
         try:
             for each in ids(500):
                 yield each
         finally:
-            ends.append("closed")
+            events.append("closed")
 
     with pytest.raises(APIStatusError):
-        run(lambda client: client.customers.bulk_delete(TEAM, draw()))
-    assert ends == ["closed"]
+        run(lambda client: client.customers.bulk_delete(TEAM, items()))
+    assert events == ["closed"]
 
 
-# ── Half-way ──
+# ── Partial results ──
 
 
 def fail_from(chunk: int, status: int, success: Callable[[httpx.Request], httpx.Response]) -> Callable[..., Any]:
+    """Make a handler that responds with an error status from this chunk on."""
+
     def respond(request: httpx.Request) -> httpx.Response:
         number = int(request.headers["Idempotency-Key"].rpartition("-")[2])
         return success(request) if number < chunk else httpx.Response(status, json=error())
@@ -533,27 +505,17 @@ def fail_from(chunk: int, status: int, success: Callable[[httpx.Request], httpx.
     return respond
 
 
-def test_a_chunk_that_fails_for_good_raises_its_error_with_the_result_so_far(
-    api_mock: respx.Router, run: Runner
-) -> None:
+def test_a_status_error_has_the_partial_result_and_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(IMPORT).mock(side_effect=fail_from(3, 403, import_success))
     with pytest.raises(APIStatusError) as raised:
         run(lambda client: client.customers.bulk_import(TEAM, records(2000), idempotency_key="crm"))
-    assert raised.value.partial == ImportResult(total=1000, created=1000)
-    assert raised.value.idempotency_key == "crm"
+    for each in (raised.value, pickle.loads(pickle.dumps(raised.value))):
+        assert each.partial == ImportResult(total=1000, created=1000)
+        assert each.idempotency_key == "crm"
     assert len(requests(api_mock)) == 3
 
 
-def test_the_error_of_a_chunk_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.post(BULK).mock(side_effect=fail_from(2, 403, bulk_success))
-    with pytest.raises(APIStatusError) as raised:
-        run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
-    copied = pickle.loads(pickle.dumps(raised.value))
-    assert copied.partial == BulkResult(total=100, succeeded=100)
-    assert copied.idempotency_key == raised.value.idempotency_key
-
-
-def test_a_chunk_without_a_response_raises_with_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+def test_a_connection_error_has_the_partial_result(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(
         side_effect=[httpx.Response(200, json=ok({"total": 100})), *[httpx.ConnectError("no")] * 4]
     )
@@ -562,7 +524,7 @@ def test_a_chunk_without_a_response_raises_with_the_result_so_far(api_mock: resp
     assert (raised.value.partial.total, raised.value.attempts) == (100, 4)
 
 
-def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+def test_an_error_about_an_invalid_item_has_the_partial_result(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     with pytest.raises(InvalidParameterError, match=r"^ids\[120\] must be") as raised:
         run(lambda client: client.customers.bulk_delete(TEAM, [*ids(120), "a b"], idempotency_key="k"))
@@ -570,80 +532,80 @@ def test_an_invalid_item_after_a_request_raises_with_the_result_so_far(api_mock:
     assert len(requests(api_mock)) == 1
 
 
-def test_an_exception_of_the_callers_iterable_passes_as_it_is(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_of_the_callers_iterable_gets_a_note(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
 
-    def draw() -> Iterator[str]:
+    def items() -> Iterator[str]:
         yield from ids(150)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as raised:
-        run(lambda client: client.customers.bulk_delete(TEAM, draw(), idempotency_key="k"))
+        run(lambda client: client.customers.bulk_delete(TEAM, items(), idempotency_key="k"))
     assert len(requests(api_mock)) == 1
     notes = getattr(raised.value, "__notes__", None)  # from Python 3.11 on
     assert notes is None or ("succeeded=100" in notes[0] and "idempotency_key='k'" in notes[0])
 
 
-def test_the_note_on_an_exception_has_no_errors_of_rows(api_mock: respx.Router, run: Runner) -> None:
+def test_the_note_on_an_exception_contains_no_row_errors(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).respond(json=ok({"total": 100, "failed": 1, "errors": [{"id": "cus_7"}]}))
 
-    def draw() -> Iterator[str]:
+    def items() -> Iterator[str]:
         yield from ids(100)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as raised:
-        run(lambda client: client.customers.bulk_delete(TEAM, draw()))
+        run(lambda client: client.customers.bulk_delete(TEAM, items()))
     notes = getattr(raised.value, "__notes__", ["failed=1"])  # from Python 3.11 on
     assert ["failed=1" in note and "cus_7" not in note for note in notes] == [True]
 
 
-def test_an_error_of_a_list_that_is_deleted_from_has_the_result_so_far(api_mock: respx.Router, run: Runner) -> None:
+def test_an_api_error_of_the_callers_iterable_has_the_partial_result(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
     api_mock.get(CUSTOMERS).respond(403, json=error())
 
-    def draw(client: Any) -> Iterator[str]:
+    def items(client: Any) -> Iterator[str]:
         yield from ids(100)
         yield from (each.id for each in client.customers.list(TEAM))
 
-    async def draw_async(client: Any) -> AsyncIterator[str]:
+    async def items_async(client: Any) -> AsyncIterator[str]:
         for each in ids(100):
             yield each
         async for each in client.customers.list(TEAM):
             yield each.id
 
-    drawn = draw if run.kind == "sync" else draw_async
+    source = items if run.kind == "sync" else items_async
     with pytest.raises(APIStatusError) as raised:
-        run(lambda client: client.customers.bulk_delete(TEAM, drawn(client), idempotency_key="k"))
+        run(lambda client: client.customers.bulk_delete(TEAM, source(client), idempotency_key="k"))
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "k")
 
 
-def test_an_error_of_the_callers_iterable_keeps_its_own_key(api_mock: respx.Router, run: Runner) -> None:
+def test_an_api_error_of_the_callers_iterable_keeps_its_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
 
-    def draw() -> Iterator[str]:
+    def items() -> Iterator[str]:
         yield from ids(100)
         raise ConflictError("taken", idempotency_key="create-7")
 
     with pytest.raises(ConflictError) as raised:
-        run(lambda client: client.customers.bulk_delete(TEAM, draw(), idempotency_key="k"))
+        run(lambda client: client.customers.bulk_delete(TEAM, items(), idempotency_key="k"))
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "create-7")
 
 
-def test_an_exception_that_takes_no_note_passes_as_it_is(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_that_accepts_no_note_is_passed_through(api_mock: respx.Router, run: Runner) -> None:
     @dataclasses.dataclass(frozen=True)
     class FrozenError(Exception):
         number: int
 
-    def draw() -> Iterator[str]:
+    def items() -> Iterator[str]:
         yield from ids(100)
         raise FrozenError(7)
 
     api_mock.post(BULK).mock(side_effect=bulk_success)
     with pytest.raises(FrozenError):
-        run(lambda client: client.customers.bulk_delete(TEAM, draw()))
+        run(lambda client: client.customers.bulk_delete(TEAM, items()))
 
 
-def test_a_chunk_is_retried_with_its_key(api_mock: respx.Router, run: Runner) -> None:
+def test_a_chunk_is_retried_with_the_same_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     responses = iter([httpx.Response(503), httpx.ReadError("lost"), None])
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -665,19 +627,19 @@ def test_chunks_have_every_record_once_in_order_within_the_limits(count: int, si
     calls += [call for call in [job.flush()] if call]
     assert job.flush() is None
     bodies = [json.loads(call.body) for call in calls]
-    assert [each["email"] for one in bodies for each in one["records"]] == [row["email"] for row in rows]
-    assert all(1 <= len(one["records"]) <= 500 for one in bodies)
+    assert [row["email"] for body in bodies for row in body["records"]] == [row["email"] for row in rows]
+    assert all(1 <= len(body["records"]) <= 500 for body in bodies)
     assert all(len(call.body) <= MAX_BODY_SIZE for call in calls)
     assert [call.idempotency_key for call in calls] == [f"key-{number + 1}" for number in range(len(calls))]
 
 
-def test_a_million_ids_are_not_kept_in_memory() -> None:
+def test_a_bulk_call_keeps_at_most_one_chunk_in_memory() -> None:
     job = bulk_delete_job(TEAM, None)
     for number in range(10_000):
         if job.feed(f"cus_{number}"):
             job.receive(BulkResult(total=100, succeeded=100))
-    held = [value for value in vars(job).values() if isinstance(value, list)]
-    assert max(map(len, held)) <= 100
+    lists = [value for value in vars(job).values() if isinstance(value, list)]
+    assert max(map(len, lists)) <= 100
 
 
 # ── Against the sandbox ──
@@ -688,28 +650,32 @@ def box(cstar_sandbox: Sandbox) -> Sandbox:
     return cstar_sandbox
 
 
-def on(box: Sandbox, **options: Any) -> dict[str, Any]:
+def options_for(box: Sandbox, **options: Any) -> dict[str, Any]:
+    """The options of a client of this sandbox that retries without delay."""
     return {"api_key": box.api_key, "base_url": box.url, "max_retry_wait": 0, **options}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_under_faults_each_record_has_its_effect_once(box: Sandbox, run: Runner, seed: int) -> None:
+def test_with_faults_every_record_is_imported_and_deleted_once(box: Sandbox, run: Runner, seed: int) -> None:
     box.faults.add("flaky", probability=0.4, seed=seed)
-    result = run(lambda client: client.customers.bulk_import(box.team_id, records(2600)), **on(box, max_retries=30))
+    options = options_for(box, max_retries=30)
+    result = run(lambda client: client.customers.bulk_import(box.team_id, records(2600)), **options)
     assert (result.created, result.skipped, result.errors) == (2600, 0, [])
-    customers = run.collect(lambda client: client.customers.list(box.team_id), **on(box, max_retries=30))
+    customers = run.collect(lambda client: client.customers.list(box.team_id), **options)
     assert sorted(each.email for each in customers) == sorted(row["email"] for row in records(2600))
     ids = [each.id for each in customers]
-    deleted = run(lambda client: client.customers.bulk_delete(box.team_id, ids), **on(box, max_retries=30))
+    deleted = run(lambda client: client.customers.bulk_delete(box.team_id, ids), **options)
     assert (deleted.succeeded, deleted.errors) == (2600, [])
 
 
-def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: Sandbox, run: Runner) -> None:
+def test_a_repeated_call_with_the_same_key_returns_the_complete_result(box: Sandbox, run: Runner) -> None:
     def import_rows() -> ImportResult:
-        return run(lambda client: client.customers.bulk_import(box.team_id, rows, idempotency_key="crm"), **on(box))
+        return run(
+            lambda client: client.customers.bulk_import(box.team_id, rows, idempotency_key="crm"), **options_for(box)
+        )
 
     rows = [*records(1200), record(0), {**record(1), "email": "nobody"}]
-    run(lambda client: client.customers.create(box.team_id, **record(700)), **on(box))
+    run(lambda client: client.customers.create(box.team_id, **record(700)), **options_for(box))
     box.faults.add("status", status=403, path="*/import", times=1, when="after")
     with pytest.raises(APIStatusError):
         import_rows()
@@ -722,31 +688,29 @@ def test_the_same_call_with_the_same_key_goes_on_and_comes_to_the_same_sum(box: 
 def test_a_deadline_bounds_all_requests_of_a_bulk_call(box: Sandbox, run: Runner) -> None:
     box.faults.add("latency", seconds=0.2, times=100)
     with pytest.raises(APITimeoutError, match="deadline") as raised:
-        run(lambda client: client.customers.bulk_import(box.team_id, records(5000)), **on(box, deadline=0.5))
+        run(lambda client: client.customers.bulk_import(box.team_id, records(5000)), **options_for(box, deadline=0.5))
     assert raised.value.partial.created < 5000
 
 
-def test_a_deadline_bounds_all_requests_of_an_upsert(box: Sandbox, run: Runner) -> None:
-    upsert(run, box)
-    box.faults.add("latency", seconds=0.2, times=100)
-    with pytest.raises(APITimeoutError, match="deadline"):
-        upsert(lambda action, **options: run(action, **options, deadline=0.5), box)
+# ── Exports ──
 
 
-def test_an_export_has_the_customers_that_match(box: Sandbox, run: Runner) -> None:
+def test_an_export_has_the_matching_customers(box: Sandbox, run: Runner) -> None:
     rows = [record(1, tags=["vip"]), record(2, status="inactive"), record(3)]
-    run(lambda client: client.customers.bulk_import(box.team_id, rows), **on(box))
-    export = run(lambda client: client.customers.export(box.team_id, status="active"), **on(box))
+    run(lambda client: client.customers.bulk_import(box.team_id, rows), **options_for(box))
+    export = run(lambda client: client.customers.export(box.team_id, status="active"), **options_for(box))
     assert (export.total_rows, [each.email for each in export.customers]) == (2, ["3@example.com", "1@example.com"])
-    assert run(lambda client: client.customers.export(box.team_id, tag="vip"), **on(box)).customers[0].tags == ["vip"]
+    assert run(lambda client: client.customers.export(box.team_id, tag="vip"), **options_for(box)).customers[
+        0
+    ].tags == ["vip"]
 
 
-def test_an_export_that_is_iterated_says_what_to_iterate() -> None:
+def test_iterating_an_export_raises_with_a_hint() -> None:
     with pytest.raises(TypeError, match=r"^an export is not iterable: iterate its \.customers$"):
         list(CustomerExport())
 
 
-def test_an_export_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_response_of_an_export_survives_pickle(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(EXPORT).respond(json=ok({"totalRows": 1, "resources": {"customers": [CUSTOMER]}}))
     response = run(lambda client: client.customers.with_raw_response.export(TEAM))
     assert pickle.loads(pickle.dumps(response)).parse().customers[0].id == ID
@@ -762,7 +726,9 @@ def test_an_export_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
         ({"totalRows": "many", "resources": {"customers": [CUSTOMER]}}, 1),
     ],
 )
-def test_an_export_that_deviates_is_read(api_mock: respx.Router, run: Runner, data: object, total: int) -> None:
+def test_an_export_with_small_deviations_is_accepted(
+    api_mock: respx.Router, run: Runner, data: object, total: int
+) -> None:
     api_mock.post(EXPORT).respond(json=ok(data))
     export = run(lambda client: client.customers.export(TEAM))
     assert export.total_rows == total
@@ -789,7 +755,7 @@ def test_an_export_without_its_customers_is_rejected(api_mock: respx.Router, run
     assert "pydantic" not in str(raised.value)
 
 
-def test_an_export_that_is_cut_off_is_a_warning(
+def test_an_export_at_the_row_limit_logs_a_warning(
     api_mock: respx.Router, run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("cstar.resources._customer_calls.MAX_EXPORT_ROWS", 2)
@@ -798,21 +764,21 @@ def test_an_export_that_is_cut_off_is_a_warning(
     assert caplog.messages == ["an export is limited to 2 customers, and this one has 2: customers.list returns all"]
 
 
-# ── Upsert ──
+# ── Upserts ──
 
 
 def upsert(run: Runner, box: Sandbox, **fields: Any) -> Any:
     fields = {"email": "jane@example.com", "name": "Jane", **fields}
-    return run(lambda client: client.customers.upsert(box.team_id, **fields), **on(box))
+    return run(lambda client: client.customers.upsert(box.team_id, **fields), **options_for(box))
 
 
-def test_an_upsert_of_a_new_address_is_one_request(box: Sandbox, run: Runner) -> None:
+def test_an_upsert_of_a_new_email_address_takes_one_request(box: Sandbox, run: Runner) -> None:
     customer, created = upsert(run, box, tags=["vip"], metadata={"crm": "1"})
     assert (created, customer.tags, customer.metadata) == (True, ["vip"], {"crm": "1"})
     assert len(box.requests) == 1
 
 
-def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, run: Runner) -> None:
+def test_an_upsert_of_a_known_email_address_updates_the_given_fields(box: Sandbox, run: Runner) -> None:
     first = upsert(run, box, notes="kept", metadata={"one": "1"}).customer
     customer, created = upsert(run, box, email="JANE@example.com", name="Jane Doe", metadata={"two": "2"})
     assert (created, customer.id, customer.name, customer.notes) == (False, first.id, "Jane Doe", "kept")
@@ -820,10 +786,10 @@ def test_an_upsert_of_a_known_address_changes_what_is_passed(box: Sandbox, run: 
     assert [request.method for request in box.requests[1:]] == ["POST", "GET", "PATCH"]
 
 
-def test_twenty_upserts_at_once_create_one_customer(box: Sandbox) -> None:
+def test_concurrent_upserts_create_one_customer(box: Sandbox) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    with Cstar(**on(box)) as client, ThreadPoolExecutor(20) as threads:
+    with Cstar(**options_for(box)) as client, ThreadPoolExecutor(20) as threads:
         results = list(
             threads.map(
                 lambda number: client.customers.upsert(box.team_id, email="jane@example.com", name=f"Jane {number}"),
@@ -834,18 +800,18 @@ def test_twenty_upserts_at_once_create_one_customer(box: Sandbox) -> None:
     assert len({result.customer.id for result in results}) == 1
 
 
-def test_an_upsert_repeated_with_its_key_has_one_effect(box: Sandbox, run: Runner) -> None:
+def test_a_repeated_upsert_with_the_same_key_has_one_effect(box: Sandbox, run: Runner) -> None:
     first = upsert(run, box, idempotency_key="form-7")
     again = upsert(run, box, idempotency_key="form-7")
     assert (first.created, again) == (True, first)
     changed = upsert(run, box, name="Changed", idempotency_key="form-8")
-    run(lambda client: client.customers.update(box.team_id, first.customer.id, name="Newer"), **on(box))
+    run(lambda client: client.customers.update(box.team_id, first.customer.id, name="Newer"), **options_for(box))
     repeated = upsert(run, box, name="Changed", idempotency_key="form-8")
     assert (repeated.customer.name, repeated.created) == (changed.customer.name, False)
-    assert run(lambda client: client.customers.get(box.team_id, first.customer.id), **on(box)).name == "Newer"
+    assert run(lambda client: client.customers.get(box.team_id, first.customer.id), **options_for(box)).name == "Newer"
 
 
-def test_an_upsert_ignores_blanks_around_an_address(box: Sandbox, run: Runner) -> None:
+def test_an_upsert_strips_the_email_address(box: Sandbox, run: Runner) -> None:
     first = upsert(run, box, email=" jane@example.com ")
     assert (first.created, first.customer.email) == (True, "jane@example.com")
     assert not upsert(run, box, email="jane@example.com\t").created
@@ -856,12 +822,12 @@ def test_an_upsert_whose_responses_are_lost_has_one_effect(box: Sandbox, run: Ru
     assert upsert(run, box).created
     box.faults.add("drop", when="after", method="PATCH")
     assert upsert(run, box, name="Jane Doe").customer.name == "Jane Doe"
-    assert run(lambda client: client.customers.list(box.team_id).first(), **on(box)).name == "Jane Doe"
+    assert run(lambda client: client.customers.list(box.team_id).first(), **options_for(box)).name == "Jane Doe"
 
 
-def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(api_mock: respx.Router, run: Runner) -> None:
-    taken = httpx.Response(409, json=error("resource_already_exists"))
-    api_mock.post(CUSTOMERS).mock(side_effect=[taken, taken, httpx.Response(201, json=ok(CUSTOMER))])
+def test_an_upsert_of_a_concurrently_deleted_customer_creates_it(api_mock: respx.Router, run: Runner) -> None:
+    conflict = httpx.Response(409, json=error("resource_already_exists"))
+    api_mock.post(CUSTOMERS).mock(side_effect=[conflict, conflict, httpx.Response(201, json=ok(CUSTOMER))])
     pages = [[], [CUSTOMER]]
     api_mock.get(CUSTOMERS).mock(
         side_effect=[
@@ -878,7 +844,7 @@ def test_an_upsert_of_a_customer_that_is_gone_meanwhile_creates_it(api_mock: res
     assert [0.5 <= seconds <= 1.25 for seconds in run.sleeps] == [True, True]
 
 
-def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Runner) -> None:
+def test_an_upsert_gives_up_after_five_conflicts(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
     api_mock.get(CUSTOMERS).respond(json=ok([], pagination={"total": 0, "page": 1, "hasMore": False}))
     with pytest.raises(ConflictError) as raised:
@@ -891,7 +857,7 @@ def test_an_upsert_gives_up_after_some_conflicts(api_mock: respx.Router, run: Ru
 @pytest.mark.parametrize(
     "conflict", [error("conflict"), {"error": "Idempotency-Key was used with another body"}, {"error": "Conflict"}]
 )
-def test_a_conflict_that_is_not_about_the_address_is_raised(
+def test_an_upsert_raises_a_conflict_that_is_not_about_the_email_address(
     api_mock: respx.Router, run: Runner, conflict: object
 ) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=conflict)
@@ -911,13 +877,7 @@ def test_an_update_of_an_upsert_has_a_key_of_at_most_255_characters(api_mock: re
     assert len(requests(api_mock)[-1].headers["Idempotency-Key"]) <= 255
 
 
-def test_an_address_is_found_in_any_form_of_its_letters(api_mock: respx.Router, run: Runner) -> None:
-    stored = customer(1, email="rene\u0301@example.com")
-    api_mock.get(CUSTOMERS).respond(json=page_of([stored], has_more=False))
-    assert run(lambda client: client.customers.find(TEAM, "Ren\u00e9@example.com")).id == "cus_1"
-
-
-def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router, run: Runner) -> None:
+def test_an_upsert_raises_a_conflict_about_its_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=error("idempotency_key_reused", param="Idempotency-Key"))
     with pytest.raises(ConflictError):
         run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
@@ -932,6 +892,13 @@ def test_a_conflict_about_the_key_of_an_upsert_is_raised(api_mock: respx.Router,
         ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable ASCII characters"),
     ],
 )
-def test_an_upsert_is_checked_before_anything_is_sent(run: Runner, fields: dict[str, Any], message: str) -> None:
+def test_an_upsert_is_validated_before_the_first_request(run: Runner, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{message}"):
         run(lambda client: client.customers.upsert(TEAM, **{"email": "j@example.com", "name": "J", **fields}))
+
+
+def test_a_deadline_bounds_all_requests_of_an_upsert(box: Sandbox, run: Runner) -> None:
+    upsert(run, box)
+    box.faults.add("latency", seconds=0.2, times=100)
+    with pytest.raises(APITimeoutError, match="deadline"):
+        upsert(lambda action, **options: run(action, **options, deadline=0.5), box)

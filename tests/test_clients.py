@@ -1,4 +1,4 @@
-"""A client's life: shared, derived, pickled, forked, closed, and built on an httpx client of your own."""
+"""Clients: raw responses, with_options, http_client, closing, copying, on_attempt, concurrency, cancellation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import logging
 import multiprocessing
 import os
 import pickle
-import socketserver
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,10 +33,9 @@ from cstar import (
     NotFoundError,
     RawResponse,
 )
-from cstar._response import ReceivedResponse, retry_after
 from cstar._route import _default_ssl_context
-from rawserver import IDENTITY
-from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Runner, ok
+from rawserver import IDENTITY, RawServer
+from support import CUSTOMER, CUSTOMERS, DETAIL, ID, KEY, TEAM, URL, Runner, customer, ok, page_of
 
 if TYPE_CHECKING:
     import respx
@@ -47,20 +44,20 @@ if TYPE_CHECKING:
 
 GET = f"{CUSTOMERS}/{ID}"
 BOTH = pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+COPIES = pytest.mark.parametrize("duplicate", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
 
 
 # ── Raw responses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_raw_response_has_the_answer_and_the_model(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_response_has_the_http_response_and_the_model(api_mock: respx.Router, run: Runner) -> None:
     headers = {
         "X-Request-Id": "req_1",
         "X-RateLimit-Limit": "100",
         "X-RateLimit-Remaining": "99",
         "X-RateLimit-Reset": "1774864800",
     }
-    answer = httpx.Response(200, json=ok(DETAIL), headers=headers)
-    api_mock.get(GET).mock(side_effect=[httpx.Response(500), answer])
+    api_mock.get(GET).mock(side_effect=[httpx.Response(500), httpx.Response(200, json=ok(DETAIL), headers=headers)])
     raw = run(lambda client: client.customers.with_raw_response.get(TEAM, ID))
     assert isinstance(raw, RawResponse)
     assert (raw.status_code, raw.request_id, raw.attempts) == (200, "req_1", 2)
@@ -78,7 +75,7 @@ def test_a_raw_response_has_the_answer_and_the_model(api_mock: respx.Router, run
         ("update", {"customer_id": ID, "name": "J"}, "PATCH", 200),
     ],
 )
-def test_every_write_has_a_raw_form(
+def test_create_and_update_have_a_raw_response(
     api_mock: respx.Router, run: Runner, method: str, arguments: dict[str, str], verb: str, status: int
 ) -> None:
     api_mock.route(method=verb).respond(status, json=ok(CUSTOMER))
@@ -86,35 +83,40 @@ def test_every_write_has_a_raw_form(
     assert (raw.status_code, raw.parse().id) == (status, ID)
 
 
-def test_a_raw_list_parses_to_a_page_that_walks_on(api_mock: respx.Router, run: Runner) -> None:
-    rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(3)]
-    for number, row in enumerate(rows, start=1):
-        paging = {"total": 3, "page": number, "pageSize": 1, "hasMore": number < 3}
-        api_mock.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
+@pytest.mark.parametrize("is_pickled", [False, True])
+def test_a_raw_response_of_a_list_parses_to_a_page_that_fetches_the_next(
+    api_mock: respx.Router, run: Runner, is_pickled: bool
+) -> None:
+    for number in (1, 2, 3):
+        page = page_of([customer(number)], number, size=1, total=3, has_more=number < 3)
+        api_mock.get(CUSTOMERS, params={"page": str(number)}).respond(json=page)
 
-    def walk(client: Any) -> list[str]:
-        return [row.id for row in client.customers.with_raw_response.list(TEAM, page_size=1).parse()]
+    def parse(raw: Any) -> Any:
+        return (pickle.loads(pickle.dumps(raw)) if is_pickled else raw).parse()
 
-    async def walk_async(client: Any) -> list[str]:
+    def list_ids(client: Any) -> list[str]:
+        return [row.id for row in parse(client.customers.with_raw_response.list(TEAM, page_size=1))]
+
+    async def list_ids_async(client: Any) -> list[str]:
         raw = await client.customers.with_raw_response.list(TEAM, page_size=1)
-        return [row.id async for row in raw.parse()]
+        return [row.id async for row in parse(raw)]
 
-    assert run(walk if run.kind == "sync" else walk_async) == ["cus_0", "cus_1", "cus_2"]
+    assert run(list_ids if run.kind == "sync" else list_ids_async) == ["cus_1", "cus_2", "cus_3"]
 
 
-def test_whoami_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+def test_whoami_has_a_raw_response(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(json=ok(IDENTITY), headers={"X-Request-Id": "req_1"})
     raw = run(lambda client: client.with_raw_response.whoami())
     assert (raw.status_code, raw.request_id, raw.parse().team_id) == (200, "req_1", TEAM)
 
 
-def test_request_has_a_raw_form(api_mock: respx.Router, run: Runner) -> None:
+def test_request_has_a_raw_response(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post("/any").respond(201, json=ok([1, 2]), headers={"X-Request-Id": "req_1"})
     raw = run(lambda client: client.with_raw_response.request("POST", "/any", json={}, cast_to=list[int]))
     assert (raw.status_code, raw.request_id, raw.content, raw.parse()) == (201, "req_1", raw.content, [1, 2])
 
 
-def test_a_raw_form_raises_the_error_of_a_status(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_call_raises_the_error_of_a_status(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(400)
     with pytest.raises(BadRequestError):
         run(lambda client: client.with_raw_response.whoami())
@@ -123,7 +125,7 @@ def test_a_raw_form_raises_the_error_of_a_status(api_mock: respx.Router, run: Ru
 # ── with_options ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_with_options_changes_what_is_given_and_keeps_the_rest(api_mock: respx.Router, run: Runner) -> None:
+def test_with_options_changes_only_the_given_options(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(500, headers={"Retry-After": "5"})
     with suppress(CstarError):
         run(
@@ -142,101 +144,64 @@ def test_with_options_changes_what_is_given_and_keeps_the_rest(api_mock: respx.R
     assert 5 <= run.sleeps[0] <= 5.5
 
 
-def test_with_options_leaves_the_client_it_came_from_alone(api_mock: respx.Router, run: Runner) -> None:
+def test_with_options_does_not_change_the_original_client(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
 
-    def derive(client: Any) -> Any:
+    def get(client: Any) -> Any:
         client.with_options(default_headers={"X-B": "2"}, timeout=1)
         return client.customers.get(TEAM, ID)
 
-    run(derive)
+    run(get)
     assert "X-B" not in route.calls.last.request.headers
     assert route.calls.last.request.extensions["timeout"]["read"] == 30.0
 
 
-def test_with_options_opens_no_connection_of_its_own(run: Runner) -> None:
-    """Counted at a server's door: what arrives over one connection comes from one port."""
-    ports: set[int] = set()
-
-    class Door(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            while self.rfile.readline():
-                ports.add(self.client_address[1])
-                while self.rfile.readline().strip():
-                    pass
-                body = json.dumps(ok(DETAIL)).encode()
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    def ask(client: Any) -> None:
-        for each in (client, client.with_options(timeout=5), client.with_options(max_retries=0)):
-            each.customers.get(TEAM, ID)
-
-    async def ask_async(client: Any) -> None:
-        for each in (client, client.with_options(timeout=5), client.with_options(max_retries=0)):
-            await each.customers.get(TEAM, ID)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Door) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        run(ask if run.kind == "sync" else ask_async, base_url=f"http://127.0.0.1:{server.server_address[1]}")
-        server.shutdown()
-        thread.join()
-    assert len(ports) == 1
+def test_with_options_shares_the_connections(run: Runner) -> None:
+    with RawServer() as server:
+        run.in_order(
+            lambda client: client.whoami(),
+            lambda client: client.with_options(timeout=5).whoami(),
+            lambda client: client.with_options(max_retries=0).whoami(),
+            base_url=server.url,
+        )
+        assert server.connections == 1
 
 
 def test_closing_a_derived_client_leaves_the_connections_open(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL))
-
-    def derive(client: Any) -> Any:
-        with client.with_options(timeout=1):
-            pass
-        return client.customers.get(TEAM, ID)
-
-    async def derive_async(client: Any) -> Any:
-        async with client.with_options(timeout=1):
-            pass
-        return await client.customers.get(TEAM, ID)
-
-    assert run(derive if run.kind == "sync" else derive_async).id == ID
+    _, detail = run.in_order(
+        lambda client: client.with_options(timeout=1).close(),
+        lambda client: client.customers.get(TEAM, ID),
+    )
+    assert detail.id == ID
 
 
-@BOTH
-def test_with_options_keeps_the_class_and_attributes_of_a_subclass(build: Any) -> None:
-    class Ours(build):  # type: ignore[misc,valid-type]
-        pass
-
-    client = Ours(KEY)
-    client.label = "crm"
-    assert type(client.with_options(timeout=1)) is Ours
-    assert client.with_options(timeout=1).label == "crm"
+# ── A custom httpx client ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-# ── An httpx client of your own ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_your_own_httpx_client_keeps_what_you_gave_it(api_mock: respx.Router, run: Runner) -> None:
+def test_a_custom_http_client_keeps_its_headers_cookies_params_and_hooks(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
-    seen: list[str] = []
-    own = run.http_client(
+    events: list[object] = []
+    http_client = run.http_client(
         headers={"X-Gateway": "g", "User-Agent": "acme/1"},
         cookies={"session": "s"},
         params={"tenant": "t"},
         event_hooks={
-            "request": [run.hook(lambda request: seen.append(request.method))],
-            "response": [run.hook(lambda response: seen.append(response.status_code))],
+            "request": [run.hook(lambda request: events.append(request.method))],
+            "response": [run.hook(lambda response: events.append(response.status_code))],
         },
     )
-    run(lambda client: client.customers.get(TEAM, ID), http_client=own)
+    run(lambda client: client.customers.get(TEAM, ID), http_client=http_client)
     request = route.calls.last.request
     assert request.headers["X-Gateway"] == "g"
     assert request.headers["User-Agent"] == "acme/1"
     assert request.headers["Cookie"] == "session=s"
     assert request.url.params["tenant"] == "t"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
-    assert seen == ["GET", 200]
+    assert events == ["GET", 200]
 
 
-# Each call, for the request that it makes.
+# One call of each kind.
 CALLS = [
     lambda client: client.customers.list(TEAM, search="a b&c=d/é", tag="vip", extra_query={"n": [1, 2]}),
     lambda client: client.customers.create(TEAM, name="Zoë", email="z@x.io", idempotency_key="k"),
@@ -248,40 +213,40 @@ CALLS = [
 
 
 @pytest.mark.parametrize("action", CALLS)
-def test_a_request_is_the_one_that_httpx_would_build(run: Runner, action: Any) -> None:
-    def sent(**options: Any) -> httpx.Request:
+def test_a_request_equals_the_one_that_httpx_would_build(run: Runner, action: Any) -> None:
+    def request_of(**options: Any) -> httpx.Request:
         requests: list[httpx.Request] = []
 
-        def answer(request: httpx.Request) -> httpx.Response:
+        def respond(request: httpx.Request) -> httpx.Response:
             requests.append(request)
             return httpx.Response(400)
 
-        own = run.http_client(transport=httpx.MockTransport(answer), headers={"X-Gateway": "g"}, **options)
+        transport = httpx.MockTransport(respond)
         with pytest.raises(BadRequestError):
-            run(action, http_client=own)
+            run(action, http_client=run.http_client(transport=transport, headers={"X-Gateway": "g"}, **options))
         return requests[0]
 
-    # With a cookie to merge, httpx's build_request makes it.
-    ours, theirs = sent(), sent(cookies={"session": "s"})
-    assert ours.extensions.pop("deadline") < theirs.extensions.pop("deadline")
-    assert theirs.headers.pop("Cookie") == "session=s"
-    assert sorted(ours.headers.multi_items()) == sorted(theirs.headers.multi_items())
-    assert (ours.method, ours.url.path, ours.content) == (theirs.method, theirs.url.path, theirs.content)
-    assert ours.url.params.multi_items() == theirs.url.params.multi_items()
-    assert ours.extensions == theirs.extensions
+    # A cookie makes the client use httpx's build_request.
+    request, expected = request_of(), request_of(cookies={"session": "s"})
+    assert request.extensions.pop("deadline") < expected.extensions.pop("deadline")
+    assert expected.headers.pop("Cookie") == "session=s"
+    assert sorted(request.headers.multi_items()) == sorted(expected.headers.multi_items())
+    assert (request.method, request.url.path, request.content) == (expected.method, expected.url.path, expected.content)
+    assert request.url.params.multi_items() == expected.url.params.multi_items()
+    assert request.extensions == expected.extensions
 
 
-def test_headers_of_your_own_httpx_client_may_change_between_attempts(api_mock: respx.Router, run: Runner) -> None:
+def test_headers_of_a_custom_http_client_may_change_between_attempts(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
 
     def change(response: httpx.Response) -> None:
-        own.headers.update({"X-Gateway": "b", "Host": "inside.test"})
+        http_client.headers.update({"X-Gateway": "b", "Host": "inside.test"})
 
-    own = run.http_client(
+    http_client = run.http_client(
         headers={"X-Gateway": "a", "Content-Type": "text/plain", "Idempotency-Key": "always"},
         event_hooks={"response": [run.hook(change)]},
     )
-    run(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
+    run(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=http_client)
     sent = [call.request.headers for call in route.calls]
     assert [(headers["X-Gateway"], headers["Host"]) for headers in sent] == [
         ("a", "api.cstar.test"),
@@ -291,74 +256,60 @@ def test_headers_of_your_own_httpx_client_may_change_between_attempts(api_mock: 
     assert "always" not in sent[0].get_list("Idempotency-Key") == sent[1].get_list("Idempotency-Key")
 
 
-def test_hooks_and_auth_see_the_body_and_change_their_own_request_only(api_mock: respx.Router, run: Runner) -> None:
+def test_hooks_and_auth_see_the_body_and_change_one_attempt_only(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.post(CUSTOMERS).mock(side_effect=[httpx.Response(503), httpx.Response(201, json=ok(DETAIL))])
-    seen: list[Any] = []
+    hook_calls: list[Any] = []
 
     def hook(request: httpx.Request) -> None:
-        seen.append((request.content, request.headers.get("X-Hook"), request.extensions["timeout"]["read"]))
+        hook_calls.append((request.content, request.headers.get("X-Hook"), request.extensions["timeout"]["read"]))
         request.headers["X-Hook"] = "was here"
         request.extensions["timeout"]["read"] = 1
 
-    class Signed(httpx.Auth):
+    class LengthAuth(httpx.Auth):
         requires_request_body = True
 
         def auth_flow(self, request: httpx.Request) -> Any:
             request.headers["X-Length"] = str(len(request.content))
             yield request
 
-    own = run.http_client(event_hooks={"request": [run.hook(hook)]}, auth=Signed())
-    run(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=own)
+    http_client = run.http_client(event_hooks={"request": [run.hook(hook)]}, auth=LengthAuth())
+    run(lambda client: client.customers.create(TEAM, name="J", email=DETAIL["email"]), http_client=http_client)
     body = b'{"name":"J","email":"jane@example.com"}'
-    assert seen == [(body, None, 30.0)] * 2
+    assert hook_calls == [(body, None, 30.0)] * 2
     assert [call.request.headers["X-Length"] for call in route.calls] == [str(len(body))] * 2
 
 
-def test_a_custom_httpx_client_keeps_its_cookies(api_mock: respx.Router, run: Runner) -> None:
+@pytest.mark.parametrize(("is_custom", "cookie"), [(True, "node=7"), (False, None)])
+def test_only_a_custom_http_client_keeps_cookies(
+    api_mock: respx.Router, run: Runner, is_custom: bool, cookie: str | None
+) -> None:
     route = api_mock.get(GET).mock(
         side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
     )
-    run(lambda client: client.customers.get(TEAM, ID), http_client=run.http_client())
-    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, "node=7"]
+    options = {"http_client": run.http_client()} if is_custom else {}
+    run(lambda client: client.customers.get(TEAM, ID), **options)
+    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, cookie]
 
 
-def test_a_client_keeps_no_cookies(api_mock: respx.Router, run: Runner) -> None:
-    route = api_mock.get(GET).mock(
-        side_effect=[httpx.Response(503, headers={"Set-Cookie": "node=7"}), httpx.Response(200, json=ok(DETAIL))]
-    )
-    run(lambda client: client.customers.get(TEAM, ID))
-    assert [call.request.headers.get("Cookie") for call in route.calls] == [None, None]
-
-
-def test_a_retry_after_date_that_does_not_know_its_zone_is_in_utc() -> None:
-    answer = ReceivedResponse(429, httpx.Headers({"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}), b"", "key")
-    assert retry_after(answer, now=datetime(2015, 10, 21, 7, 27, 30, tzinfo=timezone.utc)) == 30.0
-
-
-def test_your_own_auth_is_honoured(api_mock: respx.Router, run: Runner) -> None:
+def test_the_auth_of_a_custom_http_client_is_used(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(json=ok(DETAIL))
     run(lambda client: client.customers.get(TEAM, ID), http_client=run.http_client(auth=("gateway", "secret")))
     assert route.calls.last.request.headers["Authorization"].startswith("Basic ")
 
 
-def test_your_own_transport_is_used(run: Runner) -> None:
-    own = run.http_client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=ok(DETAIL))))
-    assert run(lambda client: client.customers.get(TEAM, ID), http_client=own).id == ID
+def test_a_custom_http_client_is_not_closed(api_mock: respx.Router, run: Runner) -> None:
+    http_client = run.http_client()
+    run(lambda client: client.rate_limit, http_client=http_client)
+    assert not http_client.is_closed
 
 
-def test_your_own_httpx_client_is_not_closed(api_mock: respx.Router, run: Runner) -> None:
-    own = run.http_client()
-    run(lambda client: client.rate_limit, http_client=own)
-    assert not own.is_closed
-
-
-def test_an_exception_of_your_own_hook_is_yours(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_of_a_hook_is_passed_through(api_mock: respx.Router, run: Runner) -> None:
     def hook(request: httpx.Request) -> None:
         raise ZeroDivisionError
 
-    own = run.http_client(event_hooks={"request": [run.hook(hook)]})
+    http_client = run.http_client(event_hooks={"request": [run.hook(hook)]})
     with pytest.raises(ZeroDivisionError):
-        run(lambda client: client.customers.get(TEAM, ID), http_client=own)
+        run(lambda client: client.customers.get(TEAM, ID), http_client=http_client)
 
 
 @BOTH
@@ -366,11 +317,11 @@ def test_certificates_are_loaded_once_for_all_clients(build: Any, monkeypatch: p
     load = httpx.create_ssl_context
     loaded: list[object] = []
 
-    def counted(**options: Any) -> object:
+    def counting_load(**options: Any) -> object:
         loaded.append(load(**options))
         return loaded[-1]
 
-    monkeypatch.setattr(httpx, "create_ssl_context", counted)
+    monkeypatch.setattr(httpx, "create_ssl_context", counting_load)
     _default_ssl_context.cache_clear()
     for _ in range(3):
         assert build(KEY)._transport.clients._route.ssl_context()
@@ -380,54 +331,42 @@ def test_certificates_are_loaded_once_for_all_clients(build: Any, monkeypatch: p
 # ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_closed_client_says_so(run: Runner) -> None:
-    def use(client: Any) -> Any:
-        client.close()
-        client.close()
-        return client.customers.get(TEAM, ID)
-
-    async def use_async(client: Any) -> Any:
-        await client.close()
-        await client.aclose()
-        return await client.customers.get(TEAM, ID)
+def test_a_call_on_a_closed_client_raises(run: Runner) -> None:
+    def close_again(client: Any) -> Any:
+        return client.close() if run.kind == "sync" else client.aclose()
 
     with pytest.raises(CstarError, match="the client is closed"):
-        run(use if run.kind == "sync" else use_async)
+        run.in_order(lambda client: client.close(), close_again, lambda client: client.customers.get(TEAM, ID))
 
 
-def test_a_custom_httpx_client_that_is_closed_says_so(run: Runner) -> None:
-    own = run.http_client()
+def test_a_call_on_a_closed_custom_http_client_raises(run: Runner) -> None:
+    http_client = run.http_client()
 
-    def use(client: Any) -> Any:
-        own.close()
-        return client.whoami()
-
-    async def use_async(client: Any) -> Any:
-        await own.aclose()
-        return await client.whoami()
+    def close(client: Any) -> Any:
+        return http_client.close() if run.kind == "sync" else http_client.aclose()
 
     with pytest.raises(CstarError, match="the http_client is closed"):
-        run(use if run.kind == "sync" else use_async, http_client=own)
+        run.in_order(close, lambda client: client.whoami(), http_client=http_client)
 
 
-# ── Pickling, copying, showing ───────────────────────────────────────────────────────────────────────────────────────
+# ── Pickling, copying, repr ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @BOTH
-@pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
-def test_a_client_is_rebuilt_from_its_options(build: Any, copied: Any) -> None:
+@COPIES
+def test_a_copied_client_has_the_same_options_and_new_connections(build: Any, duplicate: Any) -> None:
     timeout = httpx.Timeout(5, connect=1)
     client = build(
         KEY, base_url=URL, timeout=timeout, max_retries=7, max_retry_wait=8, api_version="x", default_headers={"A": "b"}
     )
-    twin = copied(client)
+    twin = duplicate(client)
     assert type(twin) is build
     assert twin._transport.options == client._transport.options
     assert twin._transport.clients is not client._transport.clients
 
 
 class Team(Cstar):
-    """A subclass with an attribute of each kind."""
+    """A subclass with a slot and an attribute in its `__dict__`."""
 
     __slots__ = ("region",)
 
@@ -437,22 +376,19 @@ class Team(Cstar):
         self.region = region
 
 
-COPIES = pytest.mark.parametrize("copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy])
-
-
 @COPIES
-def test_a_copy_of_a_subclass_has_its_attributes(copied: Any) -> None:
-    twin = copied(Team("t", "eu"))
+def test_a_copy_of_a_subclass_keeps_its_attributes(duplicate: Any) -> None:
+    twin = duplicate(Team("t", "eu"))
     assert (type(twin), twin.team_id, twin.region) == (Team, "t", "eu")
 
 
-def test_a_derived_client_has_the_attributes_of_a_subclass() -> None:
+def test_with_options_keeps_the_class_and_attributes_of_a_subclass() -> None:
     derived = Team("t", "eu").with_options(timeout=1)
     assert (type(derived), derived.team_id, derived.region) == (Team, "t", "eu")
 
 
 class Locked(Cstar):
-    """A subclass that leaves out what cannot be copied."""
+    """A subclass that omits an attribute that cannot be copied."""
 
     def __init__(self) -> None:
         super().__init__(KEY)
@@ -463,35 +399,29 @@ class Locked(Cstar):
 
 
 class Rebuilt(Cstar):
-    """A subclass with a way of its own to be copied."""
+    """A subclass with a `__reduce__` method."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Rebuilt, (KEY,)
 
 
 @COPIES
-def test_a_subclass_may_say_how_it_is_copied(copied: Any) -> None:
-    assert not hasattr(copied(Locked()), "lock")
-    assert copied(Locked())._transport.options.api_key == KEY
-    assert type(copied(Rebuilt(KEY))) is Rebuilt
+def test_a_subclass_may_define_how_it_is_copied(duplicate: Any) -> None:
+    assert not hasattr(duplicate(Locked()), "lock")
+    assert duplicate(Locked())._transport.options.api_key == KEY
+    assert type(duplicate(Rebuilt(KEY))) is Rebuilt
 
 
 @BOTH
 @COPIES
-def test_a_resource_and_its_bound_methods_can_be_copied(build: Any, copied: Any) -> None:
+def test_a_resource_and_its_bound_methods_can_be_copied(build: Any, duplicate: Any) -> None:
     client = build(KEY, base_url=URL)
     for method in (client.customers.get, client.whoami, client.customers.with_raw_response.get):
-        assert copied(functools.partial(method, "t")).args == ("t",)
-    assert copied(client.customers)._transport.options == client._transport.options
+        assert duplicate(functools.partial(method, "t")).args == ("t",)
+    assert duplicate(client.customers)._transport.options == client._transport.options
 
 
-@BOTH
-def test_a_copy_has_connections_of_its_own(build: Any) -> None:
-    client = build(KEY)
-    assert copy.copy(client).customers._transport is not client.customers._transport
-
-
-def test_a_pickled_raw_response_is_whole_and_holds_no_key(api_mock: respx.Router, run: Runner) -> None:
+def test_a_pickled_raw_response_is_complete_and_contains_no_key(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL, echo=KEY), headers={"X-Request-Id": "req_1", "X-Echo": KEY})
     pickled = pickle.dumps(run(lambda client: client.customers.with_raw_response.get(TEAM, ID)))
     assert KEY.encode() not in pickled
@@ -500,57 +430,40 @@ def test_a_pickled_raw_response_is_whole_and_holds_no_key(api_mock: respx.Router
     assert twin.parse() == CustomerDetail.model_validate(DETAIL)
 
 
-def test_a_pickled_raw_list_parses_to_a_page_that_pages_on(api_mock: respx.Router, run: Runner) -> None:
-    rows = [{**CUSTOMER, "id": f"cus_{number}"} for number in range(2)]
-    for number, row in enumerate(rows, start=1):
-        paging = {"total": 2, "page": number, "pageSize": 1, "hasMore": number < 2}
-        api_mock.get(CUSTOMERS, params={"page": str(number)}).respond(json=ok([row], pagination=paging))
-
-    def read(client: Any) -> list[str]:
-        raw = pickle.loads(pickle.dumps(client.customers.with_raw_response.list(TEAM, page_size=1)))
-        return [row.id for row in raw.parse()]
-
-    async def read_async(client: Any) -> list[str]:
-        raw = pickle.loads(pickle.dumps(await client.customers.with_raw_response.list(TEAM, page_size=1)))
-        return [row.id async for row in raw.parse()]
-
-    assert run(read if run.kind == "sync" else read_async) == ["cus_0", "cus_1"]
-
-
 def test_a_pickled_client_works(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL))
 
-    def travel(client: Any) -> Any:
+    def get(client: Any) -> Any:
         with pickle.loads(pickle.dumps(client.with_options(timeout=3))) as twin:
             return twin.customers.get(TEAM, ID)
 
-    async def travel_async(client: Any) -> Any:
+    async def get_async(client: Any) -> Any:
         async with pickle.loads(pickle.dumps(client.with_options(timeout=3))) as twin:
             return await twin.customers.get(TEAM, ID)
 
-    assert run(travel if run.kind == "sync" else travel_async).id == ID
+    assert run(get if run.kind == "sync" else get_async).id == ID
 
 
-def test_a_client_on_an_httpx_client_of_your_own_does_not_pickle(run: Runner) -> None:
+def test_a_client_with_a_custom_http_client_cannot_be_pickled(run: Runner) -> None:
     with pytest.raises(TypeError, match="custom http_client can be neither pickled nor copied"):
         run(pickle.dumps, http_client=run.http_client())
 
 
 @BOTH
-def test_the_key_is_in_no_repr(build: Any) -> None:
+def test_no_repr_contains_the_api_key(build: Any) -> None:
     client = build(KEY, default_headers={"X-Secret": "hush"})
-    shown = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
-    shown += [repr(client._transport._requests._headers), repr(client.customers), str(client)]
-    assert KEY not in "".join(shown)
+    texts = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
+    texts += [repr(client._transport._requests._headers), repr(client.customers), str(client)]
+    assert KEY not in "".join(texts)
 
 
 # ── on_attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_on_attempt_is_called_with_each_attempt(api_mock: respx.Router, run: Runner) -> None:
-    answers = [httpx.Response(503, headers={"Retry-After": "2"}), httpx.ConnectError("refused")]
+def test_on_attempt_is_called_for_each_attempt(api_mock: respx.Router, run: Runner) -> None:
+    outcomes = [httpx.Response(503, headers={"Retry-After": "2"}), httpx.ConnectError("refused")]
     api_mock.get(GET).mock(
-        side_effect=[*answers, httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_1"})]
+        side_effect=[*outcomes, httpx.Response(200, json=ok(DETAIL), headers={"X-Request-Id": "req_1"})]
     )
     attempts: list[Attempt] = []
     run(lambda client: client.customers.get(TEAM, ID), on_attempt=attempts.append)
@@ -570,7 +483,7 @@ def test_on_attempt_is_called_when_a_call_fails(api_mock: respx.Router, run: Run
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(404, None)]
 
 
-def test_on_attempt_is_called_with_a_response_that_is_refused(api_mock: respx.Router, run: Runner) -> None:
+def test_on_attempt_is_called_for_a_rejected_response(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(GET).respond(200, headers={"Content-Length": "99999999"})
     attempts: list[Attempt] = []
     with pytest.raises(APIResponseValidationError):
@@ -578,7 +491,7 @@ def test_on_attempt_is_called_with_a_response_that_is_refused(api_mock: respx.Ro
     assert [(each.status_code, each.retry_wait) for each in attempts] == [(200, None)]
 
 
-def test_an_exception_of_on_attempt_does_not_cost_the_response(
+def test_an_exception_of_on_attempt_is_logged_and_ignored(
     api_mock: respx.Router, run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL))
@@ -587,13 +500,19 @@ def test_an_exception_of_on_attempt_does_not_cost_the_response(
     assert record.getMessage() == "on_attempt raised an exception, which is ignored"
 
 
+async def _measure(attempt: Attempt) -> None: ...
+
+
 @BOTH
-def test_on_attempt_must_be_callable(build: Any) -> None:
-    with pytest.raises(ConfigurationError, match="on_attempt must be callable, not a int"):
-        build(KEY, on_attempt=7)
+@pytest.mark.parametrize(
+    ("value", "message"), [(7, "callable, not a int"), (_measure, "a plain function, not async")], ids=["int", "async"]
+)
+def test_on_attempt_must_be_a_sync_callable(build: Any, value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"on_attempt must be {message}"):
+        build(KEY, on_attempt=value)
 
 
-# ── Many at once ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Concurrency ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_threads_share_a_client(session_box: Sandbox) -> None:
@@ -602,125 +521,107 @@ def test_threads_share_a_client(session_box: Sandbox) -> None:
         created = list(
             threads.map(lambda n: client.customers.create(team, name=f"T{n}", email=f"t{n}@threads.test"), range(100))
         )
-        found = list(threads.map(lambda one: client.customers.get(team, one.id).email, created))
+        found = list(threads.map(lambda customer: client.customers.get(team, customer.id).email, created))
     assert found == [f"t{n}@threads.test" for n in range(100)]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
+def test_concurrent_tasks_share_a_client(session_box: Sandbox, backend: str) -> None:
     team = session_box.team_id
 
     async def work() -> None:
         async with AsyncCstar(session_box.api_key, base_url=session_box.url) as client:
 
-            async def one(number: int) -> None:
+            async def create_and_get(number: int) -> None:
                 email = f"t{number}@{backend}.test"
                 created = await client.customers.create(team, name=f"T{number}", email=email)
                 assert (await client.customers.get(team, created.id)).email == email
 
             async with anyio.create_task_group() as tasks:
                 for number in range(100):
-                    tasks.start_soon(one, number)
+                    tasks.start_soon(create_and_get, number)
 
     anyio.run(work, backend=backend)
 
 
-def test_an_asyncio_program_that_has_not_loaded_trio_is_served_without_loading_it(
-    api_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_on_asyncio_does_not_import_trio(api_mock: respx.Router, monkeypatch: pytest.MonkeyPatch) -> None:
     api_mock.get(GET).respond(json=ok(DETAIL))
     monkeypatch.delitem(sys.modules, "trio")
     assert Runner("asyncio")(lambda client: client.customers.get(TEAM, ID)).id == ID
     assert "trio" not in sys.modules
 
 
-def _ask(client: Cstar, team: str, answers: Any) -> None:
-    answers.put([client.customers.list(team, search=f"{n}@").total for n in range(20)])
+FORKS = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+
+
+def _search(client: Cstar, team: str, results: Any) -> None:
+    results.put([client.customers.list(team, search=f"{n}@").total for n in range(20)])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_a_forked_process_does_not_read_its_parents_answers(session_box: Sandbox) -> None:
+@FORKS
+def test_a_forked_process_does_not_use_its_parents_connections(session_box: Sandbox) -> None:
     fork = multiprocessing.get_context("fork")
-    answers: Any = fork.Queue()
+    results: Any = fork.Queue()
     with Cstar(session_box.api_key, base_url=session_box.url) as client:
         client.customers.list(session_box.team_id)
         connections = client._transport.clients.get()
-        child = fork.Process(target=_ask, args=(client, session_box.team_id, answers))
+        child = fork.Process(target=_search, args=(client, session_box.team_id, results))
         child.start()
-        ours = [client.customers.list(session_box.team_id, search=f"{n}@").total for n in range(20)]
-        assert answers.get(timeout=60) == ours
+        totals = [client.customers.list(session_box.team_id, search=f"{n}@").total for n in range(20)]
+        assert results.get(timeout=60) == totals
         child.join()
         assert client._transport.clients.get() is connections
 
 
-def _ask_once(client: Cstar, answers: Any) -> None:
+def _whoami(client: Cstar, results: Any) -> None:
     try:
-        answers.put(client.whoami().team_id)
+        results.put(client.whoami().team_id)
     except CstarError as error:
-        answers.put(str(error))
+        results.put(str(error))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_an_httpx_client_of_your_own_is_not_used_across_a_fork(session_box: Sandbox) -> None:
+@FORKS
+def test_a_custom_http_client_is_rejected_after_a_fork(session_box: Sandbox) -> None:
     fork = multiprocessing.get_context("fork")
-    answers: Any = fork.Queue()
-    with httpx.Client() as own:
-        client = Cstar(session_box.api_key, base_url=session_box.url, http_client=own)
+    results: Any = fork.Queue()
+    with httpx.Client() as http_client:
+        client = Cstar(session_box.api_key, base_url=session_box.url, http_client=http_client)
         client.whoami()
-        child = fork.Process(target=_ask_once, args=(client, answers))
+        child = fork.Process(target=_whoami, args=(client, results))
         child.start()
-        assert "create it in the process that uses it" in answers.get(timeout=60)
+        assert "create it in the process that uses it" in results.get(timeout=60)
         child.join()
 
 
-def test_one_async_client_serves_several_event_loops_one_after_the_other(session_box: Sandbox) -> None:
-    # A program of its own, because what a loop leaves open when it ends is reported whenever it is noticed.
-    script = f"""
-import asyncio, trio
-from cstar import AsyncCstar
-client = AsyncCstar({session_box.api_key!r}, base_url={session_box.url!r})
-async def ask():
-    return (await client.whoami()).team_id
-asyncio.run(ask())
-asyncio.run(ask())
-trio.run(ask)
-trio.run(ask)
-print(asyncio.run(ask()))
-asyncio.run(client.close())
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert (done.stdout.strip(), done.stderr) == (session_box.team_id, "")
-
-
-# ── Interrupted ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Cancellation and interrupts ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("moment", ["request", "wait"])
-def test_a_cancelled_task_stops_at_once_and_is_not_retried(backend: str, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["request", "retry delay"])
+def test_a_cancelled_call_is_not_retried(backend: str, moment: str) -> None:
     requests: list[httpx.Request] = []
 
     async def act() -> None:
-        async def answer(request: httpx.Request) -> httpx.Response:
+        async def respond(request: httpx.Request) -> httpx.Response:
             requests.append(request)
             if moment == "request":
                 scope.cancel()
                 await anyio.sleep_forever()
             return httpx.Response(500)
 
-        class CancelDuringWait(logging.Handler):
+        class CancelDuringRetryDelay(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
-                if moment == "wait":
+                if moment == "retry delay":
                     scope.cancel()
 
-        logger, handler = logging.getLogger("cstar"), CancelDuringWait(logging.INFO)
+        logger, handler = logging.getLogger("cstar"), CancelDuringRetryDelay(logging.INFO)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         try:
-            own = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-            async with own, AsyncCstar(KEY, http_client=own) as client:
+            http_client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+            async with http_client, AsyncCstar(KEY, http_client=http_client) as client:
                 with anyio.CancelScope() as scope:
                     await client.customers.get(TEAM, ID)
                 assert scope.cancelled_caught
@@ -732,14 +633,14 @@ def test_a_cancelled_task_stops_at_once_and_is_not_retried(backend: str, moment:
     assert len(requests) == 1
 
 
-def test_ctrl_c_ends_a_script_that_waits_for_a_retry(session_box: Sandbox) -> None:
+def test_ctrl_c_interrupts_a_retry_delay(session_box: Sandbox) -> None:
     script = """
 import logging, os, signal
 from cstar import Cstar
 class Interrupt(logging.Handler):
     def emit(self, record):
         signal.setitimer(signal.ITIMER_REAL, 0.01)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make background jobs ignore it
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 logger = logging.getLogger("cstar")
 logger.setLevel(logging.INFO)
@@ -752,33 +653,3 @@ Cstar(base_url="http://127.0.0.1:9", max_retries=50).whoami()
     )
     assert done.stderr.strip().endswith("KeyboardInterrupt")
     assert KEY not in done.stderr
-
-
-def test_a_walk_leaves_no_thread_behind(session_box: Sandbox) -> None:
-    before = set(threading.enumerate())
-    with Cstar(session_box.api_key, base_url=session_box.url) as client:
-        for _ in client.customers.list(session_box.team_id, page_size=1):
-            break
-    assert set(threading.enumerate()) == before
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_walk_can_be_read_partly_and_read_on(session_box: Sandbox, backend: str) -> None:
-    async def act() -> None:
-        async with AsyncCstar(session_box.api_key, base_url=session_box.url) as client:
-            for number in range(3):
-                await client.customers.create(session_box.team_id, name="W", email=f"{number}@{backend}.walk.test")
-            rows = aiter(client.customers.list(session_box.team_id, search=f"@{backend}.walk.test", page_size=1))
-            first = await anext(rows)
-            rest = [row async for row in rows]
-            assert [row.email[0] for row in [first, *rest]] == ["2", "1", "0"]
-
-    anyio.run(act, backend=backend)
-
-
-@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
-def test_an_async_on_attempt_is_refused(build: Any) -> None:
-    async def measure(attempt: Attempt) -> None: ...
-
-    with pytest.raises(ConfigurationError, match="on_attempt must be a plain function, not async"):
-        build(KEY, on_attempt=measure)

@@ -1,4 +1,4 @@
-"""The connections: which one a call uses, and that none is lost, however a call ends."""
+"""Connections: which connection a call uses, and that no failed or cancelled call leaks one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from cstar import APIConnectionError, APITimeoutError, AsyncCstar, Cstar, CstarError
+from cstar import APIConnectionError, APIResponseValidationError, APITimeoutError, AsyncCstar, Cstar, CstarError
 from cstar._connections import _Lease
 from cstar._http_clients import _HttpClient
 from rawserver import RawServer, read_request, response
@@ -50,7 +49,7 @@ def open_files() -> int:
 
 
 def eventually(condition: Any) -> bool:
-    """Whether a condition comes true within 30 seconds."""
+    """Wait at most 30 seconds for a condition, and return whether it is true."""
     end = time.monotonic() + 30
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -58,34 +57,27 @@ def eventually(condition: Any) -> bool:
 
 
 def run_in_program(script: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own, in which a warning is an error."""
+    """Run a script in another process, in which warnings are errors."""
     command = [sys.executable, "-W", "error", "-c", script]
-    # Without coverage: an interrupt can leave its lock locked.
+    # Without coverage, whose lock an interrupt can leave locked.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     environment |= {"PYTHONPATH": str(Path(__file__).parent), **settings}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-# ── Which connection ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Choosing a connection ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def twice(client: Any) -> Any:
-    """Two calls, one after the other, on either client."""
-    if isinstance(client, Cstar):
-        return [client.whoami(), client.whoami()]
-
-    async def calls() -> list[Any]:
-        return [await client.whoami(), await client.whoami()]
-
-    return calls()
+def whoami(client: Any) -> Any:
+    return client.whoami()
 
 
-def test_calls_one_after_the_other_share_a_connection(run: Runner, server: RawServer) -> None:
-    run(twice, base_url=server.url)
+def test_consecutive_calls_share_a_connection(run: Runner, server: RawServer) -> None:
+    run.in_order(whoami, whoami, base_url=server.url)
     assert server.connections == 1
 
 
-def test_each_call_under_way_has_a_connection_to_itself() -> None:
+def test_each_concurrent_call_has_its_own_connection() -> None:
     barrier = threading.Barrier(5, timeout=30)
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -99,14 +91,14 @@ def test_each_call_under_way_has_a_connection_to_itself() -> None:
         assert server.connections == 5
 
 
-def test_the_connection_used_last_is_used_next() -> None:
+def test_the_most_recently_used_connection_is_used_next() -> None:
     used: list[int] = []
-    answers = {number: threading.Event() for number in (1, 2, 3)}
+    released = {number: threading.Event() for number in (1, 2, 3)}
 
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             used.append(number)
-            answers[number].wait(30)
+            released[number].wait(30)
             connection.sendall(response())
 
     with RawServer(handler) as server, Cstar(KEY, base_url=server.url) as client:
@@ -114,7 +106,7 @@ def test_the_connection_used_last_is_used_next() -> None:
             calls = {threads.submit(client.whoami) for _ in range(3)}
             assert eventually(lambda: len(used) == 3)
             for number in (2, 3, 1):
-                answers[number].set()
+                released[number].set()
                 _, calls = wait(calls, return_when=FIRST_COMPLETED)
         used.clear()
         for _ in range(3):
@@ -122,17 +114,13 @@ def test_the_connection_used_last_is_used_next() -> None:
         assert used == [1, 1, 1]
 
 
-def test_a_connection_that_was_idle_for_long_is_replaced(
-    run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_expired_connection_is_replaced(run: Runner, server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.KEEPALIVE_EXPIRY", -1.0)
-    run(twice, base_url=server.url)
+    run.in_order(whoami, whoami, base_url=server.url)
     assert server.connections == 2
 
 
-def test_connections_that_were_idle_for_long_are_closed_by_the_next_call(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_call_closes_expired_connections(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with Cstar(KEY, base_url=server.url) as client:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda _: client.whoami(), range(8)))
@@ -142,38 +130,38 @@ def test_connections_that_were_idle_for_long_are_closed_by_the_next_call(
         assert eventually(lambda: server.open == 1)
 
 
-def test_a_connection_whose_response_says_close_is_not_kept(run: Runner) -> None:
+def test_a_connection_with_connection_close_is_not_reused(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(headers=b"Connection: close\r\n"))
 
     with RawServer(handler) as server:
-        run(twice, base_url=server.url)
+        run.in_order(whoami, whoami, base_url=server.url)
         assert server.connections == 2
 
 
-def test_simultaneous_first_calls_build_one_set_of_connections(
+def test_concurrent_first_calls_create_one_connection_pool(
     session_box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[object] = []
+    created: list[object] = []
 
-    class Slow(_HttpClient):
+    class SlowHttpClient(_HttpClient):
         def __init__(self, **options: Any) -> None:
             time.sleep(0.05)
             super().__init__(**options)
-            built.append(self)
+            created.append(self)
 
-    monkeypatch.setattr("cstar._http_clients._HttpClient", Slow)
+    monkeypatch.setattr("cstar._http_clients._HttpClient", SlowHttpClient)
     with Cstar(session_box.api_key, base_url=session_box.url) as client, ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: client.whoami(), range(20)))
-    assert len(built) == 1
+    assert len(created) == 1
 
 
-# ── The bound ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The limit ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def simultaneously(client: Any, count: int) -> Any:
-    """So many calls at once, on either client; a list of what they returned or raised."""
+def call_concurrently(client: Any, count: int) -> Any:
+    """Make concurrent calls with either client, and return a list of their results and errors."""
     if isinstance(client, Cstar):
 
         def call(_: int) -> object:
@@ -202,7 +190,9 @@ def simultaneously(client: Any, count: int) -> Any:
     return calls()
 
 
-def answer_slowly(seconds: float) -> Any:
+def respond_after(seconds: float) -> Any:
+    """Make a handler that responds to each request after a delay."""
+
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             time.sleep(seconds)
@@ -211,16 +201,16 @@ def answer_slowly(seconds: float) -> Any:
     return handler
 
 
-def test_a_call_beyond_the_bound_waits_for_another_to_end(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_above_the_connection_limit_waits(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 2)
-    with RawServer(answer_slowly(0.05)) as server:
-        results = run(lambda client: simultaneously(client, 8), base_url=server.url)
+    with RawServer(respond_after(0.05)) as server:
+        results = run(lambda client: call_concurrently(client, 8), base_url=server.url)
         assert not [each for each in results if isinstance(each, Exception)]
         assert server.connections == 2
 
 
 @pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(30, pool=0.1)], ids=["timeout", "pool timeout"])
-def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
+def test_the_wait_for_a_connection_is_bounded_by_the_timeout(
     run: Runner, monkeypatch: pytest.MonkeyPatch, timeout: Any
 ) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
@@ -238,10 +228,10 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
             with ThreadPoolExecutor(1) as threads:
                 first = threads.submit(client.whoami)
                 assert received.wait(30)
-                with pytest.raises(APITimeoutError) as caught:
+                with pytest.raises(APITimeoutError) as raised:
                     waiting.whoami()
                 released.set()
-                return first.result(), caught.value
+                return first.result(), raised.value
 
         async def calls_async() -> Any:
             first: list[Any] = []
@@ -252,10 +242,10 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(call)
                 await anyio.to_thread.run_sync(received.wait, 30)
-                with pytest.raises(APITimeoutError) as caught:
+                with pytest.raises(APITimeoutError) as raised:
                     await waiting.whoami()
                 released.set()
-            return first[0], caught.value
+            return first[0], raised.value
 
         return calls_async()
 
@@ -267,9 +257,7 @@ def test_a_call_that_waits_for_another_to_end_does_so_within_its_timeout(
 
 
 @BACKENDS
-def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_waiting_call_does_not_block_the_next(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
 
     async def act(url: str) -> None:
@@ -282,49 +270,49 @@ def test_a_call_that_is_cancelled_as_it_waits_leaves_its_turn_to_the_next(
                         await client.whoami()
                     tasks.start_soon(client.whoami)
 
-    with RawServer(answer_slowly(0.01)) as server:
+    with RawServer(respond_after(0.01)) as server:
         anyio.run(act, server.url, backend=backend)
 
 
-def test_places_that_were_lost_are_free_again(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_leases_are_released(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     with Cstar(KEY, base_url=server.url, max_retries=0) as client:
         client.whoami()
         (_, _, connections) = client._transport.clients._built
         for _ in range(3):
-            _Lease(connections)  # as one that a signal handler has interrupted before anybody could end it
+            _Lease(connections)  # never ended, as after an interrupt
         client.whoami()
 
 
 @BACKENDS
-def test_a_call_that_waits_is_not_overtaken(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_calls_are_served_in_order(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
 
     async def act(url: str) -> None:
         async with AsyncCstar(KEY, base_url=url) as client, anyio.create_task_group() as tasks:
 
-            async def call_on_and_on() -> None:
+            async def call_repeatedly() -> None:
                 while True:
                     await client.whoami()
 
-            tasks.start_soon(call_on_and_on)
+            tasks.start_soon(call_repeatedly)
             await anyio.sleep(0.01)
             with anyio.fail_after(30):
                 await client.with_options(timeout=httpx.Timeout(30)).whoami()
             tasks.cancel_scope.cancel()
 
-    with RawServer(answer_slowly(0.005)) as server:
+    with RawServer(respond_after(0.005)) as server:
         anyio.run(act, server.url, backend=backend)
 
 
-def test_a_turn_that_comes_at_the_moment_of_a_cancellation_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     tasks: list[asyncio.Task[Any]] = []
-    all_wait = threading.Event()
+    all_waiting = threading.Event()
 
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
-            all_wait.wait(30)
+            all_waiting.wait(30)
             connection.sendall(response())
 
     async def act(url: str) -> None:
@@ -334,7 +322,7 @@ def test_a_turn_that_comes_at_the_moment_of_a_cancellation_goes_to_the_next(monk
             for each in (first, client, client):
                 tasks.append(asyncio.ensure_future(each.whoami()))
                 await asyncio.sleep(0.005)
-            all_wait.set()
+            all_waiting.set()
             await asyncio.wait(tasks)
 
     with RawServer(handler) as server:
@@ -342,11 +330,11 @@ def test_a_turn_that_comes_at_the_moment_of_a_cancellation_goes_to_the_next(monk
     assert [task.cancelled() for task in tasks] == [False, True, False]
 
 
-# ── Closed by the server ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Stale connections ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def hang_up_after(requests: int) -> Any:
-    """A handler whose connections end with the next request after so many, without a response."""
+def close_after(requests: int) -> Any:
+    """Make a handler that responds to this number of requests, and closes the connection upon the next one."""
 
     def handler(connection: socket.socket, number: int) -> None:
         for _ in range(requests):
@@ -358,29 +346,24 @@ def hang_up_after(requests: int) -> Any:
     return handler
 
 
-def test_a_kept_connection_that_ends_with_the_request_is_replaced_at_once(run: Runner) -> None:
-    with RawServer(hang_up_after(1)) as server:
-        identities = run(twice, base_url=server.url, max_retries=0)
+def test_a_request_on_a_stale_connection_is_resent_at_once(run: Runner) -> None:
+    with RawServer(close_after(1)) as server:
+        identities = run.in_order(whoami, whoami, base_url=server.url, max_retries=0)
         assert [each.team_id for each in identities] == [TEAM, TEAM]
         assert server.connections == 2
     assert run.sleeps == []
 
 
-def test_the_request_that_a_kept_connection_lost_counts_as_an_attempt(run: Runner) -> None:
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            return [client.with_raw_response.whoami() for _ in range(2)]
+def test_a_request_lost_on_a_stale_connection_counts_as_an_attempt(run: Runner) -> None:
+    def raw_whoami(client: Any) -> Any:
+        return client.with_raw_response.whoami()
 
-        async def calls_async() -> list[Any]:
-            return [await client.with_raw_response.whoami() for _ in range(2)]
-
-        return calls_async()
-
-    with RawServer(hang_up_after(1)) as server:
-        assert [each.attempts for each in run(calls, base_url=server.url)] == [1, 2]
+    with RawServer(close_after(1)) as server:
+        responses = run.in_order(raw_whoami, raw_whoami, base_url=server.url)
+    assert [each.attempts for each in responses] == [1, 2]
 
 
-def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(run: Runner) -> None:
+def test_a_resent_request_is_retried_once_per_attempt(run: Runner) -> None:
     requests: list[int] = []
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -391,11 +374,11 @@ def test_a_call_that_a_kept_connection_lost_is_sent_once_for_each_later_attempt(
             connection.sendall(response(status="503 Unavailable") if requests == [1, 1, 2] else response())
 
     with RawServer(handler) as server:
-        run(twice, base_url=server.url)
+        run.in_order(whoami, whoami, base_url=server.url)
     assert requests == [1, 1, 2, 2]
 
 
-def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(run: Runner) -> None:
+def test_a_resent_delete_that_gets_a_404_succeeds(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         if number == 1:
@@ -404,52 +387,44 @@ def test_a_delete_that_a_kept_connection_lost_is_done_if_the_customer_is_gone(ru
         else:
             connection.sendall(response(b"{}", status="404 Not Found"))
 
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            client.whoami()
-            return client.customers.delete(TEAM, "cus_1")
-
-        async def calls_async() -> Any:
-            await client.whoami()
-            return await client.customers.delete(TEAM, "cus_1")
-
-        return calls_async()
-
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url).id == "cus_1"
+        _, receipt = run.in_order(whoami, lambda client: client.customers.delete(TEAM, "cus_1"), base_url=server.url)
+    assert receipt.id == "cus_1"
 
 
-def test_when_a_server_has_closed_all_kept_connections_each_call_is_sent_once_more(run: Runner) -> None:
-    with RawServer(hang_up_after(1)) as server:
+def test_calls_survive_a_server_that_closed_all_idle_connections(run: Runner) -> None:
+    def call_six_times(client: Any) -> Any:
+        return call_concurrently(client, 6)
 
-        def calls(client: Any) -> Any:
-            if isinstance(client, Cstar):
-                return simultaneously(client, 6) + simultaneously(client, 6)
-
-            async def calls_async() -> list[Any]:
-                return (await simultaneously(client, 6)) + (await simultaneously(client, 6))
-
-            return calls_async()
-
-        results = run(calls, base_url=server.url, max_retries=0)
-    assert not [each for each in results if isinstance(each, Exception)]
+    with RawServer(close_after(1)) as server:
+        first, second = run.in_order(call_six_times, call_six_times, base_url=server.url, max_retries=0)
+    assert not [each for each in first + second if isinstance(each, Exception)]
 
 
-def test_a_new_connection_that_ends_without_a_response_is_an_error(run: Runner) -> None:
-    with RawServer(hang_up_after(0)) as server:
-        with pytest.raises(APIConnectionError) as caught:
+def test_a_new_connection_that_closes_without_a_response_is_an_error(run: Runner) -> None:
+    with RawServer(close_after(0)) as server:
+        with pytest.raises(APIConnectionError) as raised:
             run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
-        assert (server.connections, caught.value.attempts, caught.value.was_sent) == (1, 1, True)
+        assert (server.connections, raised.value.attempts, raised.value.was_sent) == (1, 1, True)
+
+
+def get_number(number: int) -> Any:
+    """Make an action that requests the path of this number, and returns the data of the response."""
+
+    def action(client: Any) -> Any:
+        return client.request("GET", f"/{number}", cast_to=str)
+
+    return action
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_response_that_nobody_asked_for_is_given_to_nobody(run: Runner, is_late: bool) -> None:
+def test_an_unsolicited_response_is_discarded(run: Runner, is_late: bool) -> None:
     received, sent = threading.Semaphore(0), threading.Semaphore(0)
 
     def handler(connection: socket.socket, number: int) -> None:
         while (head := read_request(connection)) is not None:
-            name = head.split(b" ")[1].rpartition(b"/")[2].decode()
-            body = json.dumps(ok({"name": name})).encode()
+            path_number = head.split(b" ")[1].rpartition(b"/")[2].decode()
+            body = json.dumps(ok(path_number)).encode()
             if is_late:
                 connection.sendall(response(body))
                 received.acquire(timeout=30)
@@ -458,32 +433,16 @@ def test_a_response_that_nobody_asked_for_is_given_to_nobody(run: Runner, is_lat
                 connection.sendall(response(body) * 2)
             sent.release()
 
-    def wait_for_the_surplus() -> None:
+    def wait_for_surplus(client: Any) -> None:
         received.release()
         assert sent.acquire(timeout=30)
 
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            names = []
-            for number in range(5):
-                names.append(client.request("GET", f"/{number}")["data"]["name"])
-                wait_for_the_surplus()
-            return names
-
-        async def calls_async() -> list[str]:
-            names = []
-            for number in range(5):
-                names.append((await client.request("GET", f"/{number}"))["data"]["name"])
-                wait_for_the_surplus()
-            return names
-
-        return calls_async()
-
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url) == list("01234")
+        actions = [action for number in range(5) for action in (get_number(number), wait_for_surplus)]
+        assert run.in_order(*actions, base_url=server.url)[::2] == list("01234")
 
 
-def test_a_kept_connection_that_was_reset_is_not_used(run: Runner) -> None:
+def test_a_reset_idle_connection_is_not_reused(run: Runner) -> None:
     received, reset = threading.Event(), threading.Event()
 
     def handler(connection: socket.socket, number: int) -> None:
@@ -497,64 +456,46 @@ def test_a_kept_connection_that_was_reset_is_not_used(run: Runner) -> None:
         else:
             read_request(connection)
 
-    def wait_for_the_reset() -> None:
+    def wait_for_reset(client: Any) -> None:
         received.set()
         assert reset.wait(30)
 
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            client.whoami()
-            wait_for_the_reset()
-            return client.with_raw_response.whoami()
-
-        async def calls_async() -> Any:
-            await client.whoami()
-            wait_for_the_reset()
-            return await client.with_raw_response.whoami()
-
-        return calls_async()
-
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url).attempts == 1
+        *_, raw = run.in_order(
+            whoami, wait_for_reset, lambda client: client.with_raw_response.whoami(), base_url=server.url
+        )
+        assert raw.attempts == 1
         assert server.connections == 2
 
 
-def test_a_response_that_began_before_its_request_is_given_to_nobody(run: Runner) -> None:
+def test_a_response_that_began_before_its_request_is_discarded(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         rest = b""
         while (head := read_request(connection)) is not None:
-            name = head.split(b" ")[1].rpartition(b"/")[2].decode()
-            answer = response(json.dumps(ok({"name": name})).encode())
-            connection.sendall(rest + answer + answer[:20])
-            rest = answer[20:]
-
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            return [client.request("GET", f"/{number}")["data"]["name"] for number in range(5)]
-
-        async def calls_async() -> list[str]:
-            return [(await client.request("GET", f"/{number}"))["data"]["name"] for number in range(5)]
-
-        return calls_async()
+            path_number = head.split(b" ")[1].rpartition(b"/")[2].decode()
+            data = response(json.dumps(ok(path_number)).encode())
+            connection.sendall(rest + data + data[:20])
+            rest = data[20:]
 
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url, max_retries=0) == list("01234")
+        numbers = run.in_order(*map(get_number, range(5)), base_url=server.url, max_retries=0)
+    assert numbers == list("01234")
 
 
-def test_bytes_behind_a_response_do_not_cost_the_next_call(run: Runner) -> None:
+def test_surplus_bytes_after_a_response_do_not_fail_the_next_call(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response() + b"null")
 
     with RawServer(handler) as server:
-        run(twice, base_url=server.url, max_retries=0)
+        run.in_order(whoami, whoami, base_url=server.url, max_retries=0)
 
 
-# ── Cancelled, interrupted, dropped ──────────────────────────────────────────────────────────────────────────────────
+# ── Cancelled, interrupted and abandoned calls ───────────────────────────────────────────────────────────────────────
 
 
 @BACKENDS
-def test_cancelled_calls_lose_no_connection(backend: str) -> None:
+def test_cancelled_calls_leak_no_connection(backend: str) -> None:
     moments = random.Random(12)
 
     async def act(url: str) -> None:
@@ -566,14 +507,14 @@ def test_cancelled_calls_lose_no_connection(backend: str) -> None:
                     await client.whoami()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
             assert not connections.slots
-            assert eventually(lambda: open_files() <= before + 1)  # the server's ends are closed by its threads
+            assert eventually(lambda: open_files() <= before + 1)  # the server closes its sockets in threads
             await client.whoami()
 
-    with RawServer(answer_slowly(0.003)) as server:
+    with RawServer(respond_after(0.003)) as server:
         anyio.run(act, server.url, backend=backend)
 
 
-def test_calls_whose_tasks_are_cancelled_twice_lose_no_connection() -> None:
+def test_calls_cancelled_twice_leak_no_connection() -> None:
     async def act(url: str) -> None:
         async with AsyncCstar(KEY, base_url=url, max_retries=0) as client:
             await client.whoami()
@@ -585,15 +526,15 @@ def test_calls_whose_tasks_are_cancelled_twice_lose_no_connection() -> None:
                 await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            assert eventually(lambda: open_files() <= before + 1)  # the server's ends are closed by its threads
+            assert eventually(lambda: open_files() <= before + 1)  # the server closes its sockets in threads
             await client.whoami()
 
-    with RawServer(answer_slowly(0.003)) as server:
+    with RawServer(respond_after(0.003)) as server:
         asyncio.run(act(server.url))
 
 
 @pytest.mark.parametrize("base", ["Exception", "TimeoutError", "KeyboardInterrupt"])
-def test_calls_that_a_signal_handler_interrupts_lose_no_connection_and_no_lock(base: str) -> None:
+def test_calls_interrupted_by_a_signal_leak_no_connection_or_lock(base: str) -> None:
     script = f"""
 import gc, os, signal, threading, warnings
 from cstar import Cstar
@@ -603,7 +544,7 @@ class Interrupt({base}):
 def interrupt(*_):
     raise Interrupt
 signal.signal(signal.SIGALRM, interrupt)
-warnings.simplefilter("ignore", ResourceWarning)  # of sockets that are interrupted as Python makes them
+warnings.simplefilter("ignore", ResourceWarning)  # of sockets interrupted while Python creates them
 interrupts = 0
 with RawServer() as server, Cstar({KEY!r}, base_url=server.url, max_retries=0, timeout=5) as client:
     client.whoami()
@@ -633,7 +574,7 @@ os._exit(0)
 
 
 @BACKENDS
-def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(backend: str) -> None:
+def test_an_abandoned_prefetching_iteration_leaks_no_connection(backend: str) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while (head := read_request(connection)) is not None:
             page = int(head.split(b"page=")[1].split(b"&")[0])
@@ -653,7 +594,7 @@ def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(ba
             gc.collect()
             (_, _, connections) = next(iter(client._transport.clients._built.values()))
             with anyio.fail_after(30):
-                while connections.slots:  # noqa: ASYNC110 - nothing tells when a lease ends
+                while connections.slots:  # noqa: ASYNC110 - no event marks the end of a lease
                     await anyio.sleep(0.01)
 
     with RawServer(handler) as server:
@@ -661,7 +602,7 @@ def test_a_walk_that_is_abandoned_with_pages_on_their_way_loses_no_connection(ba
 
 
 @pytest.mark.parametrize("build", ["Cstar", "AsyncCstar"])
-def test_a_client_that_is_dropped_closes_its_connections_without_a_warning(build: str) -> None:
+def test_a_garbage_collected_client_closes_its_connections(build: str) -> None:
     script = f"""
 import asyncio, gc, os, time
 from cstar import AsyncCstar, Cstar
@@ -669,7 +610,7 @@ from rawserver import RawServer
 with RawServer() as server:
     async def call():
         client = AsyncCstar({KEY!r}, base_url=server.url)
-        client.itself = client  # so that the garbage collector has to find it
+        client.itself = client  # a cycle, which only the garbage collector frees
         await client.whoami()
     for _ in range(3):
         if {build!r} == "Cstar":
@@ -689,8 +630,8 @@ with RawServer() as server:
     assert (done.stdout.strip(), done.stderr) == ("3 0", "")
 
 
-def test_close_closes_the_connections_in_use_as_their_calls_end() -> None:
-    with RawServer(answer_slowly(0.2)) as server:
+def test_close_lets_running_calls_finish() -> None:
+    with RawServer(respond_after(0.2)) as server:
         client = Cstar(KEY, base_url=server.url)
         with ThreadPoolExecutor(1) as threads:
             call = threads.submit(client.whoami)
@@ -703,7 +644,7 @@ def test_close_closes_the_connections_in_use_as_their_calls_end() -> None:
 # ── Event loops ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_event_loops_one_after_the_other_leave_nothing_open(server: RawServer) -> None:
+def test_consecutive_event_loops_leave_no_connection_open(server: RawServer) -> None:
     client = AsyncCstar(KEY, base_url=server.url)
 
     async def call() -> None:
@@ -717,7 +658,7 @@ def test_event_loops_one_after_the_other_leave_nothing_open(server: RawServer) -
     assert eventually(lambda: server.open == 0)
 
 
-def test_the_connections_of_an_event_loop_that_was_closed_are_closed_by_the_next(server: RawServer) -> None:
+def test_connections_of_a_closed_event_loop_are_closed_by_the_next_call(server: RawServer) -> None:
     client = AsyncCstar(KEY, base_url=server.url)
     loops = [asyncio.new_event_loop() for _ in range(4)]
     for loop in loops:
@@ -727,7 +668,7 @@ def test_the_connections_of_an_event_loop_that_was_closed_are_closed_by_the_next
     asyncio.run(client.close())
 
 
-def test_two_event_loops_at_once_keep_their_own_connections(server: RawServer) -> None:
+def test_concurrent_event_loops_have_separate_connections(server: RawServer) -> None:
     client = AsyncCstar(KEY, base_url=server.url)
     barrier = threading.Barrier(2, timeout=30)
 
@@ -756,54 +697,36 @@ def test_close_closes_the_connections_of_all_event_loops(server: RawServer) -> N
         loop.close()
 
 
-# ── A response about somebody else ───────────────────────────────────────────────────────────────────────────────────
+# ── A response about another customer ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_response_about_another_customer_is_rejected_and_its_connection_closed(run: Runner) -> None:
+@pytest.mark.parametrize("is_custom", [False, True])
+def test_a_response_about_another_customer_closes_its_connection(run: Runner, is_custom: bool) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         while read_request(connection) is not None:
             connection.sendall(response(json.dumps(ok(customer(2))).encode()))
 
-    def calls(client: Any) -> Any:
+    http_client = run.http_client()
+
+    def get_another(client: Any) -> Any:
         if isinstance(client, Cstar):
-            with suppress(CstarError):
+            with pytest.raises(APIResponseValidationError):
                 client.customers.get(TEAM, "cus_1")
-            return client.customers.get(TEAM, "cus_2")
+            return None
 
-        async def calls_async() -> Any:
-            with suppress(CstarError):
+        async def get_async() -> None:
+            with pytest.raises(APIResponseValidationError):
                 await client.customers.get(TEAM, "cus_1")
-            return await client.customers.get(TEAM, "cus_2")
 
-        return calls_async()
+        return get_async()
 
+    def close(client: Any) -> Any:
+        return http_client.close() if isinstance(client, Cstar) else http_client.aclose()
+
+    options = {"http_client": http_client} if is_custom else {}
     with RawServer(handler) as server:
-        assert run(calls, base_url=server.url).id == "cus_2"
-        assert server.connections == 2
-
-
-def test_a_custom_httpx_client_loses_the_connection_of_a_response_about_another(run: Runner) -> None:
-    own = run.http_client()
-
-    def calls(client: Any) -> Any:
-        if isinstance(client, Cstar):
-            with own:
-                for customer_id in ("cus_1", "cus_2"):
-                    with suppress(CstarError):
-                        client.customers.get(TEAM, customer_id)
-
-        async def calls_async() -> None:
-            async with own:
-                for customer_id in ("cus_1", "cus_2"):
-                    with suppress(CstarError):
-                        await client.customers.get(TEAM, customer_id)
-
-        return None if isinstance(client, Cstar) else calls_async()
-
-    def handler(connection: socket.socket, number: int) -> None:
-        while read_request(connection) is not None:
-            connection.sendall(response(json.dumps(ok(customer(2))).encode()))
-
-    with RawServer(handler) as server:
-        run(calls, base_url=server.url, http_client=own)
+        _, found, _ = run.in_order(
+            get_another, lambda client: client.customers.get(TEAM, "cus_2"), close, base_url=server.url, **options
+        )
+        assert found.id == "cus_2"
         assert server.connections == 2

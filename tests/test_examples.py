@@ -1,4 +1,4 @@
-"""The programs in examples/ do what they say."""
+"""The programs in examples/."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs sync_crm.py in this process, which takes a tenth of the time, as `run_program` would."""
+    """Run sync_crm.py like `run_program`, but in this process, which takes a tenth of the time."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["sync_crm.py", *arguments])
@@ -52,22 +52,22 @@ def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
             runpy.run_path(str(EXAMPLES / "sync_crm.py"), run_name="__main__")
         except SystemExit as end:
             code = end.code or 0
-        said = "" if isinstance(code, int) else f"{code}\n"  # as Python does
+        message = "" if isinstance(code, int) else f"{code}\n"  # as Python prints it
         captured = capsys.readouterr()
-        return subprocess.CompletedProcess([], 1 if said else int(str(code)), captured.out, captured.err + said)
+        return subprocess.CompletedProcess([], 1 if message else int(str(code)), captured.out, captured.err + message)
 
     return run
 
 
-def test_quickstart_shows_a_customers_whole_life() -> None:
+def test_quickstart_creates_updates_lists_and_deletes_a_customer() -> None:
     done = run_program("quickstart.py")
     assert (done.returncode, done.stderr) == (0, "")
-    told = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
-    assert told == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "limit"]
+    labels = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert labels == ["A", "whoami", "create", "get", "update", "conflict", "list", "delete", "limit"]
     assert "resource_already_exists" in done.stdout
-    [listed] = [line for line in done.stdout.splitlines() if line.startswith("list")]
-    total, walked = (int(word) for word in listed.split() if word.isdigit())
-    assert total == walked > 100
+    [list_line] = [line for line in done.stdout.splitlines() if line.startswith("list")]
+    total, count = (int(word) for word in list_line.split() if word.isdigit())
+    assert total == count > 100
 
 
 CSV = "\ufeffemail,name,status,tags,notes\na@sync.test,Ann,active,vip;new,Hello\nb@sync.test,Bob,,,\n"
@@ -86,7 +86,7 @@ def test_sync_crm_creates_updates_and_can_be_run_again(sync_crm: Run, box: Sandb
     assert (rows["b@sync.test"].name, rows["b@sync.test"].status) == ("Robert", "active")
 
 
-def test_sync_crm_has_a_demo() -> None:
+def test_the_demo_of_sync_crm_runs() -> None:
     done = run_program("sync_crm.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
     assert "2000 created\nrequests: 1 to read, 4 to write; one for each change would be 2000\n" in done.stdout
@@ -95,9 +95,7 @@ def test_sync_crm_has_a_demo() -> None:
     )
 
 
-def test_sync_crm_that_is_killed_creates_the_rest_when_it_is_run_again(
-    sync_crm: Run, box: Sandbox, tmp_path: Path
-) -> None:
+def test_sync_crm_completes_a_failed_run(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     rows = "".join(f"{number}@sync.test,Customer {number}\n" for number in range(700))
     path.write_text("email,name\n" + rows, encoding="utf-8")
@@ -109,7 +107,7 @@ def test_sync_crm_that_is_killed_creates_the_rest_when_it_is_run_again(
         assert client.customers.list(box.team_id, search="@sync.test").total == 700
 
 
-def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_recreates_a_deleted_customer(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
     sync_crm(str(path))
@@ -120,7 +118,7 @@ def test_sync_crm_creates_again_who_was_deleted_since(sync_crm: Run, box: Sandbo
         assert client.customers.list(box.team_id, search="a@sync.test").total == 1
 
 
-def test_sync_crm_goes_on_past_a_row_that_the_server_rejects(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_continues_after_a_rejected_row(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV.replace("a@sync.test", "not an address"), encoding="utf-8")
     done = sync_crm(str(path))
@@ -128,7 +126,7 @@ def test_sync_crm_goes_on_past_a_row_that_the_server_rejects(sync_crm: Run, box:
     assert "line 2, not an address: " in done.stderr
 
 
-def test_sync_crm_goes_on_past_a_change_that_the_server_rejects(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
+def test_sync_crm_continues_after_a_rejected_change(sync_crm: Run, box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(CSV, encoding="utf-8")
     sync_crm(str(path))
@@ -140,7 +138,7 @@ def test_sync_crm_goes_on_past_a_change_that_the_server_rejects(sync_crm: Run, b
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("name\nAnn\n", "lacks the columns email"),
         (CSV + "c@sync.test,Cy,gone\n", "line 4: the status must be one of active, inactive, not 'gone'"),
@@ -148,36 +146,36 @@ def test_sync_crm_goes_on_past_a_change_that_the_server_rejects(sync_crm: Run, b
         (CSV + "A@sync.test,Ann\n", "line 4: A@sync.test is in line 2 already"),
     ],
 )
-def test_sync_crm_finds_what_is_wrong_with_a_file_before_it_sends_anything(
-    sync_crm: Run, box: Sandbox, tmp_path: Path, content: str, said: str
+def test_sync_crm_validates_the_file_before_the_first_request(
+    sync_crm: Run, box: Sandbox, tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "customers.csv"
     path.write_text(content, encoding="utf-8")
     done = sync_crm(str(path))
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     with Cstar() as client:
         assert client.customers.list(box.team_id, search="@sync.test").total == 0
 
 
-def test_export_csv_has_a_demo() -> None:
+def test_the_demo_of_export_csv_runs() -> None:
     done = run_program("export_csv.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
-    once, in_pages = done.stdout.splitlines()
-    assert once.startswith("2500 customers, requests: 1, ")
-    assert in_pages == once.replace("requests: 1,", "requests: 25,")
+    in_one_request, in_pages = done.stdout.splitlines()
+    assert in_one_request.startswith("2500 customers, requests: 1, ")
+    assert in_pages == in_one_request.replace("requests: 1,", "requests: 25,")
 
 
-def test_export_csv_goes_on_where_it_was_killed(box: Sandbox, tmp_path: Path) -> None:
+def test_export_csv_resumes_an_interrupted_export(box: Sandbox, tmp_path: Path) -> None:
     from export_csv import export_all, export_once
 
-    def fail_the_third(attempt: Attempt) -> None:
+    def fail_third_request(attempt: Attempt) -> None:
         if len(box.requests) == 2:
             box.faults.add("status", status=403)
 
     path = tmp_path / "customers.csv"
-    with Cstar(on_attempt=fail_the_third) as client:
+    with Cstar(on_attempt=fail_third_request) as client:
         rows = ({"name": f"Customer {number}", "email": f"{number}@export.test"} for number in range(320))
         client.customers.bulk_import(box.team_id, rows)
         with pytest.raises(PermissionDeniedError):
@@ -193,7 +191,7 @@ def test_export_csv_goes_on_where_it_was_killed(box: Sandbox, tmp_path: Path) ->
     assert [each.name for each in tmp_path.iterdir()] == ["customers.csv"]
 
 
-def test_export_csv_writes_the_file_it_is_given(box: Sandbox, tmp_path: Path) -> None:
+def test_export_csv_writes_the_given_file(box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     for options in ([], ["--once"]):
         done = run_program("export_csv.py", str(path), *options)
@@ -206,21 +204,21 @@ def test_export_csv_writes_the_file_it_is_given(box: Sandbox, tmp_path: Path) ->
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_the_async_app_looks_customers_up_with_one_client(
+async def test_the_async_app_serves_customers(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     from async_app import app
 
     with Cstar() as client:
-        someone = client.customers.list(box.team_id).data[0]
-    browser = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test")
-    async with app.router.lifespan_context(app), browser:
-        assert (await browser.get(f"/customers/{someone.id}")).json()["email"] == someone.email
-        found = await browser.get("/customers", params={"search": someone.email})
-        assert found.json() == {"total": 1, "names": [someone.name]}
-        assert (await browser.get("/customers/cus_nobody")).status_code == 404
-        assert (await browser.get("/customers/not%20an%20id")).status_code == 404
+        customer = client.customers.list(box.team_id).data[0]
+    http_client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test")
+    async with app.router.lifespan_context(app), http_client:
+        assert (await http_client.get(f"/customers/{customer.id}")).json()["email"] == customer.email
+        found = await http_client.get("/customers", params={"search": customer.email})
+        assert found.json() == {"total": 1, "names": [customer.name]}
+        assert (await http_client.get("/customers/cus_nobody")).status_code == 404
+        assert (await http_client.get("/customers/not%20an%20id")).status_code == 404
         box.stop()
-        answer = await browser.get(f"/customers/{someone.id}")
-        assert (answer.status_code, answer.json()) == (503, {"error": "Customers cannot be looked up right now."})
+        response = await http_client.get(f"/customers/{customer.id}")
+        assert (response.status_code, response.json()) == (503, {"error": "Customers cannot be looked up right now."})

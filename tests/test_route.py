@@ -23,7 +23,7 @@ from cstar import (
     ConfigurationError,
     Cstar,
 )
-from rawserver import RawServer, answer_all, read_request, response
+from rawserver import RawServer, read_request, respond_to_all, response
 from support import KEY, TEAM, Runner, ok
 
 if TYPE_CHECKING:
@@ -522,5 +522,5 @@ def test_certificates_are_those_of_the_environment_when_a_client_is_made(
 
 
 def test_the_server_of_these_tests_answers_every_request(run: Runner) -> None:
-    with RawServer(answer_all) as server:
+    with RawServer(respond_to_all) as server:
         assert run(lambda client: client.customers.get(TEAM, "cus_7"), base_url=server.url).id == "cus_7"

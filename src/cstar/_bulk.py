@@ -112,16 +112,24 @@ class BulkJob(Generic[ResultT]):
         Raises:
             InvalidParameterError: The item is invalid. Its chunk was not sent.
         """
-        name = f"{self.param}[{self._first + len(self._items)}]"
+        index = self._first + len(self._items)
+        try:
+            item = self._check_item(f"{self.param}[{index}]", value)
+        except InvalidParameterError as error:
+            error.index = index
+            raise
+        call = self.flush() if self._size + len(item.content) > self._room else None
+        self._items.append(item)
+        self._size += len(item.content) + 1
+        return self.flush() if len(self._items) == self._max_items else call
+
+    def _check_item(self, name: str, value: object) -> Item:
         item = self._check(name, value)
         if len(item.content) > self._room:
             raise InvalidParameterError(
                 f"{name} must have at most {self._room:,} bytes as JSON, not {len(item.content):,}", param=name
             )
-        call = self.flush() if self._size + len(item.content) > self._room else None
-        self._items.append(item)
-        self._size += len(item.content) + 1
-        return self.flush() if len(self._items) == self._max_items else call
+        return item
 
     def flush(self) -> Call[BulkData] | None:
         """Return the call of the incomplete chunk; `None` if it is empty."""
@@ -224,10 +232,10 @@ def iterate(param: str, items: object) -> Iterator[object]:
     given = items  # not narrowed by the checks below
     if isinstance(items, (str, bytes, Mapping)):
         reject(param, "a list or another iterable (put a single item in a list)", given)
-    if not isinstance(items, Iterable) and not hasattr(type(items), "__getitem__"):
+    if not isinstance(items, Iterable):
         hint = " (only AsyncCstar accepts async iterables)" if isinstance(items, AsyncIterable) else ""
         reject(param, f"a list or another iterable{hint}", given)
-    yield from cast("Iterable[object]", items)
+    yield from items
 
 
 async def iterate_async(param: str, items: object) -> AsyncGenerator[object, None]:

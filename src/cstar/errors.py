@@ -56,6 +56,8 @@ class InvalidParameterError(CstarError, ValueError):
         super().__init__(message)
         self.param: str | None = param
         """The parameter, with the path to the invalid value: `"email"`, `"custom_fields.plan.price"`, `"ids[17]"`."""
+        self.index: int | None = None
+        """The index of the invalid item in the input of a bulk call, from 0; otherwise `None`."""
         self.partial: BulkResult | ImportResult | None = None
         """The result so far, if a bulk call had sent requests before it read the invalid item; otherwise `None`."""
         self.idempotency_key: str | None = None
