@@ -102,9 +102,9 @@ def test_without_a_date_header_the_local_clock_counts() -> None:
 def test_the_response_to_the_latest_request_counts(budget: Budget, clock: Clock) -> None:
     """The earlier response may have a lower remaining count, a later reset, or another limit."""
     for earlier in (headers(0), headers(5, reset=3599), headers(900, limit=2000)):
-        budget.learn(earlier, sent=clock.now)
+        budget.record(earlier, sent=clock.now)
         clock.now += 1
-        budget.learn(headers(500, reset=60), sent=clock.now)
+        budget.record(headers(500, reset=60), sent=clock.now)
         assert remaining(budget) == 500
         clock.now += 1
 
@@ -116,7 +116,7 @@ def test_of_concurrent_responses_the_lowest_remaining_counts(
     sent = clock.now
     for count in order:
         clock.now += 1
-        budget.learn(headers(count), sent=sent)
+        budget.record(headers(count), sent=sent)
     assert remaining(budget) == 5
 
 
@@ -125,14 +125,14 @@ def test_of_concurrent_responses_the_later_window_counts(budget: Budget, clock: 
     sent = clock.now
     for count in order:
         clock.now += 1
-        budget.learn(headers(count, reset=3600 if count else 1), sent=sent)
+        budget.record(headers(count, reset=3600 if count else 1), sent=sent)
     assert remaining(budget) == 999
 
 
 def test_invalid_headers_are_ignored(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(5), sent=clock.now)
+    budget.record(headers(5), sent=clock.now)
     clock.now += 1
-    budget.learn(httpx.Headers({"X-RateLimit-Remaining": "many"}), sent=clock.now)
+    budget.record(httpx.Headers({"X-RateLimit-Remaining": "many"}), sent=clock.now)
     assert remaining(budget) == 5
 
 
@@ -141,12 +141,12 @@ def test_invalid_headers_are_ignored(budget: Budget, clock: Clock) -> None:
 
 @pytest.mark.parametrize("skew", [-7200, 0, 7200])
 def test_the_wait_is_measured_by_the_servers_clock(budget: Budget, clock: Clock, skew: int) -> None:
-    budget.learn(headers(0, reset=40, now=datetime.now(timezone.utc) + timedelta(seconds=skew)), sent=clock.now)
+    budget.record(headers(0, reset=40, now=datetime.now(timezone.utc) + timedelta(seconds=skew)), sent=clock.now)
     assert budget.seconds_until_reset(60) == pytest.approx(40, abs=1)
 
 
 def test_the_wait_decreases_with_the_monotonic_clock(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(0, reset=40), sent=clock.now)
+    budget.record(headers(0, reset=40), sent=clock.now)
     clock.now += 15
     assert budget.seconds_until_reset(60) == pytest.approx(25)
     clock.now += 25
@@ -157,7 +157,7 @@ def test_the_wait_decreases_with_the_monotonic_clock(budget: Budget, clock: Cloc
 def test_only_an_exhausted_budget_that_resets_in_time_is_waited_for(
     budget: Budget, clock: Clock, count: int, reset: float, wait: float
 ) -> None:
-    budget.learn(headers(count, reset=reset), sent=clock.now)
+    budget.record(headers(count, reset=reset), sent=clock.now)
     assert budget.seconds_until_reset(60) == pytest.approx(wait)
 
 
@@ -167,7 +167,7 @@ def test_before_the_first_response_there_is_no_wait(budget: Budget) -> None:
 
 
 def test_prefetched_pages_are_reserved_up_to_the_remaining_requests(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(2), sent=clock.now)
+    budget.record(headers(2), sent=clock.now)
     assert [budget.reserve_page(needed=False) for _ in range(3)] == [True, True, False]
     assert budget.reserve_page(needed=True)
     for _ in range(2):
@@ -176,7 +176,7 @@ def test_prefetched_pages_are_reserved_up_to_the_remaining_requests(budget: Budg
 
 
 def test_pages_can_be_reserved_again_after_the_reset(budget: Budget, clock: Clock) -> None:
-    budget.learn(headers(0, reset=40), sent=clock.now)
+    budget.record(headers(0, reset=40), sent=clock.now)
     assert not budget.reserve_page(needed=False)
     clock.now += 41
     assert budget.reserve_page(needed=False)

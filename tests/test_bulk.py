@@ -624,8 +624,8 @@ def test_chunks_have_every_record_once_in_order_within_the_limits(count: int, si
     rows = [*records(count), *(record(count + place, notes="x" * size) for place, size in enumerate(sizes))]
     job = bulk_import_job(TEAM, "skip", "key")
     calls = [call for row in rows if (call := job.feed(row))]
-    calls += [call for call in [job.rest()] if call]
-    assert job.rest() is None
+    calls += [call for call in [job.flush()] if call]
+    assert job.flush() is None
     bodies = [json.loads(call.body) for call in calls]
     assert [row["email"] for body in bodies for row in body["records"]] == [row["email"] for row in rows]
     assert all(1 <= len(body["records"]) <= 500 for body in bodies)

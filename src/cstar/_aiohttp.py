@@ -15,17 +15,17 @@ _NOT_SENT = {
 
 
 def is_from_aiohttp(error: httpx.HTTPError) -> bool:
-    """Whether httpx-aiohttp converted the error from an error of aiohttp."""
+    """Return whether httpx-aiohttp converted the error from an error of aiohttp."""
     return _package(type(error.__cause__).__module__) == "aiohttp"
 
 
 def was_sent(error: httpx.HTTPError) -> bool:
-    """Whether the request of a converted error may have reached the server."""
+    """Return whether the request of a converted error may have reached the server."""
     return _NOT_SENT.isdisjoint(cls.__name__ for cls in type(error.__cause__).__mro__)
 
 
 def is_timeout(error: httpx.HTTPError) -> bool:
-    """Whether a converted error is a timeout."""
+    """Return whether a converted error is a timeout."""
     return any(cls.__name__ == "TimeoutError" for cls in type(error.__cause__).__mro__)
 
 

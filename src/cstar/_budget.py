@@ -65,7 +65,7 @@ class Budget:
         self._reserved: Counter[int] = Counter()
         self._lock = threading.Lock()
 
-    def learn(self, headers: httpx.Headers, *, sent: float) -> None:
+    def record(self, headers: httpx.Headers, *, sent: float) -> None:
         """Record the headers of a response.
 
         Args:
@@ -89,14 +89,14 @@ class Budget:
                 now = server_time(headers) or datetime.fromtimestamp(wall_clock, timezone.utc)
                 if (limit := rate_limit(headers, now=now)) is not None:
                     reset = received + (limit.reset_at - now).total_seconds()
-                    self._latest = _latest(self._latest, _Reading(limit, sent, received, reset))
+                    self._latest = _later(self._latest, _Reading(limit, sent, received, reset))
         return self._latest
 
     def reserve_page(self, *, needed: bool) -> bool:
         """Reserve a request for a page.
 
         Returns:
-            Whether a request remains in the window, or the page is needed now.
+            Whether to request the page: it is needed now, or a request remains in the window.
         """
         reading = self._reading()
         is_known = reading is not None and reading.reset > self._clock()
@@ -192,9 +192,9 @@ def http_date(text: str) -> datetime | None:
         return None
 
 
-def _latest(known: _Reading | None, received: _Reading) -> _Reading:
+def _later(known: _Reading | None, received: _Reading) -> _Reading:
     """Return the later of two readings."""
-    # The request was sent after the other response was received.
+    # A request that was sent after the known response was received is the later one.
     if known is None or received.sent >= known.received:
         return received
     # Concurrent requests: in the same window, the reading with fewer remaining requests is the later one.

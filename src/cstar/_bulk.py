@@ -52,7 +52,7 @@ class BulkJob(Generic[ResultT]):
         max_items: The number of items in a chunk.
         check: Checks and encodes an item. Its first argument is the name of the item, such as `ids[7]`.
         model: The model of the result.
-        names: The values that these fields of a response must have if they are present, such as `{"action": "delete"}`.
+        expected: The values that fields of a response must have if they are present, such as `{"action": "delete"}`.
         count: Returns the counts of a response. Its second argument is the number of items sent.
         key: The idempotency key; by default a new UUID.
 
@@ -70,7 +70,7 @@ class BulkJob(Generic[ResultT]):
         max_items: int,
         check: Callable[[str, object], Item],
         model: type[ResultT],
-        names: Mapping[str, str],
+        expected: Mapping[str, str],
         count: Callable[[BulkData, int], dict[str, int]],
         key: str | None,
     ) -> None:
@@ -82,7 +82,7 @@ class BulkJob(Generic[ResultT]):
         self._max_items = max_items
         self._check = check
         self._model = model
-        self._names = names
+        self._expected = expected
         self._count = count
         self._room = MAX_BODY_SIZE - len(before) - len(after)
         if self._room < MAX_BODY_SIZE // 2:
@@ -118,10 +118,10 @@ class BulkJob(Generic[ResultT]):
         except InvalidParameterError as error:
             error.index = index
             raise
-        call = self.rest() if self._size + len(item.content) > self._room else None
+        call = self.flush() if self._size + len(item.content) > self._room else None
         self._items.append(item)
         self._size += len(item.content) + 1
-        return self.rest() if len(self._items) == self._max_items else call
+        return self.flush() if len(self._items) == self._max_items else call
 
     def _check_item(self, name: str, value: object) -> Item:
         item = self._check(name, value)
@@ -131,7 +131,7 @@ class BulkJob(Generic[ResultT]):
             )
         return item
 
-    def rest(self) -> Call[BulkData] | None:
+    def flush(self) -> Call[BulkData] | None:
         """Return the call of the incomplete chunk; `None` if it is empty."""
         from cstar._envelopes import BulkData
 
@@ -141,7 +141,7 @@ class BulkJob(Generic[ResultT]):
         self._items, self._size, self._first = [], 0, self._first + len(self._items)
         self._chunk_count += 1
         body = self._before + b",".join(item.content for item in self._sent) + self._after
-        parse = converted(object_of(BulkData), partial(_check_names, self._names))
+        parse = converted(object_of(BulkData), partial(_check_expected, self._expected))
         return Call("POST", self._path, parse, body=body, idempotency_key=self._chunk_key)
 
     @property
@@ -159,7 +159,10 @@ class BulkJob(Generic[ResultT]):
         """Add the result so far and the idempotency key to an exception that ends the job."""
         if isinstance(error, APIError) or (isinstance(error, InvalidParameterError) and self._chunk_count):
             error.partial = self._redacted_result(api_key)
-            if error.idempotency_key in {None, self._chunk_key}:  # another key is of a call in the caller's iterable
+            if error.idempotency_key in {
+                None,
+                self._chunk_key,
+            }:  # another key belongs to a call by the caller's iterable
                 error.idempotency_key = self.key
         elif self._chunk_count and hasattr(error, "add_note"):  # Python 3.11
             # Without the errors, because there may be many.
@@ -173,16 +176,16 @@ class BulkJob(Generic[ResultT]):
         return cast("ResultT", self._model.model_validate_json(text))
 
 
-def _check_names(names: Mapping[str, str], data: BulkData) -> BulkData:
-    """Return the data if it belongs to a bulk call with these names.
+def _check_expected(expected: Mapping[str, str], data: BulkData) -> BulkData:
+    """Return the data if its fields have the expected values.
 
     Raises:
-        ValueError: It does not belong to the call.
+        ValueError: A field has another value: the response belongs to another call.
     """
     extra = data.model_extra or {}
-    for name, expected in names.items():
-        if extra.get(name, expected) != expected:
-            raise ValueError(f"data.{name}: Input should be {expected!r}")
+    for name, value in expected.items():
+        if extra.get(name, value) != value:
+            raise ValueError(f"data.{name}: Input should be {value!r}")
     if not data.model_fields_set and "object" not in extra:
         raise ValueError("data: neither counts nor errors")
     return data
@@ -226,7 +229,7 @@ def iterate(param: str, items: object) -> Iterator[object]:
     Raises:
         InvalidParameterError: The parameter is not an iterable of items.
     """
-    given = items
+    given = items  # not narrowed by the checks below
     if isinstance(items, (str, bytes, Mapping)):
         reject(param, "a list or another iterable (put a single item in a list)", given)
     if not isinstance(items, Iterable):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from cstar._call import Call
     from cstar._response import ReceivedResponse
     from cstar.errors import APIConnectionError
 
-    Outcome = ReceivedResponse | APIConnectionError
+    Outcome: TypeAlias = ReceivedResponse | APIConnectionError
+    """The outcome of an attempt."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -50,7 +50,7 @@ def reject(param: str, allowed: str, value: object) -> NoReturn:
 
 
 def _plain_str(value: object) -> str | None:
-    """The value of a string as a plain `str`, even if a subclass overrides `__str__`; `None` for other types."""
+    """Return a string as a plain `str`, even if its class overrides `__str__`; `None` for other types."""
     return str.__str__(value) if isinstance(value, str) else None
 
 
@@ -142,7 +142,7 @@ def check_metadata(param: str, value: object, *, removable: bool = False) -> dic
 
     Args:
         param: The parameter's name.
-        value: What the caller passed.
+        value: The metadata, as passed by the caller.
         removable: Whether a value may be `None`, which removes the key in an update.
     """
     metadata: dict[str, JsonValue] = {}

@@ -16,9 +16,9 @@ from cstar.errors import InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How many of the last rows a checkpoint holds. A resumed walk finds its position by any of them.
+# The number of last rows that a checkpoint holds. A resumed walk finds its position by any of them.
 LAST_ROWS = 100
-# How many rows a checkpoint holds on either side of a hole.
+# The number of rows that a checkpoint holds on either side of a hole.
 ROWS_BESIDE_A_HOLE = 5
 MAX_LANDMARKS = 40
 
@@ -27,7 +27,7 @@ _VERSION = 1
 _MAX_LENGTH = 1_000_000  # characters
 _MAX_NUMBER = MAX_PAGE * MAX_PAGE_SIZE
 
-Id: TypeAlias = str | int | UUID
+RowId: TypeAlias = str | int | UUID
 
 
 class PageRequest(NamedTuple):
@@ -45,7 +45,7 @@ class PageRequest(NamedTuple):
 
 # A row that was read: its id, its index in the list when it was read, and its segment. It is a plain tuple for speed,
 # because there is one for each row.
-ReadRow: TypeAlias = tuple[Id, int, int]
+ReadRow: TypeAlias = tuple[RowId, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Hole:
     end: int
     total: int
     missing: int
-    before: tuple[Id, ...]
-    behind: tuple[Id, ...]
+    before: tuple[RowId, ...]
+    behind: tuple[RowId, ...]
     requests: tuple[PageRequest, ...]
 
-    def without(self, ids: set[Id]) -> Hole:
+    def without(self, ids: set[RowId]) -> Hole:
         """Return the hole without some of the rows behind it."""
         return replace(self, behind=tuple([row_id for row_id in self.behind if row_id not in ids]))
 
@@ -139,7 +139,7 @@ def thin(rows: tuple[ReadRow, ...]) -> tuple[ReadRow, ...]:
     end, nearest, position = last[-1][1], last[0][1], len(older)
     landmarks: list[ReadRow] = []
     while position and len(landmarks) < MAX_LANDMARKS:
-        # The furthest row that is at most twice as far back as the landmark before.
+        # The furthest row that is at most twice as far back as the previous landmark.
         furthest = end - 2 * max(LAST_ROWS, end - nearest)
         position = min(position - 1, bisect_left(older, furthest, 0, position, key=itemgetter(1)))
         landmarks.append(older[position])
@@ -279,12 +279,12 @@ def _as_str(value: object) -> str:
     return value
 
 
-def _id_to_json(id: Id) -> str | int | list[str]:
+def _id_to_json(id: RowId) -> str | int | list[str]:
     """Convert an id to JSON. A UUID becomes a list of one string, so that it differs from a string."""
     return [str(id)] if isinstance(id, UUID) else id
 
 
-def _id_from_json(value: object) -> Id:
+def _id_from_json(value: object) -> RowId:
     if isinstance(value, list):
         (text,) = _as_list(cast("object", value))
         return UUID(_as_str(text))

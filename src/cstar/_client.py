@@ -163,7 +163,7 @@ def _as_parameter(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type
 
 
 class _Resource(cached_property[Any]):
-    """A resource of a client. On the class, it is an empty instance, in which `create_autospec` finds its methods."""
+    """A resource of a client. On the class, it is an instance without a client, for `create_autospec`."""
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401 - the resource's type
         if instance is None:
@@ -426,7 +426,7 @@ class Cstar(_Client[Transport], Resource):
             page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
             prefetch: Number of pages to prefetch while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row.
+            gapless: Whether to verify that iterating skips no row.
             resume: The checkpoint of an earlier iteration, to continue after it.
 
         Returns:
@@ -496,14 +496,11 @@ class Cstar(_Client[Transport], Resource):
 
 
 class CstarWithRawResponse:
-    """`client.with_raw_response`: the methods of `Cstar`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `Cstar` that sends the requests.
-    """
+    """`client.with_raw_response`: the methods of `Cstar`, returning a `RawResponse`."""
 
     def __init__(self, client: Cstar) -> None:
         self.resource = client
+        """The `Cstar` that sends the requests."""
 
     @overload
     def request(
@@ -708,7 +705,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
             prefetch: Number of pages to prefetch while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row.
+            gapless: Whether to verify that iterating skips no row.
             resume: The checkpoint of an earlier iteration, to continue after it.
 
         Returns:
@@ -789,14 +786,11 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
 
 
 class AsyncCstarWithRawResponse:
-    """`client.with_raw_response`: the methods of `AsyncCstar`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `AsyncCstar` that sends the requests.
-    """
+    """`client.with_raw_response`: the methods of `AsyncCstar`, returning a `RawResponse`."""
 
     def __init__(self, client: AsyncCstar) -> None:
         self.resource = client
+        """The `AsyncCstar` that sends the requests."""
 
     @overload
     async def request(

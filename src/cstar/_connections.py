@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="_Connection | _AsyncConnection")
 
-# Leases at a time. With httpx's default of 100, more concurrent calls of an async program would wait and time out.
+# The most leases at a time. With httpx's default of 100, further calls of an async program would wait and time out.
 MAX_CONNECTIONS = 1000
-# Seconds that an idle connection is kept: httpx's default, and less than most servers allow.
+# Seconds for which an idle connection is kept: httpx's default, and less than most servers allow.
 KEEPALIVE_EXPIRY = 5.0
 # Seconds between checks for a free slot.
 POLL_INTERVAL = 0.01
 
 
 class StaleConnectionError(httpx.NetworkError):
-    """A reused connection was closed, or held a response before the request. The request may have been received."""
+    """A reused connection was closed, or held data before the request was sent. The server may have the request."""
 
 
 class _Connection(httpx.HTTPTransport):
@@ -73,7 +73,7 @@ class _AsyncConnection(httpx.AsyncHTTPTransport):
 
 # httpcore's sync and async classes have the same parameters, but no common base.
 def _open(route: Route, network: Network | AsyncNetwork, classes: tuple[Any, Any, Any]) -> Any:  # noqa: ANN401
-    """Create an httpcore connection along a route. It connects with the first request."""
+    """Create an httpcore connection for a route. It connects with the first request."""
     import httpcore
 
     direct, http_proxy, socks_proxy = classes

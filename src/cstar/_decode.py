@@ -73,7 +73,7 @@ json_or_none: Parser[JsonValue] = _JsonParser()
 
 
 def is_blank(content: bytes) -> bool:
-    """Whether a body is empty, except for whitespace and a byte order mark."""
+    """Return whether a body is empty, except for whitespace and a byte order mark."""
     return not content.removeprefix(BOM_UTF8).strip()
 
 

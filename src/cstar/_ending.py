@@ -1,4 +1,4 @@
-"""When a walk ends, and whether rows are missing then."""
+"""Decide when a walk ends, and log a warning if rows are missing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from cstar._decode import PageData
     from cstar._memory import Memory, T
 
-# Every walk ends, whatever the server sends. The maximum of consecutive slices without a new row grows by one for every
-# ten rows read, because rows inserted in front have to be skipped.
+# Every walk ends at these limits, whatever the server sends. The limit of consecutive slices without a new row grows by
+# one for every ten rows read, because rows inserted in front have to be skipped.
 MAX_STALE_SLICES = 10
 MAX_SLICES_PAST_TOTAL = 1_000
 
@@ -21,13 +21,13 @@ class Ending:
 
     def __init__(self) -> None:
         self._stale_slices = 0  # consecutive slices without a new row
-        self._slices_past_total = 0  # slices after as many rows as the first total
+        self._slices_past_total = 0  # slices since as many rows were read as the first total
         self._first_total: int | None = None
         self._total = 0
         self._reason = ""
 
     def is_reached(self, start: int, data: PageData[T], rows_read: int, *, has_new_rows: bool) -> bool:
-        """Whether the walk ends with this slice.
+        """Return whether the walk ends with this slice.
 
         Args:
             start: The index of its first row.

@@ -25,12 +25,12 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 
 
 def was_sent(error: httpx.HTTPError) -> bool:
-    """Whether the request of a failed attempt may have reached the server."""
+    """Return whether the request of a failed attempt may have reached the server."""
     return _aiohttp.was_sent(error) if _aiohttp.is_from_aiohttp(error) else not isinstance(error, _NOT_SENT)
 
 
 def is_permanent(error: httpx.HTTPError) -> bool:
-    """Whether a retry would fail for the same reason.
+    """Return whether a retry would fail for the same reason.
 
     Such reasons are an untrusted certificate, a server without TLS, an unsupported protocol, a malformed request, and a
     4xx status of the proxy.
@@ -99,7 +99,7 @@ def _time_limit(state: CallState, options: Options) -> str:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Return the text of an error, or of the first OSError behind "all attempts to connect failed" (anyio, trio)."""
+    """Return the text of an error; for "all attempts to connect failed" (anyio, trio), that of the first OSError."""
     for cause in _causes(error) if "attempts" in str(error) else ():
         for each in (cause, *getattr(cause, "exceptions", ())):
             if isinstance(each, OSError) and each.errno is not None:

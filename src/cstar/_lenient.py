@@ -174,8 +174,8 @@ def _without_none(type_: Any) -> Any:
     return type_
 
 
-def is_success(envelope: dict[str, Any]) -> bool:
-    """Whether the `success` of an envelope is true or missing."""
+def reports_success(envelope: dict[str, Any]) -> bool:
+    """Return whether the `success` of an envelope is true or missing."""
     return str(envelope.get("success", True)).lower() not in {"false", "0"}
 
 
@@ -195,7 +195,7 @@ class Deviations:
 
 
 class Reader:
-    """Reads one response and collects the fields with invalid values."""
+    """The lenient reader of one response, which collects the fields with invalid values."""
 
     def __init__(self) -> None:
         self._kept: list[str] = []  # names of fields
@@ -216,7 +216,7 @@ class Reader:
         envelope = _object(envelope)
         if envelope is None:
             raise ValueError("Input should be an object")
-        if not is_success(envelope):
+        if not reports_success(envelope):
             raise ValueError("success: Input should be True")
         if "data" not in envelope:
             raise ValueError("data: Field required")

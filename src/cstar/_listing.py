@@ -1,4 +1,4 @@
-"""A list that has not been fetched: its call, its options, and the call for each page."""
+"""The description of a list: the call for each of its pages, and the options for iterating over it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A list of the API with the options for iterating over it.
+    """A list of the API and the options for iterating over it.
 
     Attributes:
         call: The call for the first page.
-        begin: The page that `page` and `page_size` name.
+        begin: The first page, as given by `page` and `page_size`.
         prefetch: How many pages to prefetch while iterating.
-        gapless: Whether every slice of a walk must overlap.
+        gapless: Whether every slice of a walk must overlap: see `cstar._walk`.
         resume: The checkpoint of an earlier walk, to continue from.
     """
 
@@ -41,7 +41,7 @@ class Listing(Generic[T]):
 
     @property
     def first(self) -> PageRequest:
-        """The first request."""
+        """The request for the first page: that of `begin` or, with `resume`, at the checkpoint."""
         return (self.resume and self.walk().next_request) or self.begin
 
     def page(self, request: PageRequest) -> Call[PageData[T]]:
@@ -50,7 +50,7 @@ class Listing(Generic[T]):
         return replace(self.call, query=tuple((name, numbers.get(name, value)) for name, value in self.call.query))
 
     def at(self, request: PageRequest) -> Listing[T]:
-        """Return the list from another page on."""
+        """Return the list that begins at another page."""
         return replace(self, call=self.page(request), begin=request, resume=None)
 
     def walk(self) -> Walk[T]:
@@ -60,12 +60,12 @@ class Listing(Generic[T]):
         return Walk(page, page_size=size, gapless=self.gapless, is_prefetching=is_prefetching, resume=self.resume)
 
     def token(self, progress: Progress, pending: int) -> str:
-        """Return a checkpoint as a token, `pending` of whose last rows have not been yielded yet."""
+        """Return a checkpoint as a token. The last `pending` rows have not been yielded yet."""
         return encode(progress.checkpoint(pending=pending), _scope(self.call, self.begin))
 
 
 def _scope(call: Call[PageData[T]], begin: PageRequest) -> str:
-    """Return a digest of a list's path, filters and first row."""
+    """Return a digest of a list's path, filters and first row, to reject checkpoints of other lists."""
     filters = sorted((name, value) for name, value in call.query if name not in {"page", "pageSize"})
     scope = json.dumps([call.path, filters, (begin.page - 1) * begin.size])
     return sha256(scope.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Records what a walk has read: the rows, and the holes between them."""
+"""Record the rows that a walk has read, and the holes between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from cstar._checkpoint import LAST_ROWS, ROWS_BESIDE_A_HOLE, Checkpoint, Hole, Id, PageRequest, Progress
+from cstar._checkpoint import LAST_ROWS, ROWS_BESIDE_A_HOLE, Checkpoint, Hole, PageRequest, Progress, RowId
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,20 +16,20 @@ class HasId(Protocol):
     """A row with an id."""
 
     @property
-    def id(self) -> Id: ...
+    def id(self) -> RowId: ...
 
 
 T = TypeVar("T", bound=HasId)
 
-# After so many consecutive empty pages, the total is considered wrong.
+# After this many consecutive empty pages, the total is considered wrong.
 MAX_EMPTY_PAGES = 10
 
 
 class Memory:
     """The rows that a walk has read, and the holes between them.
 
-    A hole is one or more consecutive empty pages below the total. A new segment of the walk begins behind it. At its
-    end, the walk returns to each hole, and reads from the last row before the hole to the first row of a later segment.
+    A hole is one or more consecutive empty pages below the total. A new segment of the walk begins behind it. After the
+    last page, the walk returns to each hole, and reads from the last row before it to the first row behind it.
 
     Attributes:
         progress: The last new rows, and the checkpoint before them.
@@ -39,36 +39,39 @@ class Memory:
         lost: How many rows are missing in the holes that the walk has left.
     """
 
-    def __init__(self, point: Checkpoint) -> None:
-        self.progress: Progress = Progress(point, point.total)
-        self.holes: tuple[Hole, ...] = point.holes
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.progress: Progress = Progress(checkpoint, checkpoint.total)
+        self.holes: tuple[Hole, ...] = checkpoint.holes
         self.is_behind_hole: bool = False
         self.is_returning: bool = False
         self.lost: int = 0
-        self._empty_requests = {request for hole in point.holes for request in hole.requests}
-        self._segments: dict[Id, int] = {}  # the segment of each row
-        for hole in point.holes:
+        self._empty_requests = {request for hole in checkpoint.holes for request in hole.requests}
+        self._segments: dict[RowId, int] = {}  # the segment of each row
+        for hole in checkpoint.holes:
             self._segments |= dict.fromkeys(hole.before, hole.segment - 1) | dict.fromkeys(hole.behind, hole.segment)
-        self._segments |= {row_id: segment for row_id, _, segment in point.rows[-LAST_ROWS:]}
+        self._segments |= {row_id: segment for row_id, _, segment in checkpoint.rows[-LAST_ROWS:]}
         self._segment = max(
-            [segment for _, _, segment in point.rows] + [hole.segment for hole in point.holes], default=0
+            [segment for _, _, segment in checkpoint.rows] + [hole.segment for hole in checkpoint.holes], default=0
         )
-        self._rows_read_before = point.end - point.origin - len(self._segments)
+        self._rows_read_before = checkpoint.end - checkpoint.origin - len(self._segments)
 
     @property
     def rows_read(self) -> int:
         """How many rows were read, including those of an earlier walk."""
         return len(self._segments) + self._rows_read_before
 
-    def shift(self, row_id: Id, index: int) -> None:
-        """Move the rows of the checkpoint as far as one of them has moved: probably all of them have."""
+    def shift(self, row_id: RowId, index: int) -> None:
+        """Shift the checkpoint's rows by the distance that one of them has moved, because probably all have."""
         before = self.progress.before
         distance = next((index - old_index for each, old_index, _ in before.rows if each == row_id), 0)
         rows = tuple([(each, max(before.origin, old + distance), segment) for each, old, segment in before.rows])
         self.progress = replace(self.progress, before=replace(before, rows=rows))
 
     def first_known(self, rows: Sequence[HasId]) -> int | None:
-        """Return the position of the first row that was read before; in a hole, of one that precedes the hole."""
+        """Return the position of the first row that was read before.
+
+        In a hole, only the rows that precede the hole count.
+        """
         if self._segments.keys().isdisjoint([row.id for row in rows]):
             return None
         limit = self.holes[0].segment if self.is_returning else self._segment + 1
@@ -81,19 +84,19 @@ class Memory:
         limit = self.holes[0].segment
         return next((position for position, row in enumerate(rows) if self._segments.get(row.id, 0) >= limit), None)
 
-    def add(self, rows: Sequence[T], index: int, last_index: int, point: Checkpoint) -> list[T]:
+    def add(self, rows: Sequence[T], index: int, last_index: int, checkpoint: Checkpoint) -> list[T]:
         """Add rows, and return the new ones.
 
         Args:
             rows: Consecutive rows of a page.
             index: The index of the first of them.
-            last_index: The index of the page's last row by its size. Rows of a longer page are counted up to it.
-            point: The origin, the maximum page size and the total.
+            last_index: The highest index of the page, by its size. Surplus rows get this index, too.
+            checkpoint: The origin, the maximum page size and the total.
         """
         # Rows that follow a known row, or the origin, belong to its segment.
         segment = self.holes[0].segment - 1 if self.is_returning else self._segment
         if rows:
-            segment = 0 if index <= point.origin else self._segments.get(rows[0].id, segment)
+            segment = 0 if index <= checkpoint.origin else self._segments.get(rows[0].id, segment)
         ids = [row.id for row in rows]
         new_rows: Sequence[T] = rows
         indexes: Sequence[int] = range(index, index + len(rows))
@@ -111,10 +114,14 @@ class Memory:
         self._segments.update(dict.fromkeys(ids, segment))
         if new_rows:
             before = Checkpoint(
-                point.origin, point.max_page_size, self.progress.total, self.progress.checkpoint().rows, self.holes
+                checkpoint.origin,
+                checkpoint.max_page_size,
+                self.progress.total,
+                self.progress.checkpoint().rows,
+                self.holes,
             )
             read = tuple(zip(ids, indexes, repeat(segment)))
-            self.progress = Progress(before, point.total, read, is_in_hole=self.is_returning)
+            self.progress = Progress(before, checkpoint.total, read, is_in_hole=self.is_returning)
             if self.is_returning:
                 self._set_hole(0, replace(self.holes[0], missing=max(0, self.holes[0].missing - len(new_rows))))
         return list(new_rows)

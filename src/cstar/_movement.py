@@ -1,4 +1,4 @@
-"""Estimates how far the rows of a list move during a walk, and where to search for rows that have moved."""
+"""Estimate how far the rows of a list move during a walk, and where to search for rows that have moved."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Movement:
         self._total, self._growth, self._steady_growth = data.total, growth, max(0, min(growth, self._growth))
 
     def has_newer(self, data: PageData[T]) -> bool:
-        """Whether pages are prefetched, and this one begins with a row newer than the first page: rows have moved."""
+        """Return whether rows have moved: a prefetched page begins with a row newer than the first page."""
         created_at = _created_at(data.rows)
         return self.is_prefetching and created_at is not None and self._newest is not None and created_at > self._newest
 
@@ -48,11 +48,11 @@ class Movement:
         """Estimate `drift`.
 
         Args:
-            growth: By how many rows the list has grown since the slice before.
+            growth: By how many rows the list has grown since the previous slice.
             max_page_size: The most rows per page.
-            keeps_growing: Whether rows inserted in front have made a slice useless, so that more are expected.
+            keeps_growing: Whether inserts in front have made a slice useless, so that more inserts are expected.
         """
-        # A loop that removes rows will remove as many again. Of inserted rows, expect a quarter of a page fewer.
+        # A loop that deletes rows probably deletes as many again. Expect as many inserts, less a quarter of a page.
         self.drift = max(0, self._steady_growth - max_page_size // 4) if keeps_growing else min(0, growth)
 
     def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
@@ -68,7 +68,7 @@ class Movement:
         """
         if growth:
             yield end + growth
-        if self._steady_growth:  # until the next response, expect half a page fewer rows than before
+        if self._steady_growth:  # as many inserts until the next response, less half a page
             yield end + growth + 2 * self._steady_growth - max_page_size // 2
         step = max(1, max_page_size // 4)
         while True:
@@ -79,9 +79,9 @@ class Movement:
 class Resumption:
     """The search for the position of an earlier walk, of which only the rows in the checkpoint are known."""
 
-    def __init__(self, point: Checkpoint) -> None:
-        self._point = point
-        self._landmarks = {row_id: index for row_id, index, _ in point.rows[:-LAST_ROWS]}
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._landmarks = {row_id: index for row_id, index, _ in checkpoint.rows[:-LAST_ROWS]}
         self._next_ends: list[int] = []
         self._has_found_landmark = False
 
@@ -94,19 +94,19 @@ class Resumption:
         position = next((position for position, row in enumerate(rows) if row.id in self._landmarks), None)
         if position is None or self._has_found_landmark:
             return position
-        expected = self._point.end + index + position - self._landmarks[rows[position].id]
+        expected = self._checkpoint.end + index + position - self._landmarks[rows[position].id]
         self._has_found_landmark, self._next_ends = True, [index + position + 1, expected]
         return None
 
     def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
         """Estimate where the last row is, then the landmarks, then the origin; see `Movement.search`."""
-        # Rows came or went in front of the last row, or evenly over the whole list.
-        share = growth * end // max(1, self._point.total)
+        # Rows were inserted or deleted in front of the last row, or evenly over the whole list.
+        share = growth * end // max(1, self._checkpoint.total)
         ends = [end + growth] + ([end + share] if abs(share) > max_page_size // 2 else [])
         for index in reversed(self._landmarks.values()):
             ends += [index + 1, index + 1 + growth]
-        ends = [each for each in dict.fromkeys(ends) if each > self._point.origin and each != end]
-        for each in chain(ends, repeat(self._point.origin)):  # pragma: no branch - it is infinite
+        ends = [each for each in dict.fromkeys(ends) if each > self._checkpoint.origin and each != end]
+        for each in chain(ends, repeat(self._checkpoint.origin)):  # pragma: no branch - it is infinite
             while self._next_ends:
                 yield self._next_ends.pop()
             yield each

@@ -26,12 +26,12 @@ DEFAULT_BASE_URL = "https://www.cstar.help/api/v1"
 _KEY = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
-# Set for each call. As a default header, an Idempotency-Key would make all writes one operation, and the others would
-# not match the body.
-HEADERS_OF_A_CALL = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
-_RESERVED_HEADERS = {"authorization", *HEADERS_OF_A_CALL}
+# The headers that are set for each call. As a default header, an Idempotency-Key would make all writes one operation,
+# and the other headers would not match the body.
+CALL_HEADERS = ("content-type", "content-length", "transfer-encoding", "idempotency-key")
+_RESERVED_HEADERS = {"authorization", *CALL_HEADERS}
 MAX_PORT = 65535
-# Seconds. Sockets do not accept much longer timeouts.
+# Seconds. Sockets reject timeouts that are much longer.
 _MAX_TIMEOUT = 1_000_000
 
 
@@ -135,7 +135,7 @@ def _check_key(api_key: object) -> None:
 def _check_base_url(base_url: str, api_key: str) -> None:
     try:
         url = httpx.URL(base_url)
-        url.host.encode("idna")  # which the socket would do, with a less helpful error message
+        url.host.encode("idna")  # the socket does this later, with a less helpful error
     except (httpx.InvalidURL, UnicodeError) as invalid:
         raise ConfigurationError(f"base_url is not a URL: {invalid}") from None
     if url.scheme not in {"https", "http"} or not url.host.strip(".") or re.search(r"\s", base_url):
@@ -160,7 +160,7 @@ def _is_test_key(api_key: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is a loopback address or name."""
+    """Return whether a host is a loopback address or name."""
     host = host.rstrip(".")
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -174,7 +174,7 @@ def _check_timeout(timeout: object) -> None:
         parts = [part for part in timeout.as_dict().values() if part is not None]
     if not all(_is_number(part) and 0 < part <= _MAX_TIMEOUT for part in parts):
         raise ConfigurationError(
-            f"timeout must be a positive number of seconds up to {_MAX_TIMEOUT}, or an httpx.Timeout of such, "
+            f"timeout must be a positive number of seconds up to {_MAX_TIMEOUT}, or an httpx.Timeout with such values, "
             f"not {timeout!r} (httpx.Timeout(None) waits forever)"
         )
 

@@ -28,15 +28,20 @@ class _Page(Generic[T]):
     """The base class of `Page` and `AsyncPage`."""
 
     def __init__(self, listing: Listing[T], data: PageData[T]) -> None:
-        # Iterating uses the number that was requested: the server may return none, or a wrong one.
+        # Iterating uses the requested page number, because the server may return none, or a wrong one.
         self._listing = listing
         self._request = request = listing.first
         self._data = data
         self.data: list[T] = data.rows
+        """The rows of this page as received. With `resume`, an earlier iteration may have yielded some of them."""
         self.total: int = data.total
+        """The number of rows in the whole list when the server sent this page."""
         self.page: int = request.page if data.page is None else data.page
+        """The number of this page, from 1."""
         self.page_size: int = request.size if data.page_size is None else data.page_size
+        """Rows per page."""
         self.has_more: bool = data.has_more
+        """Whether another page follows, according to the server."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a page cannot be pickled or copied, because it holds a client: use its data")
@@ -60,13 +65,6 @@ class Page(_Page[T]):
     """One page of a list. Iterating it yields every row from this page to the end of the list, each row once.
 
     A page is true if it has rows.
-
-    Attributes:
-        data: The rows of this page as received. With `resume`, some of them may have been yielded before.
-        total: The number of rows in the whole list when the server sent this page.
-        page: The number of this page; the first is 1.
-        page_size: Rows per page.
-        has_more: Whether another page follows, according to the server.
     """
 
     def __init__(self, transport: Transport, listing: Listing[T], data: PageData[T]) -> None:
@@ -156,13 +154,6 @@ class AsyncPage(_Page[T]):
     """One page of a list. `async for` yields every row from this page to the end of the list, each row once.
 
     A page is true if it has rows.
-
-    Attributes:
-        data: The rows of this page as received. With `resume`, some of them may have been yielded before.
-        total: The number of rows in the whole list when the server sent this page.
-        page: The number of this page; the first is 1.
-        page_size: Rows per page.
-        has_more: Whether another page follows, according to the server.
     """
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T], data: PageData[T]) -> None:
@@ -483,13 +474,13 @@ class AsyncRowIterator(Generic[T]):
 
 def _stopped(rows: Iterator[T], progress: Progress) -> tuple[Iterator[T], tuple[Iterator[T], Progress]]:
     """Return an empty batch at the position of another one."""
-    point = progress.checkpoint(pending=length_hint(rows))
+    checkpoint = progress.checkpoint(pending=length_hint(rows))
     no_rows: Iterator[T] = iter(())
-    return no_rows, (no_rows, Progress(point, point.total))
+    return no_rows, (no_rows, Progress(checkpoint, checkpoint.total))
 
 
 class _Source(Protocol[T]):
-    """Fetches the pages of a walk: one by one, or ahead."""
+    """A source of the pages of a walk: fetched when they are needed, or prefetched."""
 
     def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
         """Return the next page of the walk, and its request."""
@@ -503,7 +494,7 @@ class _Source(Protocol[T]):
 
 
 class _LazySource(Generic[T]):
-    """Fetches each page when it is needed."""
+    """A source that fetches each page when it is needed."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
         self._transport = transport
@@ -522,7 +513,7 @@ class _LazySource(Generic[T]):
 
 
 class _AsyncSource(Protocol[T]):
-    """Fetches the pages of a walk; see `_Source`."""
+    """A source of the pages of an async walk; see `_Source`."""
 
     async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]: ...
 
@@ -532,7 +523,7 @@ class _AsyncSource(Protocol[T]):
 
 
 class _AsyncLazySource(Generic[T]):
-    """Fetches each page when it is needed."""
+    """A source that fetches each page when it is needed."""
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
         self._transport = transport

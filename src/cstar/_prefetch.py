@@ -1,4 +1,4 @@
-"""Prefetches the pages of a walk in threads or tasks. Imported only by lists with `prefetch`."""
+"""Prefetch the pages of a walk in threads or tasks. Imported only by lists with `prefetch`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ MAX_PAUSE = 8
 
 
 class _Window:
-    """How many requests may be pending: fewer while prefetched pages have to be discarded.
+    """The limit of pending requests. It is lower while prefetched pages have to be discarded.
 
-    For example, a loop that deletes the rows that it reads moves the rows of the pages prefetched before.
+    For example, a loop that deletes the rows that it reads changes the pages that were prefetched.
 
     Attributes:
         size: The most requests that may be pending.
@@ -68,7 +68,7 @@ class _Window:
 
 
 class Prefetcher(Generic[T]):
-    """Prefetches the pages of a sync walk, with one thread per pending request."""
+    """The prefetched pages of a sync walk, with one thread per pending request."""
 
     def __init__(self, transport: Transport, listing: Listing[T]) -> None:
         self._transport = transport
@@ -177,7 +177,7 @@ class Prefetcher(Generic[T]):
 
 
 class AsyncPrefetcher(Generic[T]):
-    """Prefetches the pages of an async walk, with one task per pending request."""
+    """The prefetched pages of an async walk, with one task per pending request."""
 
     def __init__(self, transport: AsyncTransport, listing: Listing[T]) -> None:
         self._transport = transport

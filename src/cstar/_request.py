@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import httpx
 
 from cstar._body import ACCEPT_ENCODING
-from cstar._options import HEADERS_OF_A_CALL
+from cstar._options import CALL_HEADERS
 from cstar._version import __version__
 from cstar.errors import InvalidParameterError
 
@@ -26,7 +26,7 @@ USER_AGENT = f"cstar-python/{__version__} python/{sys.version.split()[0]} {httpx
 
 
 class _Content(httpx.ByteStream):
-    """The body of a request. httpx's is an async generator, about which trio warns when a request is cancelled."""
+    """The body of a request. httpx uses an async generator, and trio warns about it if the request is cancelled."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -47,7 +47,7 @@ class _SingleChunk(AsyncIterator[bytes]):
 
 
 class RequestBuilder:
-    """Builds the requests of a client.
+    """The builder of a client's requests.
 
     Args:
         options: The client's options.
@@ -68,7 +68,7 @@ class RequestBuilder:
             }
         )
         self._headers.update(options.default_headers)
-        # The httpx client's headers at the last request, and the headers merged from them.
+        # The httpx client's headers when they were last merged, and the result.
         self._merged: tuple[RawHeaders, httpx.Headers] | None = None
 
     def build(
@@ -95,7 +95,7 @@ class RequestBuilder:
         self, call: Call[Any], http: httpx.Client | httpx.AsyncClient, extensions: dict[str, Any]
     ) -> httpx.Request:
         merged = headers = self._merge_headers(http)
-        if call_headers := _headers_of(call):
+        if call_headers := _call_headers(call):
             headers = httpx.Headers([*merged.raw, *call_headers])
         if http.params or http.cookies:  # a custom httpx client
             return http.build_request(
@@ -116,7 +116,7 @@ class RequestBuilder:
             stream=_Content(call.body or b""),
             extensions=extensions,
         )
-        # Otherwise httpx detects the encoding for each request. The headers of a call are ASCII.
+        # Set the encoding, which httpx would otherwise detect for each request. The headers of a call are ASCII.
         request.headers.encoding = merged.encoding
         return request
 
@@ -128,7 +128,7 @@ class RequestBuilder:
             merged.update(self._headers)
             if "Host" not in merged:
                 merged = httpx.Headers([(b"Host", self._host), *merged.raw])
-            for name in HEADERS_OF_A_CALL:
+            for name in CALL_HEADERS:
                 merged.pop(name, None)
             self._merged = client_headers, merged
         return self._merged[1]
@@ -140,7 +140,7 @@ def _parse_url(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-def _headers_of(call: Call[Any]) -> RawHeaders:
+def _call_headers(call: Call[Any]) -> RawHeaders:
     headers: RawHeaders = []
     if call.body is not None:
         headers.append((b"Content-Type", b"application/json"))

@@ -210,24 +210,24 @@ def _warn(call: Call[Any], response: ReceivedResponse, deviations: Deviations) -
 
 
 def is_already_deleted(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Whether a 404 means success: for a delete, after an attempt whose response was lost."""
+    """Return whether a 404 means success: for a delete, after an attempt whose response was lost."""
     return call.deleted_value is not None and response.status_code == 404 and response.after_lost_response
 
 
 def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Whether a response to a delete reports success without the deleted id."""
+    """Return whether a response to a delete reports success without the deleted id."""
     if is_blank(response.content):
         return True
     body = response.body
     if not isinstance(body, dict):
         return body is None
-    from cstar._lenient import is_success
+    from cstar._lenient import reports_success
 
     data = body.get("data")
     receipt = data if isinstance(data, dict) else body
     named = receipt.get("id")
     is_another = isinstance(named, str) and call.subject is not None and named != call.subject.id
-    return not is_another and receipt.get("deleted") is not False and not body.get("error") and is_success(body)
+    return not is_another and receipt.get("deleted") is not False and not body.get("error") and reports_success(body)
 
 
 def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:
@@ -251,7 +251,7 @@ def _describe_invalid_body(invalid: ValueError, response: ReceivedResponse) -> s
         is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
         body = response.body if is_large else _parse_json(response.content)
     except ValueError as broken:
-        # Do not quote a body that looks like JSON, because it may contain personal data. A page of HTML does not.
+        # Do not quote a body that looks like JSON, because it may contain personal data. HTML pages do not.
         start = response.content.removeprefix(BOM_UTF8).lstrip()[:400]
         if not start.startswith(b"<") and (b"{" in start or b"[" in start):
             return f"the body is not JSON: {broken}"
@@ -271,7 +271,7 @@ def _encoding_hint(response: ReceivedResponse) -> str:
 
 
 def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
-    """Raise the error of an error status.
+    """Raise the error for a response with an error status.
 
     Raises:
         APIStatusError: The subclass for the status, with the server's message.
@@ -320,9 +320,11 @@ def error_fields(body: JsonValue) -> dict[str, str]:
         return {}
     error = body.get("error")
     # In the older shapes, the other fields are at the top level.
-    beside = {name: body.get(name) for name in ("code", "param", "field")}
+    top_level = {name: body.get(name) for name in ("code", "param", "field")}
     source = (
-        error if isinstance(error, dict) else {**beside, "message": error or body.get("message") or body.get("detail")}
+        error
+        if isinstance(error, dict)
+        else {**top_level, "message": error or body.get("message") or body.get("detail")}
     )
     fields = {name: value for name, value in source.items() if isinstance(value, str) and value}
     if "field" in fields:
@@ -393,7 +395,7 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
         now: The time of the response if it has no `Date`; by default the local time.
     """
     header = response.headers.get("Retry-After")
-    # Several headers are joined by commas: the largest number counts.
+    # httpx joins repeated headers with commas. Use the largest number.
     seconds = max(filter(None, map(_seconds, header.split(","))), default=_seconds(header)) if header else None
     if seconds is None and header is not None and (moment := http_date(header)) is not None:
         seconds = max(
@@ -414,7 +416,7 @@ def _retry_after_in(body: JsonValue) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    if not text.isascii() or "_" in text:  # numbers only in Python
+    if not text.isascii() or "_" in text:  # `float` accepts more than HTTP does
         return None
     try:
         seconds = float(text)
@@ -469,7 +471,7 @@ class RawResponse(Generic[T]):
         return self._parse(self._response)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Without the API key, except for a list, whose page needs the key to fetch the next page.
+        # Without the API key. Only the `_parse` of a list has it, because its page needs it to fetch the next page.
         return RawResponse, (self._response.without_api_key(), self._parse)
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from cstar._logging import logger
 from cstar._response import ReceivedResponse, error_fields, retry_after
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from cstar._call_state import CallState
+    from cstar._call_state import CallState, Outcome
 
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
@@ -30,29 +30,28 @@ RETRY_AFTER_JITTER_MAXIMUM = 5.0
 # Seconds: the limit of `time.sleep()` on some platforms.
 LONGEST_SLEEP = 1_000_000.0
 
-# The outcome of an attempt.
-Outcome: TypeAlias = ReceivedResponse | APIConnectionError
-
 # Matches the code of a 409 for a resource that exists already, or its message if it has no code.
-_EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
+ALREADY_EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
 
 
 def is_retryable(outcome: Outcome, state: CallState) -> bool:
-    """Whether a retry may succeed: after no response, 408, 429, 5xx, and after 409 if an earlier response was lost.
+    """Return whether to retry: after no response, 408, 429 or 5xx, and after 409 if an earlier response was lost.
 
-    Not after 501 and 505, and not after a permanent failure, such as an untrusted certificate.
+    501, 505 and permanent failures, such as an untrusted certificate, are not retried.
     """
     if isinstance(outcome, APIConnectionError):
         return not state.is_permanent
     if outcome.status_code == 409:
         # The server may still be processing an earlier attempt.
         fields = error_fields(outcome.body)
-        return outcome.after_lost_response and not _EXISTS.search(fields.get("code") or fields.get("message", ""))
+        return outcome.after_lost_response and not ALREADY_EXISTS.search(
+            fields.get("code") or fields.get("message", "")
+        )
     return outcome.status_code in {408, 429} or (outcome.status_code >= 500 and outcome.status_code not in {501, 505})
 
 
 def is_lost_response(response: ReceivedResponse) -> bool:
-    """Whether a proxy got no response from the API (502, 504). The request may have been carried out."""
+    """Return whether a proxy got no response from the API (502, 504). The request may have been carried out."""
     return response.status_code in {502, 504}
 
 
@@ -132,7 +131,7 @@ def _call_state(state: RetryCallState) -> CallState:
     return cast("CallState", state.args[0])
 
 
-def log_retry(call: CallState, outcome: Outcome, delay: float) -> None:
+def log_retry(state: CallState, outcome: Outcome, delay: float) -> None:
     """Log a retry."""
     fields: dict[str, object]
     if isinstance(outcome, APIConnectionError):
@@ -144,9 +143,9 @@ def log_retry(call: CallState, outcome: Outcome, delay: float) -> None:
         reason = f"returned {outcome.status_code}"
     logger.info(
         "%s: attempt %d %s; retrying in %.2f s",
-        call,
-        call.attempts,
+        state,
+        state.attempts,
         reason,
         delay,
-        extra={**call.log_fields, **fields, "retry_wait": delay},
+        extra={**state.log_fields, **fields, "retry_wait": delay},
     )

@@ -83,7 +83,7 @@ def _proxy_for(url: httpx.URL) -> Proxy | None:
 
 
 def _parse_proxy(setting: str, address: str) -> Proxy:
-    # The address may contain a password, so no error shows it or chains an error that does.
+    # The address may contain a password, so no error may show it, or chain an error that shows it.
     parts: tuple[str, str, int | None, str] | None = None
     with suppress(httpx.InvalidURL, UnicodeError):
         url = httpx.URL(address)
@@ -93,7 +93,7 @@ def _parse_proxy(setting: str, address: str) -> Proxy:
     if parts is None:
         raise ConfigurationError(
             f"{setting} must be the URL of a proxy, such as 'http://proxy.example:3128': check its host and port, and "
-            "remove what follows them (in a password, percent-encode '#', '/', '?' and '@')"
+            "remove anything after them (in a password, percent-encode '#', '/', '?' and '@')"
         )
     scheme, host, port, userinfo = parts
     if scheme not in _PROXY_SCHEMES:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from cstar._call import Call
+    from cstar._call_state import Outcome
     from cstar._options import Options
-    from cstar._retry import Outcome
 
 ClientsT = TypeVar("ClientsT", HttpClients, AsyncHttpClients)
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class _BaseTransport(Generic[ClientsT]):
             self.options.base_url,
         )
         state.lost_response = state.lost_response or is_lost_response(received)
-        self.budget.learn(response.headers, sent=state.attempt_started)
+        self.budget.record(response.headers, sent=state.attempt_started)
         if logger.isEnabledFor(logging.DEBUG):
             request_id = received.request_id
             text = f"{received.status_code}, request {request_id}" if request_id else f"{received.status_code}"
@@ -171,7 +171,7 @@ class _BaseTransport(Generic[ClientsT]):
         request: httpx.Request,
         response: httpx.Response | None,
     ) -> Outcome:
-        """Record the httpx error of an attempt. Some errors mean that there was a response.
+        """Record the httpx error of an attempt, and return its outcome: the response, if there was one.
 
         Raises:
             APIResponseValidationError: The response is a redirect to an invalid URL.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypeVar, get_origin
 from uuid import UUID
 
 import httpx
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class _InstanceSchema:
-    """Makes `pydantic.validate_call` accept any instance of the annotated class."""
+    """An annotation that makes `pydantic.validate_call` accept any instance of the annotated class."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: object) -> CoreSchema:  # noqa: ANN401 - any class
         from pydantic_core.core_schema import is_instance_schema
@@ -52,13 +52,13 @@ class ListOptions(TypedDict, total=False):
     """Rows per page, from 1 to 100; by default 100. Each page is a request, so large pages save rate limit."""
 
     prefetch: int
-    """The number of pages to fetch ahead while iterating, from 0 to 100; by default 0."""
+    """The number of pages to prefetch while iterating, from 0 to 100; by default 0."""
 
     gapless: bool
-    """Whether to verify that iteration skips no row, even if other clients write at the same time; by default `False`.
+    """Whether to verify that iterating skips no row, even if other clients write at the same time; by default `False`.
 
-    This sends about 15% more requests, of up to 100 rows each. Without it, iteration still handles insertions and
-    deletions in front of its position, and any changes that the loop makes to the rows that it received.
+    This sends about 15% more requests, of up to 100 rows each. Without it, iterating still handles inserts and deletes
+    in front of its position, and any changes that the loop makes to the rows that it received.
     """
 
     resume: str | None
@@ -68,7 +68,7 @@ class ListOptions(TypedDict, total=False):
     """
 
     extra_query: Mapping[str, QueryValue] | None
-    """Further query parameters, in the API's spelling. A list repeats its name; `None` is omitted."""
+    """Additional query parameters, by the API's names. A list repeats its name; `None` is omitted."""
 
 
 Items: TypeAlias = Iterable[T]
@@ -76,6 +76,12 @@ Items: TypeAlias = Iterable[T]
 
 AsyncItems: TypeAlias = Annotated[AsyncIterable[T], _InstanceSchema()] | Iterable[T]
 """The items of a bulk call of `AsyncCstar`: any iterable or async iterable."""
+
+
+class SupportsItems(Protocol):
+    """An object with `items()`: a mapping, or the headers of a web framework."""
+
+    def items(self) -> Iterable[tuple[object, object]]: ...
 
 
 class NotGiven(Enum):
@@ -91,4 +97,4 @@ class NotGiven(Enum):
 
 
 NOT_GIVEN = NotGiven.NOT_GIVEN
-"""The default of parameters that may be omitted, if `None` has another meaning: in an update, null."""
+"""The default of an optional parameter for which `None` is a value: in an update, `None` is sent as null."""

@@ -1,4 +1,4 @@
-"""The one place for the version; `pyproject.toml` reads it from here."""
+"""The version of the package; `pyproject.toml` reads it from here."""
 
 __version__ = "0.1.0"
 """The version of this package."""

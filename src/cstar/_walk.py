@@ -14,10 +14,10 @@ read before, or if it starts where the walk started.
 
 1. If every slice used overlaps, no row that stayed in the list is skipped: all rows above a row that was read have been
    read, too.
-2. While the total stays the same, pages 1, 2, 3, … need not overlap. As many rows were inserted in front as were
-   deleted, so the unread rows may have moved down, to be read twice, but not up.
-3. An empty page below the total is a *hole*. The walk continues behind it with any slice, and a new *segment* begins
-   there. At its end, the walk returns to the hole.
+2. While the total stays the same, pages 1, 2, 3, … need not overlap: as many rows were inserted as deleted. Rows are
+   inserted at the top, so the unread rows can only have moved down. Some may be read twice, but none is skipped.
+3. An empty page below the total is a *hole*. The walk continues behind it with a slice that need not overlap, and a
+   new *segment* begins there. After the last page, the walk returns to the hole.
 4. Rows that were read before are dropped, so each row is returned once.
 
 Which rule applies depends on the mode:
@@ -27,7 +27,7 @@ Which rule applies depends on the mode:
     UNVERIFIED     pages 1, 2, 3, … without a guarantee.
 
     BY_NUMBER → OVERLAPPING    if the total changes or a row repeats; with prefetching, also if a page is empty, or
-                               begins with a row newer than the first one. `gapless` walks begin in this mode.
+                               begins with a row newer than the first one. `gapless` walks begin in OVERLAPPING.
     any       → UNVERIFIED     if the server does not return the page that was requested, as many mocks do.
 
 `docs/paging-proof.md` has the proofs.
@@ -62,7 +62,7 @@ class Walk(Generic[T]):
 
     Args:
         page: The number of the first page.
-        page_size: Rows per page, requested while nothing moves.
+        page_size: Rows per page, requested while no rows move.
         gapless: Whether every slice must overlap from the start.
         is_prefetching: Whether later pages may be fetched before earlier ones.
         resume: The checkpoint of an earlier walk, to continue from.
@@ -82,17 +82,17 @@ class Walk(Generic[T]):
         is_prefetching: bool = False,
         resume: Checkpoint | None = None,
     ) -> None:
-        point = resume if resume and resume.rows else Checkpoint((page - 1) * page_size, MAX_PAGE_SIZE, 0)
+        checkpoint = resume if resume and resume.rows else Checkpoint((page - 1) * page_size, MAX_PAGE_SIZE, 0)
         self._page_size, self._is_gapless = page_size, gapless
-        self._origin, self._max_page_size = point.origin, point.max_page_size
+        self._origin, self._max_page_size = checkpoint.origin, checkpoint.max_page_size
         # The total in the last slice used, and the index after its last row.
-        self._total, self._end = point.total if point.rows else None, point.end
-        self.memory: Memory = Memory(point)
+        self._total, self._end = checkpoint.total if checkpoint.rows else None, checkpoint.end
+        self.memory: Memory = Memory(checkpoint)
         self._movement = Movement(is_prefetching=is_prefetching)
-        self._resumption = Resumption(point) if point.rows else None  # until the first slice is used
+        self._resumption = Resumption(checkpoint) if checkpoint.rows else None  # until the first slice is used
         self._search: Iterator[int] | None = None  # indexes to try while slices do not overlap
         self._ending = Ending()
-        is_by_number = not gapless and not (self._resumption and (is_prefetching or point.holes))
+        is_by_number = not gapless and not (self._resumption and (is_prefetching or checkpoint.holes))
         self._mode = _Mode.BY_NUMBER if is_by_number else _Mode.OVERLAPPING
         self.plan_changed: bool = False
         self.next_request: PageRequest | None = PageRequest(page, page_size)
@@ -100,7 +100,7 @@ class Walk(Generic[T]):
             self.next_request = self._page_at(self._end - 1) if is_by_number else self._overlapping_page(self._end)
 
     def request_after(self, request: PageRequest) -> PageRequest | None:
-        """Return the request that follows a pending one if nothing moves; `None` at the end or if it is unknown."""
+        """Return the request that follows a pending one if no rows move; `None` at the end or if it is unknown."""
         end = request.page * min(request.size, self._max_page_size)
         is_known = self._total is not None and end < self._total and not self.memory.is_returning
         return self._page_after(request, end + min(0, self._movement.drift)) if is_known else None
@@ -108,7 +108,7 @@ class Walk(Generic[T]):
     def receive(self, request: PageRequest, data: PageData[T]) -> list[T]:
         """Receive a page, return its new rows, and set `next_request`.
 
-        A page that cannot be used has no new rows; `next_request` then makes up for it.
+        If the page cannot be used, return no rows; `next_request` is then another way to reach them.
         """
         size, mode, self.plan_changed = self._actual_size(request, data), self._mode, False
         start, end = (request.page - 1) * size, (request.page - 1) * size + len(data.rows)
@@ -119,24 +119,26 @@ class Walk(Generic[T]):
             return self._skip_empty_page(request, start + size, data.total)
         index, growth = max(start, self._origin), data.total - self._total
         rows = data.rows[index - start :]
-        known = self.memory.first_known(rows)
-        known = self._resumption.landmark(rows, index) if known is None and self._resumption else known
-        overlaps = known is not None or start <= self._origin
-        has_moved = bool(growth) or known is not None or self._movement.has_newer(data)
+        first_known = self.memory.first_known(rows)
+        if first_known is None and self._resumption:
+            first_known = self._resumption.landmark(rows, index)
+        overlaps = first_known is not None or start <= self._origin
+        has_moved = bool(growth) or first_known is not None or self._movement.has_newer(data)
         self._update_mode(request, data, size, has_moved=not overlaps if self._resumption else has_moved)
         self.plan_changed = self._mode is not mode
         must_overlap = self._resumption or _Mode.OVERLAPPING in (mode, self._mode)
         if must_overlap and not overlaps and not self.memory.is_behind_hole:
             return self._search_overlap(growth)
         # Rows in front of a known row have been read, too, or were inserted since.
-        begin = known or 0 if self._mode is not _Mode.UNVERIFIED else 0
+        begin = (first_known or 0) if self._mode is not _Mode.UNVERIFIED else 0
         hole_end = self.memory.first_behind_hole(rows) if self._mode is _Mode.OVERLAPPING else None
+        # Whether inserts in front have moved known rows to indexes behind the last one read.
         is_pushed_down = growth > 0 and self.memory.first_known(data.rows[max(0, self._end - start) :]) is not None
-        if self._resumption and known is not None:
-            self.memory.shift(rows[known].id, index + known)
+        if self._resumption and first_known is not None:
+            self.memory.shift(rows[first_known].id, index + first_known)
         self.memory.end_hole(index + begin, rows[begin:], is_filled=overlaps)
-        point = Checkpoint(self._origin, self._max_page_size, data.total)
-        new_rows = self.memory.add(rows[begin:hole_end], index + begin, start + size - 1, point)
+        checkpoint = Checkpoint(self._origin, self._max_page_size, data.total)
+        new_rows = self.memory.add(rows[begin:hole_end], index + begin, start + size - 1, checkpoint)
         keeps_growing = is_pushed_down and bool(self._search or not new_rows)
         self._movement.predict(growth, self._max_page_size, keeps_growing=keeps_growing)
         # Without a new row, skip the rows inserted in front at once.
@@ -207,7 +209,7 @@ class Walk(Generic[T]):
             is_first = self.memory.add_still_empty(request)  # a page that was not empty before is requested again
             self.next_request = request if is_first else self._return_to_hole(is_read=False)
         elif self.memory.add_empty_page(request, self._end, self._total or 0) and end < total:
-            if self._movement.is_prefetching and self._mode is _Mode.BY_NUMBER:  # a hole may hide that rows moved
+            if self._movement.is_prefetching and self._mode is _Mode.BY_NUMBER:  # a hole may hide a move of rows
                 self._mode, self.plan_changed = _Mode.OVERLAPPING, True
             self.next_request = self._page_after(request, end + min(0, self._movement.drift))
         else:
@@ -228,7 +230,7 @@ class Walk(Generic[T]):
                 )
                 return None
             hole = memory.enter_hole()
-            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row would show an insert in front
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row in front would reveal inserts
                 self._mode = _Mode.OVERLAPPING
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
             self._ending.on_return_to_hole()

@@ -1,7 +1,7 @@
 """The exceptions that this library raises: one hierarchy under `CstarError`.
 
 Every error can be pickled with its attributes, so a task queue can send it to another process. No error contains the
-API key. `str(error)` is for people; the attributes are for programs.
+API key. Programs should read the attributes, not parse `str(error)`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class InvalidParameterError(CstarError, ValueError):
         self.partial: BulkResult | ImportResult | None = None
         """The result so far, if a bulk call had sent requests before it read the invalid item; otherwise `None`."""
         self.idempotency_key: str | None = None
-        """The idempotency key of that bulk call; otherwise `None`."""
+        """The idempotency key of the bulk call, if it had sent requests; otherwise `None`."""
 
 
 class WebhookSignatureError(CstarError):
@@ -135,7 +135,7 @@ class APIResponseValidationError(APIError):
 
 
 class APIStatusError(APIError):
-    """The server returned an error status. A status without its own class raises this class."""
+    """The server returned an error status. The most common ones have a subclass."""
 
     message: str
     """The server's message. `str(error)` also names the call and the status."""
@@ -180,9 +180,9 @@ class APIStatusError(APIError):
         self.body: pydantic.JsonValue = body
         """The response body: parsed if it is JSON, otherwise as text."""
         self.retry_after: float | None = retry_after
-        """The seconds to wait before the next attempt, as the server requests; `None` if it requests no wait.
+        """The seconds to wait before the next attempt, as requested by the server; `None` if it requests no wait.
 
-        This is the Retry-After, or the time until the rate limit resets if that is used up.
+        It is the value of `Retry-After` or, after a 429 without it, the time until the rate limit resets.
         """
 
 

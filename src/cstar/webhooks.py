@@ -1,4 +1,4 @@
-"""Verifies the signatures of webhook deliveries and parses their events (API page "Webhooks").
+"""Verify the signatures of webhook deliveries and parse their events (API page "Webhooks").
 
 ```python
 from cstar.webhooks import CustomerCreatedEvent, construct_event
@@ -19,7 +19,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, cast, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -40,6 +40,7 @@ from typing_extensions import Buffer  # noqa: TC002 - for typing.get_type_hints;
 
 from cstar._check import reject
 from cstar._logging import logger
+from cstar._types import SupportsItems  # noqa: TC001 - for typing.get_type_hints
 from cstar.errors import InvalidParameterError, WebhookPayloadError, WebhookSignatureError
 from cstar.models import CustomerSentiment, CustomerStatus
 from cstar.models._base import Model, OpenEnum, format_validation_error
@@ -96,47 +97,53 @@ _STRINGS_ONLY = BeforeValidator(_reject_non_strings)
 
 
 class WebhookCustomer(_Payload):
-    """The customer in an event. Fields that the event omits are `None`; only `id` is required.
-
-    Attributes:
-        id: The prefixed id, `cus_…`. `get` returns the whole customer.
-        object: Always `"customer"`.
-        name: Display name.
-        email: Email address, unique in the team.
-        sentiment: A `CustomerSentiment`, or a value unknown to this version.
-        status: A `CustomerStatus`, or a value unknown to this version.
-        tags: Tags, in the server's order.
-        notes: Internal notes.
-        custom_fields: Custom data: any JSON values.
-        ticket_count: The number of the customer's tickets.
-        metadata: Developer metadata.
-        created_at: When the customer was created, with its time zone.
-        updated_at: When the customer was last changed, with its time zone.
-    """
+    """The customer in an event. Only `id` is required; other fields that the event omits are `None`."""
 
     id: str
+    """The prefixed id, `cus_…`. `client.customers.get` returns the complete customer."""
+
     object: str = "customer"
+    """Always `"customer"`."""
+
     name: str | None = None
+    """The display name."""
+
     email: str | None = None
+    """The email address, unique in the team."""
+
     sentiment: Annotated[CustomerSentiment | str, OpenEnum] | None = None
+    """A `CustomerSentiment`, or a value unknown to this version."""
+
     status: Annotated[CustomerStatus | str, OpenEnum] | None = None
+    """A `CustomerStatus`, or a value unknown to this version."""
+
     tags: Annotated[list[str] | None, _STRINGS_ONLY] = None
+    """The tags, in the server's order."""
+
     notes: str | None = None
+    """Internal notes."""
+
     custom_fields: dict[str, JsonValue] | None = None
+    """Custom data: any JSON values."""
+
     ticket_count: int | None = None
+    """The number of tickets."""
+
     metadata: Annotated[dict[str, str] | None, _STRINGS_ONLY] = None
+    """Developer metadata: at most 50 keys of at most 40 characters, values of at most 500 characters."""
+
     created_at: AwareDatetime | None = None
+    """The time of creation, with its time zone."""
+
     updated_at: AwareDatetime | None = None
+    """The time of the last change, with its time zone."""
 
 
 class CustomerEventData(_Payload):
-    """The data of a customer event.
-
-    Attributes:
-        customer: The customer as it was when the event happened.
-    """
+    """The data of a customer event."""
 
     customer: WebhookCustomer
+    """The customer at the time of the event: after a creation or an update, before a deletion."""
 
     @model_validator(mode="before")
     @classmethod
@@ -155,74 +162,61 @@ def _is_customer(value: JsonValue) -> bool:
 
 
 # Receivers recognize repeated deliveries by the event's id, so it must not be blank.
-_EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S")]
+_NOT_BLANK = StringConstraints(pattern=r"\S")
 
 
 class _CustomerEvent(_Payload):
-    id: _EventId
+    id: Annotated[str, _NOT_BLANK]
+    """The event's id, `evt_…`, the same in every delivery of the event."""
+
     created_at: AwareDatetime
+    """The time of the event, with its time zone; `None` if missing."""
+
     team_id: str
+    """The UUID of the customer's team; `None` if missing."""
+
     data: CustomerEventData
+    """The data, with the customer: `data.customer`."""
 
 
 class CustomerCreatedEvent(_CustomerEvent):
-    """`customer.created`: a customer was created.
-
-    Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of the event.
-        type: Always `"customer.created"`.
-        created_at: When it happened, with its time zone; `None` if missing.
-        team_id: The UUID of the customer's team; `None` if missing.
-        data: `data.customer` is the customer.
-    """
+    """`customer.created`: a customer was created."""
 
     type: Literal["customer.created"]
+    """Always `"customer.created"`."""
 
 
 class CustomerUpdatedEvent(_CustomerEvent):
-    """`customer.updated`: fields of a customer changed.
-
-    Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of the event.
-        type: Always `"customer.updated"`.
-        created_at: When it happened, with its time zone; `None` if missing.
-        team_id: The UUID of the customer's team; `None` if missing.
-        data: `data.customer` is the customer after the change.
-    """
+    """`customer.updated`: fields of a customer changed. `data.customer` has the new values."""
 
     type: Literal["customer.updated"]
+    """Always `"customer.updated"`."""
 
 
 class CustomerDeletedEvent(_CustomerEvent):
-    """`customer.deleted`: a customer was deleted.
-
-    Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of the event.
-        type: Always `"customer.deleted"`.
-        created_at: When it happened, with its time zone; `None` if missing.
-        team_id: The UUID of the customer's team; `None` if missing.
-        data: `data.customer` is the customer before it was deleted.
-    """
+    """`customer.deleted`: a customer was deleted. `data.customer` has the last values."""
 
     type: Literal["customer.deleted"]
+    """Always `"customer.deleted"`."""
 
 
 class UnknownEvent(_Payload):
-    """An event of a type that this version does not know, or of a known type without a customer in its data.
+    """An event of a type that this version does not know, or of a known type without a customer in its data."""
 
-    Attributes:
-        id: The event's id, `evt_…`, the same in every delivery of the event.
-        type: The type, such as `"ticket.created"`; empty if missing.
-        created_at: When it happened, with its time zone; `None` if missing.
-        team_id: The team's UUID; `None` if missing.
-        data: The event's data as received: any JSON value.
-    """
+    id: Annotated[str, _NOT_BLANK]
+    """The event's id, `evt_…`, the same in every delivery of the event."""
 
-    id: _EventId
     type: str
+    """The type, such as `"ticket.created"`; empty if missing."""
+
     created_at: AwareDatetime | None = None
+    """The time of the event, with its time zone; `None` if missing."""
+
     team_id: str | None = None
+    """The UUID of the team; `None` if missing."""
+
     data: JsonValue = None
+    """The data as received: any JSON value."""
 
 
 _KNOWN: dict[str, type[_CustomerEvent]] = {
@@ -325,23 +319,17 @@ def _read_leniently(fields: dict[str, JsonValue]) -> tuple[WebhookEvent, list[st
     return event, [*reader.deviations.fields, *(["data"] if lacks_customer else [])]
 
 
-class _Headers(Protocol):
-    """The headers of a request: a mapping, or a web framework's type."""
-
-    def items(self) -> Iterable[tuple[object, object]]: ...
-
-
 def construct_event(
     payload: str | Buffer,
-    signature: str | bytes | _Headers | None,
+    signature: str | bytes | SupportsItems | None,
     secret: str | Sequence[str],
     *,
     tolerance: float = 300,
 ) -> WebhookEvent:
     """Verify the signature of a delivery and return its event (API page "Webhooks").
 
-    The signature is compared in constant time, and the payload is parsed after that. A delivery can be repeated: ignore
-    it if you have processed its `event.id` before.
+    The signature is compared in constant time, and the payload is parsed after that. A delivery may arrive more than
+    once: ignore it if you have processed its `event.id` before.
 
     Every signed JSON object is accepted. A value of the wrong type is converted if its meaning is clear, and otherwise
     kept as received; one warning on the logger `cstar` names the fields. An event without an `id` gets the value of the
@@ -366,7 +354,7 @@ def construct_event(
     Raises:
         WebhookSignatureError: The delivery is not proven to come from cStar, or is too old. Respond with a 401.
         WebhookPayloadError: The delivery comes from cStar, but is not a JSON object, or is nested more than about 200
-            levels deep. Store the payload and respond with a 200: a repeated delivery would be the same.
+            levels deep. Store the payload and respond with a 200, because another delivery would be the same.
         InvalidParameterError: The secret is empty, or an argument has the wrong type: a bug in the receiver.
 
     Example:
@@ -456,7 +444,7 @@ class _Secrets:
         return signatures
 
     def verify(self, signature: _Signature, body: bytes) -> bool:
-        """Whether one of the secrets made one of the signatures."""
+        """Return whether one of the secrets made one of the signatures."""
         expected = self.sign(signature.timestamp, body)
         return any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signature.digests)
 
@@ -484,7 +472,7 @@ class _Signature:
 
 def _parse_signature(signature: object) -> _Signature:
     if callable(getattr(signature, "items", None)):
-        header = _header(cast("_Headers", signature), "x-signature")
+        header = _header(cast("SupportsItems", signature), "x-signature")
     elif signature is None or isinstance(signature, (str, bytes)):
         header = _text(signature)
     else:
@@ -508,7 +496,7 @@ def _parse_signature(signature: object) -> _Signature:
     )
 
 
-def _header(headers: _Headers, name: str) -> str:
+def _header(headers: SupportsItems, name: str) -> str:
     """Return the joined values of a header. Some gateways have a list of values per name."""
     values: list[str] = []
     for each, value in headers.items():
@@ -519,7 +507,7 @@ def _header(headers: _Headers, name: str) -> str:
 
 def _header_token(signature: object, name: str) -> str:
     """Return the value of another, unsigned header; empty if `signature` is not the headers or it is malformed."""
-    value = _header(cast("_Headers", signature), name) if callable(getattr(signature, "items", None)) else ""
+    value = _header(cast("SupportsItems", signature), name) if callable(getattr(signature, "items", None)) else ""
     return value if _TOKEN.fullmatch(value) else ""
 
 

@@ -1,4 +1,4 @@
-"""The public models, one file for each resource, with `__all__` as the only list of them.
+"""The public models. `__all__` is the only list of them.
 
 The pydantic models are imported on first access, because defining a model imports most of pydantic. That takes longer
 than the rest of importing the client.

@@ -31,10 +31,10 @@ class Customer(Model):
     """The email address, unique in the team."""
 
     sentiment: Annotated[CustomerSentiment | str, OpenEnum]
-    """One of `CustomerSentiment`, or a value that the API has added since."""
+    """A `CustomerSentiment`, or a value unknown to this version."""
 
     status: Annotated[CustomerStatus | str, OpenEnum]
-    """One of `CustomerStatus`, or a value that the API has added since."""
+    """A `CustomerStatus`, or a value unknown to this version."""
 
     tags: list[str] = Field(default_factory=list)
     """The tags, in the server's order."""

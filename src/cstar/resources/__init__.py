@@ -1,1 +1,1 @@
-"""The API's resources. CONTRIBUTING.md says how to add one."""
+"""The API's resources. CONTRIBUTING.md explains how to add one."""

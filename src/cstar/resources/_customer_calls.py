@@ -28,6 +28,7 @@ from cstar._check import (
 from cstar._decode import converted, list_of, object_of
 from cstar._listing import listing
 from cstar._logging import logger
+from cstar._retry import ALREADY_EXISTS
 from cstar._types import NOT_GIVEN, Id, Json, NotGiven, QueryValue
 from cstar.errors import InvalidParameterError
 
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 MAX_EXPORT_ROWS = 10_000  # of each resource
 MAX_UPSERT_ATTEMPTS = 5
 MAX_UPSERT_KEY_LENGTH = 200  # of 255 characters, to leave room for the suffixes of an upsert's requests
-
-# Matches the code of a conflict about an existing customer, or its message in the older format without a code.
-_EXISTS = re.compile("exists|duplicate|taken", re.IGNORECASE)
 
 _api_name = cache(to_camel)
 
@@ -73,7 +71,7 @@ _CHECKS: Mapping[str, _Check] = {
     "custom_fields": check_json_object,
     "metadata": check_metadata,
 }
-_CHECKS_OF_UPDATE: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
+_UPDATE_CHECKS: Mapping[str, _Check] = {**_CHECKS, "metadata": partial(check_metadata, removable=True)}
 
 
 class _Fields(TypedDict):
@@ -87,16 +85,16 @@ class _Fields(TypedDict):
     metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
 
 
-def _team(team_id: Id) -> str:
+def _team_path(team_id: Id) -> str:
     return f"/teams/{check_id('team_id', team_id)}"
 
 
-def _customers_of(team_id: Id) -> str:
-    return f"{_team(team_id)}/customers"
+def _customers_path(team_id: Id) -> str:
+    return f"{_team_path(team_id)}/customers"
 
 
-def _customer(team_id: Id, customer_id: str) -> str:
-    return f"{_customers_of(team_id)}/{customer_id}"
+def _customer_path(team_id: Id, customer_id: str) -> str:
+    return f"{_customers_path(team_id)}/{customer_id}"
 
 
 def check_email(email: object) -> str:
@@ -137,7 +135,7 @@ def list_call(
     **options: Unpack[ListOptions],
 ) -> Listing[models.Customer]:
     filters = _filters(status=status, sentiment=sentiment, search=search, tag=tag)
-    return listing(_customers_of(team_id), list_of(models.Customer), filters, **options)
+    return listing(_customers_path(team_id), list_of(models.Customer), filters, **options)
 
 
 def create_call(
@@ -148,7 +146,7 @@ def create_call(
     body = {_api_name(param): _CHECKS[param](param, value) for param, value in given.items()}
     return Call(
         "POST",
-        _customers_of(team_id),
+        _customers_path(team_id),
         object_of(models.Customer),
         body=encode(merge_body(body, extra_body)),
         idempotency_key=new_key(idempotency_key),
@@ -161,13 +159,13 @@ def get_call(
 ) -> Call[models.CustomerDetail]:
     customer_id = check_id("customer_id", customer_id)
     query = merge_query({"expand": None if expand is None else check_text("expand", expand)}, extra_query)
-    path, parse = _customer(team_id, customer_id), object_of(models.CustomerDetail)
+    path, parse = _customer_path(team_id, customer_id), object_of(models.CustomerDetail)
     return Call("GET", path, parse, query, subject=Subject(customer_id))
 
 
 def _update_body(extra_body: Mapping[str, Json] | None, fields: Mapping[str, object]) -> dict[str, JsonValue]:
     body: dict[str, JsonValue] = {
-        _api_name(param): None if value is None else _CHECKS_OF_UPDATE[param](param, value)
+        _api_name(param): None if value is None else _UPDATE_CHECKS[param](param, value)
         for param, value in fields.items()
         if value is not NOT_GIVEN
     }
@@ -190,7 +188,7 @@ def update_call(
     body = _update_body(extra_body, fields)
     return Call(
         "PATCH",
-        _customer(team_id, customer_id),
+        _customer_path(team_id, customer_id),
         object_of(models.Customer),
         body=encode(body),
         idempotency_key=new_key(idempotency_key),
@@ -202,7 +200,7 @@ def delete_call(team_id: Id, customer_id: Id, idempotency_key: str | None) -> Ca
     customer_id = check_id("customer_id", customer_id)
     return Call(
         "DELETE",
-        _customer(team_id, customer_id),
+        _customer_path(team_id, customer_id),
         object_of(models.DeletedCustomer),
         idempotency_key=new_key(idempotency_key),
         subject=Subject(customer_id),
@@ -211,7 +209,7 @@ def delete_call(team_id: Id, customer_id: Id, idempotency_key: str | None) -> Ca
 
 
 class UpsertSteps:
-    """The calls of an upsert. Their idempotency keys are derived from `key`, the upsert's.
+    """The calls of an upsert. Their idempotency keys are derived from `key`, the key of the upsert.
 
     Args:
         team_id: The team's id.
@@ -231,17 +229,13 @@ class UpsertSteps:
         # The email address of an existing customer is not changed. It may differ in case.
         changes = {name: NOT_GIVEN if value is None else value for name, value in fields.items()}
         self._changes = cast("_Fields", {**changes, "email": NOT_GIVEN})
-        self._attempts = 0
-
-    @property
-    def attempts(self) -> int:
+        self.attempts = 0
         """The number of attempts to create the customer."""
-        return self._attempts
 
     def create(self) -> Call[models.Customer]:
         """Return the call that creates the customer, with a new idempotency key for each attempt."""
-        self._attempts += 1
-        return replace(self._create, idempotency_key=f"{self.key}-create-{self._attempts}")
+        self.attempts += 1
+        return replace(self._create, idempotency_key=f"{self.key}-create-{self.attempts}")
 
     def check_conflict(self, error: ConflictError) -> None:
         """Raise a conflict if it is about the idempotency key."""
@@ -249,10 +243,10 @@ class UpsertSteps:
             raise error
 
     def check_missing(self, error: ConflictError) -> None:
-        """Raise a conflict for which no customer was found, unless another attempt to create it can succeed."""
-        if not (error.param == "email" or _EXISTS.search(error.code or error.message)):
+        """Raise a conflict for which no customer was found, unless another attempt to create one can succeed."""
+        if not (error.param == "email" or ALREADY_EXISTS.search(error.code or error.message)):
             raise error
-        if self._attempts >= MAX_UPSERT_ATTEMPTS:
+        if self.attempts >= MAX_UPSERT_ATTEMPTS:
             error.args = (f"{error}; the email address is taken, but no customer with it was found",)
             raise error
 
@@ -279,13 +273,13 @@ def bulk_delete_job(team_id: Id, idempotency_key: str | None) -> BulkJob[models.
 def _bulk_job(team_id: Id, action: str, after: bytes, idempotency_key: str | None) -> BulkJob[models.BulkResult]:
     return BulkJob(
         param="ids",
-        path=f"{_team(team_id)}/bulk",
+        path=f"{_team_path(team_id)}/bulk",
         before=f'{{"action":"{action}","resource":"customers","ids":['.encode(),
         after=after,
         max_items=100,
         check=_check_id_item,
         model=models.BulkResult,
-        names={"object": "bulk_result", "action": action, "resource": "customers"},
+        expected={"object": "bulk_result", "action": action, "resource": "customers"},
         count=_bulk_counts,
         key=idempotency_key,
     )
@@ -295,13 +289,13 @@ def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | Non
     strategy = encode(check_non_blank("merge_strategy", merge_strategy))
     return BulkJob(
         param="records",
-        path=f"{_team(team_id)}/import",
+        path=f"{_team_path(team_id)}/import",
         before=b'{"resource":"customers","records":[',
         after=b'],"mergeStrategy":' + strategy + b"}",
         max_items=500,
         check=_check_record,
         model=models.ImportResult,
-        names={"object": "import_result", "resource": "customers"},
+        expected={"object": "import_result", "resource": "customers"},
         count=_import_counts,
         key=idempotency_key,
     )
@@ -381,7 +375,7 @@ def export_call(
     body: JsonValue = {"resources": [{"type": "customers", "filters": filters}], "format": "json"}
     return Call(
         "POST",
-        f"{_team(team_id)}/export",
+        f"{_team_path(team_id)}/export",
         converted(object_of(ExportData), _as_export),
         body=encode(body),
         idempotency_key=new_key(None),

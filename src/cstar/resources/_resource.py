@@ -1,4 +1,4 @@
-"""The base classes of resources: send calls and return their values, or their `RawResponse` with `raw`."""
+"""The base classes of resources. They send calls and return the value or, if they are raw, the `RawResponse`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Resource:
             for item in iterate(job.param, items):
                 if call := job.feed(item):
                     job.receive(transport.fetch(call))
-            if call := job.rest():
+            if call := job.flush():
                 job.receive(transport.fetch(call))
         except BaseException as error:
             job.annotate(error, transport.options.api_key)
@@ -76,7 +76,7 @@ class AsyncResource:
             async for item in source:
                 if call := job.feed(item):
                     job.receive(await transport.fetch(call))
-            if call := job.rest():
+            if call := job.flush():
                 job.receive(await transport.fetch(call))
         except BaseException as error:
             job.annotate(error, transport.options.api_key)
@@ -109,7 +109,7 @@ def _finish(call: Call[Any], response: ReceivedResponse, parse: Callable[[Receiv
 
 
 class _Raw(Protocol[ResourceT_co]):
-    """A class of raw methods: it holds the raw resource that it declares the types of."""
+    """An object whose methods are those of a raw resource, with the actual return types."""
 
     @property
     def resource(self) -> ResourceT_co: ...
@@ -118,7 +118,7 @@ class _Raw(Protocol[ResourceT_co]):
 def raw_form(
     method: Callable[Concatenate[ResourceT, P], T],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]]:
-    """Declare a method of a raw resource: the same parameters, but a `RawResponse` as the result."""
+    """Declare a method of a raw resource: with the same parameters, but returning a `RawResponse`."""
 
     def decorate(_: Callable[..., None]) -> Callable[Concatenate[_Raw[ResourceT], P], RawResponse[T]]:
         @wraps(method)

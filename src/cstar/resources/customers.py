@@ -59,7 +59,7 @@ class Customers(Resource):
             page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
             prefetch: Number of pages to prefetch while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row.
+            gapless: Whether to verify that iterating skips no row.
             resume: The checkpoint of an earlier iteration, to continue after it.
             extra_query: Additional query parameters, by the API's names.
 
@@ -170,7 +170,7 @@ class Customers(Resource):
         Args:
             team_id: The team's id, a UUID.
             customer_id: The customer's id: `cus_…` or a UUID.
-            expand: Any value except `"tickets"` omits the tickets, such as `"customer"`.
+            expand: Any value except `"tickets"`, such as `"customer"`, omits the tickets.
             extra_query: Additional query parameters, by the API's names. A list repeats its name; `None` is omitted.
 
         Returns:
@@ -303,7 +303,7 @@ class Customers(Resource):
                 each call, sent with all its attempts.
 
         Returns:
-            The confirmation, with the id of the deleted customer.
+            The receipt, with the id of the deleted customer.
 
         Raises:
             InvalidParameterError: A parameter is invalid; nothing was sent.
@@ -422,7 +422,7 @@ class Customers(Resource):
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
     ) -> models.BulkResult:
-        """Update many customers alike, 100 per request (API page "Bulk operations"). Requires a secret key.
+        """Apply one update to many customers, 100 per request (API page "Bulk operations"). Requires a secret key.
 
         The ids are read lazily, so a generator of any length is allowed. Each id is checked before its request is sent.
         An id that the server rejects is reported in `errors` and raises no exception.
@@ -595,14 +595,11 @@ class Customers(Resource):
 
 
 class CustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `Customers`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `Customers` that sends the requests.
-    """
+    """`client.customers.with_raw_response`: the methods of `Customers`, returning a `RawResponse`."""
 
     def __init__(self, customers: Customers) -> None:
         self.resource = customers
+        """The `Customers` that sends the requests."""
 
     @raw_form(Customers.list)
     def list(self) -> None:

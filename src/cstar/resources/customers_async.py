@@ -58,7 +58,7 @@ class AsyncCustomers(AsyncResource):
             page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
             prefetch: Number of pages to prefetch while iterating, 0 to 100.
-            gapless: Whether to prove that iterating skips no row.
+            gapless: Whether to verify that iterating skips no row.
             resume: The checkpoint of an earlier iteration, to continue after it.
             extra_query: Additional query parameters, by the API's names.
 
@@ -169,7 +169,7 @@ class AsyncCustomers(AsyncResource):
         Args:
             team_id: The team's id, a UUID.
             customer_id: The customer's id: `cus_…` or a UUID.
-            expand: Any value except `"tickets"` omits the tickets, such as `"customer"`.
+            expand: Any value except `"tickets"`, such as `"customer"`, omits the tickets.
             extra_query: Additional query parameters, by the API's names. A list repeats its name; `None` is omitted.
 
         Returns:
@@ -302,7 +302,7 @@ class AsyncCustomers(AsyncResource):
                 each call, sent with all its attempts.
 
         Returns:
-            The confirmation, with the id of the deleted customer.
+            The receipt, with the id of the deleted customer.
 
         Raises:
             InvalidParameterError: A parameter is invalid; nothing was sent.
@@ -421,7 +421,7 @@ class AsyncCustomers(AsyncResource):
         extra_body: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
     ) -> models.BulkResult:
-        """Update many customers alike, 100 per request (API page "Bulk operations"). Requires a secret key.
+        """Apply one update to many customers, 100 per request (API page "Bulk operations"). Requires a secret key.
 
         The ids are read lazily, so a generator of any length is allowed. Each id is checked before its request is sent.
         An id that the server rejects is reported in `errors` and raises no exception.
@@ -594,14 +594,11 @@ class AsyncCustomers(AsyncResource):
 
 
 class AsyncCustomersWithRawResponse:
-    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, returning a `RawResponse`.
-
-    Attributes:
-        resource: The `AsyncCustomers` that sends the requests.
-    """
+    """`client.customers.with_raw_response`: the methods of `AsyncCustomers`, returning a `RawResponse`."""
 
     def __init__(self, customers: AsyncCustomers) -> None:
         self.resource = customers
+        """The `AsyncCustomers` that sends the requests."""
 
     @async_raw_form(AsyncCustomers.list)
     def list(self) -> None:

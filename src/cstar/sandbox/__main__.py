@@ -60,7 +60,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         print(_as_json(box) if options.json else _as_exports(box, options.database), flush=True)
         while True:
-            time.sleep(3600)  # unlike a wait for a lock, Ctrl-C interrupts this on every platform
+            time.sleep(3600)  # on every platform, Ctrl-C interrupts a sleep, but not a wait for a lock
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the stop
         box.stop()

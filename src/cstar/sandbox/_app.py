@@ -160,7 +160,7 @@ class _HostCheck:
 def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
     """Build the ASGI application of a sandbox."""
 
-    async def contract(request: Request) -> Response:
+    async def openapi(request: Request) -> Response:
         # With the host that the caller used. In a container, it differs from the address to listen on.
         url = str(request.base_url).rstrip("/") + BASE_PATH
         return JSONResponse(document(services.store.credentials.team_id, url=url))
@@ -174,7 +174,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
         routes=[
             # Starlette checks methods only for functions. These objects respond with a 405 in the API's envelope.
             *(Route(BASE_PATH + path, _Endpoint(services, operations)) for path, operations in by_path.items()),
-            Route("/openapi.json", contract),
+            Route("/openapi.json", openapi),
             *control_routes(services),
             *page_routes(services, BASE_PATH),
         ],
@@ -185,7 +185,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
 
 
 def _failed(request: Request, failure: Exception) -> Response:
-    """Respond to an exception in the control endpoint, the page or the OpenAPI document."""
+    """Respond to an exception in the control endpoints, the page or the OpenAPI document."""
     _log.error("%s %s failed in the sandbox itself", request.method, request.url.path, exc_info=failure)
     return JSONResponse({"error": {"message": "The sandbox failed to handle this request; see its log."}}, 500)
 

@@ -18,7 +18,7 @@ def now() -> int:
 
 
 def real_time() -> float:
-    """Return the seconds of a monotonic clock that runs on while a test freezes the time."""
+    """Return the seconds of a monotonic clock, which continues while a test freezes the time."""
     # freezegun and time-machine do not freeze this clock. Windows does not have it.
     return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else time.monotonic()
 

@@ -1,6 +1,6 @@
-"""The control endpoint: the faults, requests, deliveries and reset of a sandbox over HTTP, for other processes.
+"""The control endpoints, for other processes: set faults, list requests and deliveries, and reset the sandbox.
 
-It needs no API key, but web pages may not use it: a browser sends the `Origin` header with their requests, which are
+They need no API key, but web pages may not use them: a browser sends the `Origin` header with their requests, which are
 rejected.
 """
 

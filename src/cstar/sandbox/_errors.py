@@ -44,7 +44,7 @@ class ApiError(Exception):
 def injected(status: int, headers: Mapping[str, str]) -> ApiError:
     """Return the error for a fault with a status of 400 or more."""
     general = "internal_error" if status >= 500 else "parameter_invalid"
-    code = next((code for code, (of_code, _) in ERROR_CODES.items() if of_code == status), general)
+    code = next((code for code, (code_status, _) in ERROR_CODES.items() if code_status == status), general)
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     error = ApiError(code, f"A fault of the sandbox set the status {status} {phrase}".rstrip() + ".", headers=headers)
     error.status = status

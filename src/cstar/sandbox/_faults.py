@@ -34,33 +34,28 @@ _ONLY_FOR = {
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", alias_generator=to_camel, populate_by_name=True))
 class Fault:
-    """A fault and the requests that it applies to, as `Faults.add` returns it.
-
-    An argument that was not given is `None`.
-
-    Attributes:
-        kind: The kind of failure.
-        status: The status of the response.
-        retry_after: The `Retry-After` header of the response: seconds, or any text.
-        seconds: The length of a latency, in seconds.
-        when: "before" or "after" the API handles the request.
-        method: The method of the requests that it applies to; `None` for any.
-        path: The path of the requests that it applies to, with `*` and `?`; `None` for any.
-        times: The number of requests that it applies to; `None` for one, or for no limit if there is a probability.
-        probability: The probability that it applies to a matching request.
-        seed: The seed of the random choices.
-    """
+    """A fault and the requests that it applies to, as `Faults.add` returns it. An omitted argument is `None`."""
 
     kind: FaultKind
+    """The kind of failure."""
     status: Annotated[int, Field(ge=200, le=599)] | None = None
+    """The status of the response."""
     retry_after: Annotated[int, Field(ge=0)] | Annotated[str, _VISIBLE] | None = None
+    """The `Retry-After` header of the response: seconds, or any text."""
     seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """The length of a latency, in seconds."""
     when: When | None = None
+    """`"before"` or `"after"` the API handles the request."""
     method: Annotated[Method, BeforeValidator(lambda method: str(method).upper())] | None = None
+    """The method of the requests that it applies to; `None` for any."""
     path: Annotated[str, _PATH] | None = None
+    """The path of the requests that it applies to, with `*` and `?`; `None` for any."""
     times: Annotated[int, Field(ge=1)] | None = None
+    """The number of requests that it applies to; `None` for one, or for no limit if there is a probability."""
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The probability that it applies to a matching request."""
     seed: int | None = None
+    """The seed of the random choices."""
 
     def __post_init__(self) -> None:
         for name, kinds in _ONLY_FOR.items():

@@ -1,7 +1,7 @@
 """The types of requests and responses, for validation and for the OpenAPI document.
 
 Requests are typed dictionaries, in which an omitted field is absent. Unknown fields and parameters are rejected: they
-are nearly always typing mistakes.
+are nearly always spelling mistakes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ MAX_IMPORT_RECORDS = 500
 MAX_EXPORT_ROWS = 10_000
 RECENT_TICKETS = 10
 
-# The patterns are in the OpenAPI document, too: they mean the same in Python and in ECMAScript, whose \s, \w and \d
-# differ.
+# The patterns are in the OpenAPI document, too. They avoid \s, \w and \d, which differ between Python and ECMAScript.
 _SPACES_AND_CONTROLS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _ATOM = rf"""[^{_SPACES_AND_CONTROLS}@.()<>\[\],;:"\\]+"""
 _NOT_IN_LABELS = rf"{_SPACES_AND_CONTROLS}!-,./:-@\[-`{{-~"
@@ -123,7 +122,7 @@ _KEY_FIELD = Field(
     json_schema_extra={"pattern": f"^{_KEY}$"},
 )
 _is_key = matching(rf"\A{_KEY}\Z", "from 1 to 255 printable ASCII characters")
-# In this form, because their names have hyphens.
+# In the functional syntax, because their names have hyphens.
 Headers = TypedDict("Headers", {"CStar-Version": Annotated[str, _VERSION, AfterValidator(_date)]}, total=False)
 WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": Annotated[str, _KEY_FIELD, _is_key]}, total=False)
 

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of the API, generated from the table of operations and the models.
 
-It is exact: the sandbox accepts the requests that it allows, rejects all others, and responds as it describes.
+It is exact: the sandbox accepts only the requests that the document allows, and responds as it describes.
 `.ci/schemathesis` compares the running sandbox with it.
 """
 

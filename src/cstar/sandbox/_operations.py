@@ -117,7 +117,7 @@ def _delete(context: RequestContext) -> Result:
 def _bulk(context: RequestContext) -> Result:
     """Update or delete up to 100 customers.
 
-    Each id succeeds or fails by itself; `errors` has an entry for each failure.
+    Each id succeeds or fails independently; `errors` has an entry for each failure.
     """
     errors = list[_models.RowError]()
     events = list[Event]()
@@ -139,7 +139,7 @@ def _bulk(context: RequestContext) -> Result:
 def _import(context: RequestContext) -> Result:
     """Create up to 500 customers.
 
-    Each record succeeds or fails by itself; `errors` has an entry for each failure.
+    Each record succeeds or fails independently; `errors` has an entry for each failure.
     """
     errors = list[_models.RowError]()
     events = list[Event]()

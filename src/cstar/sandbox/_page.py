@@ -53,8 +53,8 @@ def page_routes(services: Services, base_path: str) -> list[Route]:
         # A JSON escape can be a lone surrogate, which has no encoding.
         return Response(document.encode(errors="replace"), media_type="text/html", headers=headers)
 
-    of_browsers = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")
-    return [Route("/", page), *(Route(path, Response(status_code=404)) for path in of_browsers)]
+    browser_paths = ("/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json")
+    return [Route("/", page), *(Route(path, Response(status_code=404)) for path in browser_paths)]
 
 
 def _version(state: State) -> str:

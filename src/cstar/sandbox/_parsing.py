@@ -61,7 +61,7 @@ def parse_body(shape: Any, body: bytes, content_type: str | None) -> Any:
     if media_type != "application/json":
         raise _invalid("Content-Type", "The request body must be sent with 'Content-Type: application/json'.")
     try:
-        document: Json = json.loads(body.decode(), object_pairs_hook=_unambiguous)
+        document: Json = json.loads(body.decode(), object_pairs_hook=_reject_repeated_keys)
         # Python's parser also accepts NaN, 1e999 and lone surrogates, which cannot be encoded in a response.
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
@@ -95,7 +95,7 @@ def validate(shape: Any, value: Mapping[str, Any]) -> Any:
     raise _invalid(param, f"'{name}' must {expected or 'be ' + error['msg']}.")
 
 
-def _unambiguous(members: list[tuple[str, Json]]) -> JsonObject:
+def _reject_repeated_keys(members: list[tuple[str, Json]]) -> JsonObject:
     found = dict(members)
     if len(found) < len(members):
         raise _invalid(None, "A JSON object in the request body has the same key twice.")

@@ -33,7 +33,7 @@ class Usage:
 
 
 class RateLimiter:
-    """Count requests in memory: in the database, every read would need a synced write."""
+    """The requests of each key, counted in memory: in the database, every read would need a synced write."""
 
     def __init__(self, limit: int, window: int) -> None:
         self._limit = limit

@@ -21,34 +21,30 @@ _KEY = re.compile(r"([sp]k_(?:live|test)_|whsec_)[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that the sandbox received, and its response.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path as sent, percent-encoded, without the query.
-        query: The query string as sent; empty if there was none.
-        headers: The headers by lower-case name. `***` replaces the credentials in `authorization`, and keys in other
-            headers.
-        body: The body; empty if it was over the limit of 1 MiB.
-        status: The status of the response; None if the connection was dropped instead.
-        request_id: The `X-Request-Id` of the response, or None if it has none.
-        replayed: Whether the response repeats that of an earlier request with the same Idempotency-Key.
-        fault: The kind of the fault that applied, if any; for "flaky", the kind that was chosen.
-        at: When the last byte of the request arrived.
-        duration: Seconds from `at` to the response, with any latency.
-    """
+    """A request that the sandbox received, and its response."""
 
     method: str
+    """The HTTP method."""
     path: str
+    """The path as sent, percent-encoded, without the query."""
     query: str
+    """The query string as sent; empty if there was none."""
     headers: Mapping[str, str] = field(repr=False)
+    """The headers, with lower-case names. `***` replaces credentials, API keys and webhook secrets."""
     body: bytes
+    """The body; empty if it was over the limit of 1 MiB."""
     status: int | None
+    """The status of the response; `None` if the connection was dropped instead."""
     request_id: str | None
+    """The `X-Request-Id` of the response; `None` if it has none."""
     replayed: bool
+    """Whether the response repeats that of an earlier request with the same `Idempotency-Key`."""
     fault: str | None
+    """The kind of the fault that applied; `None` if there was none. For "flaky", the kind that was chosen."""
     at: datetime
+    """The time when the last byte of the request arrived."""
     duration: float
+    """Seconds from `at` to the response, including any latency."""
 
 
 def request_json(received: ReceivedRequest) -> JsonObject:

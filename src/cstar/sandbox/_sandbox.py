@@ -287,7 +287,7 @@ def _check(name: str, value: object, shape: Any, allowed: str) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """The objects of one start; the services can be read after the stop, too."""
+    """The objects of one run. The services can also be read after it has stopped."""
 
     process: int
     url: str

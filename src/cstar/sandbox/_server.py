@@ -23,7 +23,7 @@ from cstar.sandbox import _clock
 # Seconds for a client to send its next request, to the last byte. Clients close idle connections earlier (httpx after
 # 5 s): if both sides close a connection at the same moment, a request is lost.
 REQUEST_TIMEOUT = 30.0
-# If more connections have no complete request, the oldest is closed. A process often has at most 1,024 open files.
+# Of more connections without a complete request, the oldest is closed: a process often has at most 1,024 open files.
 MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"
@@ -145,7 +145,7 @@ class Server(uvicorn.Server):
             ws="none",
             log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
-            backlog=100,  # asyncio accepts up to as many connections at once, and logs each failure
+            backlog=100,  # asyncio accepts up to this many connections at once, and logs each failure
             timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # REQUEST_TIMEOUT expires first
             timeout_graceful_shutdown=0,  # incomplete requests and delayed responses do not delay the stop
         )

@@ -1,4 +1,4 @@
-"""The parts of a running sandbox."""
+"""The services of a running sandbox, and their reset."""
 
 from __future__ import annotations
 

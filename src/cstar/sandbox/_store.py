@@ -1,6 +1,7 @@
 """The SQLite database: all SQL of the sandbox.
 
-One process uses the database, under an exclusive lock, and one thread at a time: that of the start, then the server's.
+One process uses the database, under an exclusive lock. The thread that starts the sandbox opens it; the server's thread
+uses it afterwards.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SCHEMA = (
            team_id TEXT NOT NULL, api_key TEXT NOT NULL, publishable_key TEXT NOT NULL, webhook_secret TEXT NOT NULL,
            seeded INTEGER NOT NULL DEFAULT 0)""",
     # The primary key is the unique creation time in microseconds: SQLite stores rows in the order of lists. `folded` is
-    # case-folded text for searches. The JSON of customers has another table, so that filters read less.
+    # case-folded text for searches. The JSON of customers is in another table, so that filters read less.
     """CREATE TABLE customers (
            created INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, folded_email TEXT NOT NULL UNIQUE,
            folded TEXT NOT NULL, sentiment TEXT NOT NULL, status TEXT NOT NULL)""",
@@ -80,10 +81,10 @@ class IdempotencyRecord:
 
 
 class Store:
-    """An open SQLite database; `close()` it.
+    """An open SQLite database, to be closed by `close`.
 
     Raises:
-        ValueError: The file is of another program, or of another version of the sandbox.
+        ValueError: The file belongs to another program, or to another version of the sandbox.
         sqlite3.Error: The file cannot be opened, or another process is using it.
     """
 

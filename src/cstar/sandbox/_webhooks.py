@@ -40,48 +40,42 @@ _log = logging.getLogger("cstar.sandbox")
 
 @dataclass(frozen=True)
 class DeliveryAttempt:
-    """One POST and its result.
-
-    Attributes:
-        at: When it was sent: the time in its signature.
-        signature: Its `X-Signature` header.
-        status: The status code of the response, or None if there was no response.
-        error: Why it failed, such as "connection refused", or None if it succeeded.
-        duration: Seconds from connecting to the end of the response.
-    """
+    """One POST and its result."""
 
     at: datetime
+    """The time when it was sent, as in its signature."""
     signature: str
+    """The `X-Signature` header."""
     status: int | None
+    """The status code of the response; `None` if there was no response."""
     error: str | None
+    """The reason for a failure, such as "connection refused"; `None` if it succeeded."""
     duration: float
+    """Seconds from connecting to the end of the response."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The delivery of one event to one URL.
-
-    Attributes:
-        id: Its id, `dlv_…`.
-        event_id: The id of the event, `evt_…`: the same for every URL and attempt.
-        event_type: The type of the event, such as "customer.created".
-        customer_id: The id of the customer, `cus_…`.
-        url: The URL, without any user name and password.
-        webhook_id: The id of the webhook, `wh_…`: always the same for the same URL.
-        payload: The body of the POST.
-        outcome: "pending", then "delivered", or "failed" after the last attempt.
-        attempts: Every POST so far, oldest first.
-    """
+    """The delivery of one event to one URL."""
 
     id: str
+    """The id of the delivery, `dlv_…`."""
     event_id: str
+    """The id of the event, `evt_…`: the same for every URL and attempt."""
     event_type: EventType
+    """The type of the event, such as "customer.created"."""
     customer_id: str
+    """The id of the customer, `cus_…`."""
     url: str
+    """The URL, without any user name and password."""
     webhook_id: str
+    """The id of the webhook, `wh_…`: always the same for the same URL."""
     payload: bytes
+    """The body of the POST."""
     outcome: Outcome = "pending"
+    """`"pending"`, then `"delivered"`, or `"failed"` after the last attempt."""
     attempts: tuple[DeliveryAttempt, ...] = ()
+    """Every POST so far, oldest first."""
 
 
 def delivery_json(delivery: Delivery) -> JsonObject:
@@ -92,7 +86,7 @@ def delivery_json(delivery: Delivery) -> JsonObject:
 
 
 class Event(NamedTuple):
-    """A change to a customer, with the customer after it, or before it was deleted."""
+    """A change of a customer, with the customer after the change or, for a deletion, before."""
 
     type: EventType
     customer: Customer
@@ -211,8 +205,8 @@ class Webhooks:
             while len(self._deliveries) > len(self._finished):
                 remaining = deadline - _clock.real_time()
                 if self._stopped or remaining <= 0:
-                    since = "after the sandbox has stopped" if self._stopped else f"after {timeout:g} s"
-                    raise TimeoutError(_describe_pending(self._deliveries.values(), since))
+                    when = "after the sandbox has stopped" if self._stopped else f"after {timeout:g} s"
+                    raise TimeoutError(_describe_pending(self._deliveries.values(), when))
                 self._changed.wait(remaining)
             return tuple(self._deliveries.values())
 
@@ -319,7 +313,7 @@ def _endpoint(url: str) -> Endpoint:
 
 
 def _reason(failure: Exception) -> str:
-    """Describe why there was no response; the cause is several exceptions below httpx's."""
+    """Describe why there was no response. The cause is several exceptions down the chain of httpx's."""
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
@@ -331,10 +325,10 @@ def _reason(failure: Exception) -> str:
     return str(failure).rstrip(".") or type(failure).__name__
 
 
-def _describe_pending(deliveries: Iterable[Delivery], since: str) -> str:
+def _describe_pending(deliveries: Iterable[Delivery], when: str) -> str:
     pending = [each for each in deliveries if each.outcome == "pending"]
     errors = [f"last attempt: {each.attempts[-1].error}" if each.attempts else "no attempt yet" for each in pending]
     counts = Counter(f"to {each.url} ({error})" for each, error in zip(pending, errors, strict=True))
     where = "; ".join(f"{count} {target}" for target, count in counts.items())
     subject = "delivery is" if len(pending) == 1 else "deliveries are"
-    return f"{len(pending)} webhook {subject} still pending {since}: {where}."
+    return f"{len(pending)} webhook {subject} still pending {when}: {where}."
