@@ -79,8 +79,8 @@ class Benchmark:
         name, own = self.name, self.figures["cstar"]
         for side, figures in self.figures.items():
             goal = self.goals.get(side)
-            # Use the median of the ratios, not the ratio of the medians: other load on the machine slows both sides of a
-            # round, and hardly changes their ratio.
+            # Use the median of the ratios, not the ratio of the medians: other load on the machine slows both sides of
+            # a round, and hardly changes their ratio.
             ratio = median(mine / theirs for mine, theirs in zip(own, figures, strict=True))
             compared = "" if side == "cstar" else f"{ratio:.2f} ({1 / ratio:.2f}x)"
             wanted = verdict = ""
