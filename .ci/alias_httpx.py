@@ -10,14 +10,13 @@ import httpx2
 if TYPE_CHECKING:
     import pytest
 
-# Before anything imports httpx.
-httpx2.alias_httpx()
+httpx2.alias_httpx()  # before anything imports httpx
 
-# Tests that are not run under httpx2, and why.
+# The tests that do not apply to httpx2, with the reasons.
 NOT_UNDER_HTTPX2 = {
-    "test_a_redirect_to_an_invalid_url_is_a_validation_error": "httpx2 does not reject such a response: "
-    "the client raises the APIStatusError of any redirect",
-    "test_an_http_client_of_httpx2_is_rejected": "here it is",
+    "test_a_redirect_to_an_invalid_url_is_a_validation_error": "httpx2 accepts such a response, so the client raises an "
+    "APIStatusError",
+    "test_an_http_client_of_httpx2_is_rejected": "httpx is an alias",
 }
 
 

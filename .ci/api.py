@@ -1,7 +1,7 @@
 """Fail if the public API breaks compatibility with the last tag, unless the changelog announces it.
 
-A break is announced by an entry in CHANGELOG.md, above the section of the last tag, that begins with `**Breaking:**`
-and names what breaks.
+To announce a break, add an entry to CHANGELOG.md, above the section of the last tag. It must begin with `**Breaking:**`
+and contain the name that breaks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> bool:
         sys.exit("This clone is shallow, so its tags are unknown: fetch the whole history.")
     tag = last_tag()
     if tag is None:
-        print("There is no tag v* yet, so there is no promise to break.")
+        print("There is no tag v* yet, so there is nothing to compare with.")
         return False
     unannounced = find_unannounced(tag)
     print(f"{len(unannounced)} unannounced breaks since {tag}.")
@@ -55,7 +55,7 @@ def git(*arguments: str) -> str:
 
 
 def last_tag() -> str | None:
-    """The newest release among this commit's ancestors."""
+    """Return the tag of the last release before this commit; `None` if there is none."""
     tags = git("tag", "--merged", "HEAD", "--sort=-creatordate", "v*").splitlines()
     return tags[0] if tags else None
 
@@ -75,7 +75,7 @@ def find_unannounced(tag: str) -> list[griffe.Breakage]:
 
 
 def announcements(changelog: str, tag: str) -> list[str]:
-    """The entries of the changelog about breaking changes since a tag."""
+    """Return the entries of the changelog about breaking changes since a tag."""
     since, _, _ = changelog.partition(f"\n## [{tag.removeprefix('v')}]")
     return [entry for entry in re.split(r"^- ", since, flags=re.MULTILINE) if entry.startswith("**Breaking:**")]
 

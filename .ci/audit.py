@@ -1,7 +1,7 @@
 """Fail if a version in constraints.txt has a known vulnerability.
 
-This asks PyPI. It passes if PyPI cannot be reached, where pip-audit would fail, and says so. A mirror may have no data
-on vulnerabilities, so it first asks about a version that is known to be vulnerable.
+The data on vulnerabilities comes from PyPI. If PyPI cannot be reached, pip-audit would fail; this prints the reason and
+passes. A mirror of PyPI may have no such data, so this first looks up a version that is known to be vulnerable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def unavailable_reason() -> str | None:
-    """Return why PyPI cannot be asked about vulnerabilities; `None` if it can."""
+    """Return why PyPI has no data on vulnerabilities; `None` if it has."""
     try:
         with urlopen(KNOWN_TO_BE_VULNERABLE, timeout=30) as response:
             found = json.load(response)["vulnerabilities"]

@@ -1,4 +1,4 @@
-"""Test the wheel in an environment that has nothing else."""
+"""Test the wheel in an environment without any extras."""
 
 from __future__ import annotations
 

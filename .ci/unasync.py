@@ -32,7 +32,7 @@ def to_sync(text: str, unused: set[str]) -> str:
 
 
 def formatted(text: str, path: Path) -> str:
-    """The text as ruff formats it."""
+    """Return the text as ruff formats it."""
     for command in (["check", "--select=I", "--fix", "--quiet"], ["format", "--quiet"]):
         arguments = [sys.executable, "-m", "ruff", *command, f"--stdin-filename={path}", "-"]
         text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout

@@ -1,20 +1,21 @@
-"""Measure the client beside others, print one table, and write it to `benchmarks/RESULTS.md`.
+"""Measure the client and others, print one table, and write it to `benchmarks/RESULTS.md`.
 
     pip install -e '.[bench]'
     python -m benchmarks                # all, in about ten minutes
     python -m benchmarks --quick        # fewer rounds; does not write RESULTS.md
     python -m benchmarks --only calls --only walks
 
-Three more programs are beside it: `python -m benchmarks.compare` counts the failures of each way to call the API,
+There are three other programs: `python -m benchmarks.compare` counts the failures of each way to call the API,
 `python -m benchmarks.storms` counts lost connections, and `python benchmarks/sandbox_lists.py` measures the sandbox.
 
 How to read the table:
 
-- All sides of a row take turns in each round, and each round begins with another side. The garbage collector runs
-  between the turns and not during them, except for lists, which have a process of their own. `best` and `median` are of
-  the rounds.
-- `cstar / it` is the median, over the rounds, of cstar's time divided by the other side's time in the same round: 0.80
-  is a fifth less time. The number in brackets is the inverse: 1.25 times as fast. For memory it is a ratio of MB.
+- In each round, all sides take turns, and each round begins with another side. The garbage collector runs between the
+  turns and not during them, except for lists, which run in separate processes. `best` and `median` are those of all
+  rounds.
+- `cstar / it` is the median, over the rounds, of cstar's time divided by the other side's time in the same round. At
+  0.80, cstar takes a fifth less time. The number in brackets is the inverse: 1.25 times as fast. For memory it is a
+  ratio of MB.
 - A goal with an x is a lower bound of the number in brackets; without an x, it is an upper bound of the ratio. The goal
   in cstar's own row is an upper bound of its figure. The minimum is in brackets. The last column is `met`, `minimum`
   (the minimum only) or `missed`.
@@ -27,31 +28,31 @@ The sides:
   a list is a loop of `client.get(path, params={"page": n, "pageSize": 100}).json()` until `hasMore` is false.
   It returns dicts, ignores the status and retries nothing.
 - **httpx + pydantic**: the same, with `model_validate` of cstar's models for each dict.
-- **openai**, **stripe**: their clients with the defaults. They get, create and list fine-tuning jobs and customers, as
-  their models.
+- **openai**, **stripe**: their clients with the defaults. openai gets, creates and lists fine-tuning jobs, and stripe
+  customers. Both return models.
 - **cstar over httpx-aiohttp**: `AsyncCstar(http_client=httpx.AsyncClient(transport=AiohttpTransport(…), timeout=None))`
-  with up to 200 connections. It has a table of its own, from the same rounds.
+  with up to 200 connections. It has a separate table, from the same rounds.
 - **httpx2**: the same as bare httpx, with `httpx2.AsyncClient`.
 - **aiohttp**: one shared `aiohttp.ClientSession` with up to 200 connections; a get is `await response.json()`. It
   returns dicts, ignores the status and retries nothing.
 
 The conditions:
 
-- Each get requests another id than the one before, and the response has that id.
+- Each get requests a different id, and the response has that id.
 - Every list has 100 rows a page. Every row is a resource of about 430 bytes and 13 fields in the shape of its API.
-- Gets and creates use a null transport: an `httpx.MockTransport` (httpx2's for a library that sends with httpx2) in the
-  `httpx.Client` of each side. It responds immediately with a new `httpx.Response` and realistic headers. stripe takes
-  no `httpx.Client`; it gets an `HTTPClient` that is a copy of its own `HTTPXClient`.
+- Gets and creates use a null transport: an `httpx.MockTransport` in the `httpx.Client` of each side, or those of httpx2
+  for a library that uses httpx2. It responds immediately with a new `httpx.Response` and realistic headers. stripe
+  takes no `httpx.Client`; it gets an `HTTPClient` that is a copy of its own `HTTPXClient`.
 - Lists and concurrent gets go over loopback to one server in another process, which responds from memory. Each side
   opens its own connections, as it does by default. stripe's sync client sends with requests.
-- A list is read in a new process in each round. The first page is read once before, and is not measured. Memory added
-  is the peak (`VmHWM`) after the list minus the memory before it.
-- A turn of gets or creates has 300 calls. In shorter turns, cold caches would be a large part of the figures.
+- Each round reads a list in a new process. Before the measurement, the first page is read once. "Memory added" is the
+  peak memory (`VmHWM`) after the list minus the memory before it.
+- A turn of gets or creates has 300 calls. In shorter turns, cold caches would distort the figures.
 - A cold start is the time from starting Python to a client. It includes Python's own start, which is also a row.
 - Bulk calls go to a sandbox in this process, with its default rate limit. The side cstar is `bulk_import` and
   `bulk_delete`. The others are 500 single calls, whose figures are multiplied by 20, or by 10 for deletions. Loopback
   has hardly any latency; over a network, the ratio of the times approaches that of the requests.
-- Every response is checked: a wrong row, or a list with a wrong number of rows, stops the run.
+- Every response is checked. A wrong row, or a list with a wrong number of rows, stops the run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The same calls with each library, behind one interface.
 
-Each library is imported when its client is built: a process that measures one does not load the others.
+Each library is imported when its client is created, so that a process loads only the library that it measures.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Getter:
 
     Attributes:
         shape: The shape of its API.
-        get: Gets the row with an id; of an async client, returns an awaitable.
+        get: Returns the row with an id, or an awaitable of it if the client is async.
         id_of: Returns the id of a row.
         close: Closes an async client that would otherwise warn.
     """
@@ -59,8 +59,8 @@ class Client(Getter):
     """The client of a library.
 
     Attributes:
-        create: Creates row 0; of an async client, returns an awaitable.
-        walk: Iterates over the rows of all pages; of an async client, with `async for`. cstar's takes the options of
+        create: Creates row 0 and returns it, or an awaitable of it if the client is async.
+        walk: Returns an iterator over the rows of all pages, async if the client is. cstar's takes the options of
             `list`.
     """
 
@@ -183,7 +183,7 @@ def _aiohttp(url: str) -> Getter:
 
     async def get(row_id: str) -> Any:  # noqa: ANN401 - JSON
         nonlocal session
-        if session is None:  # it must be built inside the event loop
+        if session is None:  # it must be created inside the event loop
             connector = aiohttp.TCPConnector(limit=MAX_CONCURRENCY)
             session = aiohttp.ClientSession(headers=_HEADERS, connector=connector)
         async with session.get(f"{url}{CSTAR.path}/{row_id}") as response:
@@ -197,7 +197,7 @@ def _aiohttp(url: str) -> Getter:
 
 
 def _http_of(library: ModuleType) -> ModuleType:
-    """Return the module that a library sends with: httpx or httpx2."""
+    """Return the module with which a library sends requests: httpx or httpx2."""
     return import_module(library.DefaultHttpxClient.__base__.__module__.partition(".")[0])
 
 

@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 def take_turns(sides: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True) -> dict[str, list[T]]:
-    """Call each side once in each round, and return its results; each round begins with another side.
+    """Call each side once per round, and return the results. Each round begins with another side.
 
     Args:
         sides: The sides by name.
         rounds: The number of rounds.
-        warm_up: Whether to run one more round first, without its results: it opens connections and writes bytecode.
+        warm_up: Whether to run a first round without results, which opens connections and writes bytecode.
     """
     results: dict[str, list[T]] = {name: [] for name in sides}
     names = list(sides)
@@ -44,7 +44,7 @@ def timed(action: Callable[[], object], count: int = 1) -> Callable[[], float]:
 
     def measure() -> float:
         gc.collect()
-        gc.freeze()  # otherwise each collection would visit all the libraries
+        gc.freeze()  # otherwise each collection would traverse the objects of all libraries
         gc.disable()
         try:
             began = time.perf_counter()
@@ -57,7 +57,7 @@ def timed(action: Callable[[], object], count: int = 1) -> Callable[[], float]:
 
 
 def conditions(packages: Sequence[str]) -> str:
-    """List the time, the machine and the versions of a run."""
+    """Return the time, the machine and the versions of a run, as a list in Markdown."""
     versions = [f"{name} {metadata.version(name)}" for name in packages if any(metadata.distributions(name=name))]
     facts = [
         f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",

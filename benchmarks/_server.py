@@ -1,6 +1,6 @@
-"""A server that responds from memory, in a separate process, so that its work is not in the figures.
+"""A server that responds from memory, in a separate process, so that its work does not affect the figures.
 
-It responds to gets, creates and lists in the shape of each API.
+It responds to gets, creates and lists like each of the APIs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _responses(total: int) -> Callable[[str, str], tuple[int, bytes]]:
 
 
 class _Connection(asyncio.Protocol):
-    """The part of HTTP/1.1 that the clients use. An unknown request ends the connection."""
+    """A connection with the part of HTTP/1.1 that the clients use. An unknown request closes it."""
 
     def __init__(self, respond: Callable[[str, str], tuple[int, bytes]], latency: float) -> None:
         self._respond = respond

@@ -1,6 +1,6 @@
 """The responses of each API: rows of about 430 bytes and 13 fields in its own shape, with the same headers.
 
-The number of a row is in its id, `cus_00001299`: page 12, row 99. The rows of two pages differ in nothing else.
+Rows differ only in their number, which is in the id: `cus_00001299` is row 99 of page 12.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ class Shape:
         return f"{self.prefix}_{number:08d}"
 
     def ids(self) -> Iterator[str]:
-        """Iterate over ids without an end; a program rarely gets the same row twice in a row."""
+        """Iterate over the ids of 10,000 rows, repeatedly: programs rarely get the same row twice in succession."""
         return itertools.cycle(self.row_id(number) for number in range(10_000))
 
     def one(self, *, is_new: bool) -> Callable[[bytes], bytes]:
-        """Make a function from the number of a row, in eight digits, to the response to a get or a create."""
+        """Make a function that returns the response to a get or a create, for a row number of eight digits."""
         template = _json(self.single(self.row, is_new))
         return lambda number: template.replace(_NUMBER.encode(), number)
 
     def rows(self) -> bytes:
-        """Make the rows of a page, for `page` to insert the number of the page."""
+        """Make the rows of a page; `page` inserts its number."""
         row = _json(self.row)
         return b",".join(row.replace(b"##", b"%02d" % number) for number in range(PAGE_SIZE))
 
@@ -90,7 +90,7 @@ def requested_page(target: str) -> int:
 
 
 def headers() -> list[tuple[bytes, bytes]]:
-    """Make the headers of a response, as a server behind a proxy sends them; each response has others."""
+    """Make the headers of a response, as a server behind a proxy sends them. Each response has a new request id."""
     number = next(_request)
     return [
         (b"Server", b"nginx"),

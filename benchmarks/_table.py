@@ -1,4 +1,4 @@
-"""The table of results: the figures of each side, the ratio to cstar's, and the goal if there is one."""
+"""The table of results: the figures of each side, cstar's ratio to them, and the goal, if any."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def megabytes(size: float) -> str:
 
 
 def per_second(unit: str) -> Callable[[float], str]:
-    """Make a function that converts seconds for one to a rate, such as "1,200 rows/s"."""
+    """Make a function that converts the seconds for one row to a rate, such as "1,200 rows/s"."""
     return lambda seconds: f"{1 / seconds:,.0f} {unit}/s"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal for cstar beside another side, or for its own figure.
+    """A goal for cstar's ratio to another side, or for its own figure.
 
     Attributes:
         target: The goal.
@@ -79,8 +79,8 @@ class Benchmark:
         name, own = self.name, self.figures["cstar"]
         for side, figures in self.figures.items():
             goal = self.goals.get(side)
-            # The median of the ratios, not the ratio of the medians: other load on the machine slows both sides of a
-            # round down, and hardly changes their ratio.
+            # Use the median of the ratios, not the ratio of the medians: other load on the machine slows both sides of
+            # a round, and hardly changes their ratio.
             ratio = median(mine / theirs for mine, theirs in zip(own, figures, strict=True))
             compared = "" if side == "cstar" else f"{ratio:.2f} ({1 / ratio:.2f}x)"
             wanted = verdict = ""

@@ -1,7 +1,7 @@
 """Four ways to call the API: httpx by hand, requests by hand, a generated client, and cstar.
 
-Each one is written as its documentation recommends, with a timeout, and with an idempotency key for each write. The two
-by hand retry. `benchmarks.compare` runs all four and counts their lines.
+Each follows the documentation of its library, with a timeout, and with an idempotency key for each write. The two by
+hand retry failed requests. `benchmarks.compare` runs all four and counts their lines.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 Record: TypeAlias = dict[str, Any]
-# A customer, and the position from which `customers` can go on in another process.
+# A customer, and the position from which `customers` can continue in another process.
 Row: TypeAlias = tuple[Any, Any]
 
 
 class _ByHand:
-    """What httpx and requests have in common: a page loop, and an import in chunks."""
+    """The common code of httpx and requests: a page loop, and an import in chunks."""
 
     def request(self, method: str, path: str, *, key: str | None = None, **options: Json) -> Json:
         raise NotImplementedError
@@ -93,7 +93,7 @@ class RequestsByHand(_ByHand):
         from requests.adapters import HTTPAdapter
         from urllib3 import Retry
 
-        # By default, Retry repeats neither a POST nor a request because of its status.
+        # By default, Retry retries neither a POST nor any status.
         statuses = [429, 500, 502, 503, 504]
         retry = Retry(retries, backoff_factor=0.5, status_forcelist=statuses, allowed_methods=None)
         self.session = requests.Session()
@@ -152,7 +152,7 @@ class Generated:
 
 
 class WithCstar:
-    """cstar."""
+    """This client, with the defaults."""
 
     def __init__(self, url: str, key: str, team_id: str, *, timeout: float = 30, retries: int = 3) -> None:
         self.client = Cstar(key, base_url=url, timeout=timeout, max_retries=retries)

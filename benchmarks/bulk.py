@@ -1,4 +1,4 @@
-"""Bulk calls beside one call for each customer, against a sandbox in this process."""
+"""Bulk calls, and one call for each customer, against a sandbox in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SINGLE_CALLS = 500  # the figures of single calls are scaled
 
 
 class Job:
-    """Work on the customers of a sandbox, and its cost.
+    """A job on the customers of a sandbox, and its number of requests.
 
     Attributes:
         requests: The number of requests.

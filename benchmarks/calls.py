@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmarks._clients import Client
 
-# With 50 calls a turn, cold caches after another library's turn make cstar up to a tenth slower beside bare httpx.
+# With 50 calls per turn, cold caches after another library's turn make cstar up to 10% slower, relative to bare httpx.
 CALLS = 300
 ROUNDS = 15
 GOALS = {"get": Goal(0.90, 1.00), "create": Goal(0.95, 1.00)}

@@ -1,9 +1,9 @@
-"""Count what goes wrong with each way to call the API: `python -m benchmarks.compare`.
+"""Count the failures of each way to call the API: `python -m benchmarks.compare`.
 
     pip install -e '.[sandbox]' requests openapi-python-client
     python -m benchmarks.compare
 
-It prints the table of docs/compared.md, in three to five minutes. `benchmarks/_ways.py` holds the code of each way.
+It prints the table of docs/compared.md, in three to five minutes. `benchmarks/_ways.py` has the code of the ways.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ Row: TypeAlias = Any  # a dictionary, or an object of the generated client or of
 REQUIRED = {"requests": "requests", "generated": "openapi_python_client"}
 PACKAGES = ("cstar", "httpx", "requests", "urllib3", "openapi-python-client")
 KEY = "sk_test_" + "a" * 32
-MAX_SECONDS = 20  # after which the server completes a slow response
-MAX_MEBIBYTES = 256  # after which it ends an endless response
+MAX_SECONDS = 20  # the length of a slow response
+MAX_MEBIBYTES = 256  # the size of an "endless" response
 CANCELLED, CONCURRENCY = 2_000, 20
 OPEN_FILES = Path("/proc/self/fd")
-# Each would take most of the memory or of the processor.
+# Held by scenarios that use most of the memory or the processor.
 one_at_a_time = threading.Lock()
 
 
 def main() -> None:
-    """Run every scenario with every way, and print a table."""
+    """Run every scenario in every way, and print a table."""
     ways = {name: way for name, way in WAYS.items() if name not in REQUIRED or find_spec(REQUIRED[name])}
     print(conditions(PACKAGES), end="\n\n")
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as threads:
@@ -61,7 +61,7 @@ def main() -> None:
         print_row("", *ways)
         print_row("---", *("--:" for _ in ways))
         for name, scenario in SCENARIOS.items():
-            # They mostly wait, so all ways run at the same time, each with its own server.
+            # All ways run at the same time, because they mostly wait. Each has its own server.
             print_row(name, *threads.map(scenario, ways.values()))
     print_row("lines of code for create, update, list and import", *map(count_lines, ways.values()))
 
@@ -79,7 +79,7 @@ def count_lines(way: Way) -> int:
 
 
 def count_errors(action: Callable[[Any], object], inputs: Iterable[Any] = (None,)) -> int:
-    """Call an action with each input; return how many of the calls raise."""
+    """Call an action with each input, and return how many calls raise."""
     errors = 0
     for each in inputs:
         try:
@@ -128,7 +128,7 @@ class OtherProgram:
 
 
 def lost_responses(way: Way) -> str:
-    """Lose responses to creates after the work."""
+    """Lose responses to creates that were carried out."""
     with Sandbox() as box:
         box.faults.add("drop", when="after", method="POST", probability=0.05, seed=1)
         errors = count_errors(connect(way, box).create, records(1000))
@@ -137,7 +137,7 @@ def lost_responses(way: Way) -> str:
 
 
 def bad_network(way: Way) -> str:
-    """Lose responses before or after the work, cut them off, or replace them with errors."""
+    """Lose responses, cut them off, or replace them with errors, before or after the request is carried out."""
     with Sandbox() as box:
         box.faults.add("flaky", method="POST", probability=0.05, seed=1)
         return str(count_errors(connect(way, box).create, records(1000)))
@@ -176,7 +176,7 @@ def loop_that_changes_its_list(way: Way) -> str:
 
 
 def restart(way: Way) -> str:
-    """Stop in the middle of a list, delete some of the rows that were read, and go on in a new client."""
+    """Stop in the middle of a list, delete some of the rows that were read, and continue with a new client."""
     with Sandbox(customers=2000) as box:
         other = OtherProgram(box)
         before = list(islice(connect(way, box).customers(), 1050))
@@ -344,7 +344,7 @@ def head(header: str) -> bytes:
 
 @contextmanager
 def serve(respond: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Run a server that reads one request from each connection and calls `respond`; yield its base URL."""
+    """Run a server that calls `respond` after one request on each connection. Yield its base URL."""
 
     def run() -> None:
         while True:

@@ -23,7 +23,7 @@ ROUNDS = 5
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
-    """Measure the seconds of a list beside a loop with bare httpx."""
+    """Measure the seconds of a list, and of a loop with bare httpx."""
     with serve(rows=ROWS, latency=LATENCY) as url:
         client, bare = (CLIENTS[name](url, is_async=False) for name in ("cstar", "bare httpx"))
         sides = {f"prefetch {pages}": _read(client, partial(client.walk, prefetch=pages)) for pages in PREFETCH}

@@ -2,8 +2,8 @@
 
     python benchmarks/sandbox_lists.py [CUSTOMERS …]
 
-prints Markdown tables of milliseconds, by default for 10,000 and 100,000 customers. The goals are a page of 10,000
-customers in less than 20 ms, and of 100,000 in less than 100 ms. It needs the extra `sandbox` only.
+It prints tables of milliseconds in Markdown, by default for 10,000 and 100,000 customers. The goals are less than 20 ms
+for a page of 10,000 customers, and less than 100 ms for a page of 100,000. It needs only the extra `sandbox`.
 
 A page is timed over HTTP, from the request to the last byte of its 100 rows, on one connection. Server and client share
 this process, as in a test suite.

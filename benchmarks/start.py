@@ -34,7 +34,7 @@ def run(*, quick: bool) -> Iterator[Benchmark]:
 
 
 def _start(code: str) -> float:
-    # Parent and child read the same clock of the system.
+    # Both processes read the same system clock.
     command = [sys.executable, "-c", f"{code}\nimport time; print(time.perf_counter())"]
     began = time.perf_counter()
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - no input from outside

@@ -1,6 +1,6 @@
-"""Many calls that are cancelled or interrupted: `python -m benchmarks.storms`.
+"""Cancel or interrupt many calls: `python -m benchmarks.storms`.
 
-It counts the connections that they leave open, which must be none, and compares the time of calls before and after.
+It counts the connections that they leave open, which must be 0, and compares the time of calls before and after.
 """
 
 from __future__ import annotations

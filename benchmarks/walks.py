@@ -66,7 +66,7 @@ def read(client: Client, walk: Iterable[Any], rows: int) -> None:
 
 
 def _memory(field: str) -> float:
-    """Read a field of Linux's status of this process in MB; elsewhere, return 0."""
+    """Return a field of `/proc/self/status` in MB. Return 0 on other systems than Linux."""
     lines = MEMORY.read_text().splitlines() if MEMORY.exists() else []
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:")), 0)
 

@@ -1,11 +1,11 @@
-"""An async web app that looks up a customer for each request, with one `AsyncCstar` for the lifetime of the app.
+"""An async web app that looks up customers, with one `AsyncCstar` for the lifetime of the app.
 
     export CSTAR_API_KEY=… CSTAR_TEAM_ID=…         # or the values that `python -m cstar.sandbox` prints
     uvicorn --app-dir examples async_app:app
     curl http://127.0.0.1:8000/customers/cus_x9Y8z7W6v5U4
     curl 'http://127.0.0.1:8000/customers?search=jane'
 
-A single client keeps its connections open between requests. A client for each request would open new ones each time.
+The client keeps its connections open between requests. A client for each request would open new connections each time.
 """
 
 from __future__ import annotations

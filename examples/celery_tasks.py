@@ -1,25 +1,26 @@
-"""Create and import customers in Celery tasks, each once, however often a task is retried or delivered.
+"""Create and import customers in Celery tasks. Each is created once, even if a task is retried or delivered twice.
 
     celery --workdir examples --app celery_tasks worker     # with CSTAR_API_KEY and Celery's settings
     python examples/celery_tasks.py --demo                  # a worker in this process, against a sandbox
 
 Celery's settings are CELERY_BROKER_URL and CELERY_RESULT_BACKEND, such as redis://localhost.
 
-The idempotency key is the id of the task. Celery keeps it when it retries a task and when a broker delivers it twice.
-So a request whose response was lost has no second effect. A task that gives up raises its error at the caller. A new
-task has a new id: pass it `error.idempotency_key` to continue safely. The server stores a key for 24 hours.
+The idempotency key is the id of the task. The id stays the same when Celery retries a task and when a broker delivers
+it twice. So a request whose response was lost has no second effect. A task that gives up raises its error at the
+caller. A new task has a new id: to continue safely, pass it `error.idempotency_key`. The server stores a key for 24
+hours.
 
-An import is one task for any number of records. If its worker is killed, the broker delivers the task again, and it
-continues with the same key after the requests that had their effect.
+An import is one task for any number of records. If its worker is killed, the broker delivers the task again. With the
+same key, it continues after the requests that were carried out.
 
-The rate limit belongs to the API key, whatever the number of workers: 1,000 single customers an hour at most, since
-each attempt is a request. An import creates 500 customers with each request. A task that exceeds the rate limit
-returns to the queue for `error.retry_after` seconds, and the worker takes other tasks. After 10 retries it gives up.
-Celery's own `rate_limit` applies to each worker separately.
+The rate limit belongs to the API key, whatever the number of workers. At 1,000 requests an hour, they create at most
+1,000 single customers an hour. An import creates 500 customers per request. A task that exceeds the rate limit returns
+to the queue for `error.retry_after` seconds, and the worker takes other tasks. After 10 retries it gives up. Celery's
+own `rate_limit` applies to each worker separately.
 
-Results are pickled, so that errors reach the caller with their attributes; JSON would keep only the class and the
-message. Whoever can write to a backend of pickles can run code where they are read. Use a backend that only your
-programs can reach, or keep `result_serializer` at "json". Tasks are sent as JSON in both cases.
+Results are pickled, so that errors reach the caller with their attributes. JSON would keep only the class and the
+message. Anyone who can write pickles to the backend can run code in the programs that read them. Use a backend that
+only your programs can access, or keep `result_serializer` at "json". Tasks are sent as JSON in both cases.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ app.conf.update(result_serializer="pickle", result_accept_content=["pickle"])
 
 @cache
 def client() -> Cstar:
-    # Created on first use in the process of the worker. Long delays are left to the queue, which survives the process.
+    # Created on first use, in the worker's process. The queue handles long delays, because it survives the process.
     return Cstar(max_retries=1, max_retry_wait=1)
 
 

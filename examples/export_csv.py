@@ -4,10 +4,10 @@
     python examples/export_csv.py customers.csv --once    # up to 10,000 customers with a single request
     python examples/export_csv.py --demo                  # against a sandbox
 
-`--once` uses one request of the rate limit. `customers.list` uses one for 100 customers, but reads any number.
+With `--once`, the program sends one request, `customers.export`. Otherwise it reads 100 customers per request.
 
 Without `--once`, the rows are first written to `customers.csv.part`. After every 100 rows, the size of that file and
-the checkpoint of the list are saved in `customers.csv.checkpoint`. A run that finds these files truncates the part to
+the checkpoint of the list are saved in `customers.csv.checkpoint`. A run that finds these files truncates the first to
 that size, and continues from the checkpoint. It may write a customer twice, with the same id, if the 100 customers
 before the checkpoint were deleted meanwhile.
 """
@@ -34,7 +34,7 @@ def write(file: TextIO, customers: Iterable[Customer]) -> None:
     writer = csv.writer(file)
     for customer in customers:
         row = customer.model_dump(mode="json")
-        # Lists and objects as JSON, as their values may be of any type.
+        # Write lists and objects as JSON, because their values may have any type.
         writer.writerow(
             json.dumps(row[name], ensure_ascii=False) if isinstance(row[name], (list, dict)) else row[name]
             for name in COLUMNS

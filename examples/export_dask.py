@@ -4,14 +4,13 @@
     python examples/export_dask.py --demo        # against a sandbox
 
 Page numbers count rows from the top of the list. If customers are created or deleted while pages are read in parallel,
-rows move between pages. Iterating (`for customer in client.customers.list(team_id)`) detects and corrects that;
-reading pages by number cannot correct it. This export detects it: it writes the list as it was at one moment, or
-raises an error and creates no folder. Then run it again, or iterate. A customer who is changed meanwhile is exported
-before or after the change.
+rows move between pages. This export detects that: it writes the list of one moment, or raises an error and creates no
+folder. Then run it again, or iterate (`for customer in client.customers.list(team_id)`), which skips no row. A customer
+who is changed meanwhile is exported with or without the change.
 
-100 customers are one request. Reading in parallel is fast for the first 1,000 requests of an hour, which are 100,000
-customers. After that, all threads wait for the next hour, and the list must not change until then. For longer lists,
-iterate.
+Each request reads 100 customers. With a limit of 1,000 requests an hour, reading in parallel is fast for the first
+100,000 customers. After that, all threads wait for the next hour, and the list must not change until then. For longer
+lists, iterate.
 """
 
 # Dask and PyArrow are typed only in part.
@@ -49,7 +48,7 @@ SCHEMA = pa.schema(
         "status": pa.string(),
         "tags": pa.list_(pa.string()),
         "notes": pa.string(),
-        "custom_fields": pa.string(),  # JSON, as its values may be of any type
+        "custom_fields": pa.string(),  # JSON, because its values may have any type
         "ticket_count": pa.int64(),
         "metadata": pa.string(),
         "created_at": TIME,
@@ -75,7 +74,7 @@ def read_page(number: int, client: Cstar, team_id: str, total: int) -> pd.DataFr
 
 
 def state(client: Cstar, team_id: str) -> tuple[int, list[str]]:
-    """The number of customers and the id of the newest one. They change if a customer is created or deleted."""
+    """Return the number of customers and the id of the newest one, which change if one is created or deleted."""
     page = client.customers.list(team_id, page_size=1)
     return page.total, [customer.id for customer in page.data]
 

@@ -6,9 +6,9 @@
 The API can neither filter nor sort by `updatedAt`. So each load reads all customers, and writes those whose
 `updatedAt` is newer than the table's. Customers that were deleted from the API are deleted from the table.
 
-100 customers are one request, so 200,000 customers take two hours of a limit of 1,000 requests an hour. Rows are kept
-in the table `incoming`, with the checkpoint of the list in the table `reading`. A load that breaks off continues from
-there when it is run again. The table `customers` changes at the end, in one transaction.
+Each request reads 100 customers. With a limit of 1,000 requests an hour, 200,000 customers take two hours. The table
+`incoming` has the rows read so far, and the table `reading` the checkpoint of the list. An interrupted load continues
+from the checkpoint when it is run again. The table `customers` changes at the end, in one transaction.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DELETE = "DELETE FROM customers WHERE id NOT IN (SELECT id FROM incoming)"
 
 
 def load(database: duckdb.DuckDBPyConnection, client: Cstar, team_id: str) -> tuple[int, int]:
-    """Make the table `customers` equal to the list of customers, or continue a load that broke off.
+    """Make the table `customers` equal to the list of customers, or continue an interrupted load.
 
     Returns:
         The numbers of rows that were written and deleted.
@@ -82,7 +82,7 @@ def read(database: duckdb.DuckDBPyConnection, client: Cstar, team_id: str) -> No
 
 
 def run(client: Cstar, team_id: str, path: Path) -> None:
-    with duckdb.connect(path) as database:  # closing it undoes a transaction that was not committed
+    with duckdb.connect(path) as database:  # closing it rolls back an open transaction
         written, deleted = load(database, client, team_id)
     print(f"{written} written, {deleted} deleted")
 

@@ -6,11 +6,10 @@
 The file has the columns `email` and `name`, and optionally `status`, `tags` (separated by `;`) and `notes`. Rows are
 matched by email address, which is unique in a team.
 
-Requests: one to read 100 customers, one to import 500, and one to make the same change to 100. A row without changes
-costs none.
+A request reads 100 customers, imports 500, or makes the same change to 100. Rows without changes need no request.
 
-It may be killed at any moment and run again. It needs no idempotency key: each run compares the file with the current
-customers, and an import skips customers that another run has created meanwhile. With a key that is derived from the
+The program may be killed at any moment and run again. It needs no idempotency key: each run compares the file with the
+current customers, and an import skips customers that another run has created meanwhile. With a key derived from the
 file, a customer who was deleted since would not be created again.
 """
 
@@ -71,7 +70,7 @@ class Row:
         return CustomerRecord(email=self.email, name=self.name, status=self.status, tags=self.tags, notes=self.notes)
 
     def changes(self, customer: Customer) -> Changes:
-        """The fields in which the customer differs from the row."""
+        """Return the fields in which the customer differs from the row."""
         changes = Changes()
         if self.name != customer.name:
             changes["name"] = self.name
@@ -94,7 +93,7 @@ class Update:
 
 
 def sync(client: Cstar, team_id: str, rows: Sequence[Row]) -> Counter[str]:
-    """Import and update the customers of the rows. A row that the server rejects does not end it.
+    """Import and update the customers of the rows. If the server rejects a row, continue with the others.
 
     Returns:
         The numbers of customers that were `created`, `updated`, `unchanged` and `rejected`.

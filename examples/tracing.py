@@ -1,13 +1,13 @@
-"""Trace a call that is retried: its spans, its log records as JSON, and the number of its retries.
+"""Trace a call that is retried: its spans, its log records as JSON, and its number of retries.
 
     python examples/tracing.py     # against a sandbox that fails twice
 
 cstar does not depend on OpenTelemetry. It sends its requests with httpx, so `opentelemetry-instrumentation-httpx`
-records a CLIENT span for each attempt, with its status or exception. The delay before a retry is the gap between two
-spans. A span around the call groups them. The URL of a span contains the search terms. No span contains the API key,
-unless the instrumentation captures the header `authorization`.
+records a CLIENT span for each attempt, with the status or the exception. The delay before a retry is the gap between
+two spans. A span around the call groups them. The URL of a span contains the search terms. No span contains the API
+key, unless the instrumentation captures the header `authorization`.
 
-The rate limit counts attempts, so a key has used as many requests as there are CLIENT spans.
+The rate limit counts attempts, so the number of CLIENT spans is the number of requests that the key has used.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def describe(span: ReadableSpan) -> str:
 def main() -> None:
     exporter = InMemorySpanExporter()  # in production, the exporter of your tracing backend
     provider = TracerProvider()
-    # Use the stable names of attributes. Set it before instrument().
+    # Use OpenTelemetry's stable attribute names. The variable must be set before instrument().
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     HTTPXClientInstrumentor().instrument(tracer_provider=provider)

@@ -5,15 +5,15 @@
     inbox.put(event)  # in the view
     inbox.put_unreadable(body)  # in the view, after a WebhookPayloadError
 
-When `put` returns, the event is on disk, so a crash does not lose it. An event that is delivered again has the same id
+When `put` returns, the event is on disk, so a crash does not lose it. An event that is delivered again has the same id,
 and is ignored. `handle` is called with one event at a time, in the order of arrival. If it raises, the error is
 logged, and the event is handled again later; other events do not wait for it. If the process ends while `handle` runs,
-the event is handled again after the next start. So `handle` must be idempotent: in calls to cStar, for example, pass
-an `idempotency_key` derived from `event.id`.
+the event is handled again after the next start. So `handle` must be idempotent. For example, pass an `idempotency_key`
+derived from `event.id` to calls of cStar.
 
 Use it in a single process, with any number of threads. A second process that starts an inbox on the same file gets
-`sqlite3.OperationalError: database is locked`. For several processes, store the event's id in a table of your database
-with a unique constraint, and handle the events in a queue such as Celery: see celery_tasks.py.
+`sqlite3.OperationalError: database is locked`. For several processes, store the event's id in your database, in a
+column with a unique constraint, and handle the events in a queue such as Celery: see celery_tasks.py.
 
 A signed body that cannot be parsed is stored in the table `unreadable`. Report it to cStar's support. Another delivery
 would have the same body, so the view responds with 2xx.
@@ -144,7 +144,7 @@ class Inbox:
                 self._database.execute("UPDATE events SET due = ? WHERE number = ?", (due, number))
 
     def _next(self) -> tuple[int, str, str] | None:
-        """Wait until an event is due, and return its number, id and JSON; None after a stop."""
+        """Wait until an event is due, and return its number, id and JSON. Return `None` after `stop`."""
         select = "SELECT due, number, id, event FROM events WHERE due IS NOT NULL ORDER BY due, number LIMIT 1"
         with self._changed:
             while not self._stopping:

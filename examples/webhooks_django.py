@@ -4,12 +4,12 @@
     export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: the secret that the sandbox prints
     python examples/webhooks_django.py runserver --noreload 8000
 
-Then create a customer in the sandbox. Events that occur while this server is down are delivered after it has started
-again. Events wait in the file webhooks.db until they are handled. Run a single process, with `--noreload`: see
+Then create a customer in the sandbox. While this server is down, the sandbox retries each delivery for a minute.
+Events wait in the file webhooks.db until they are handled. Run a single process, with `--noreload`: see
 webhook_inbox.py.
 
-This file is a whole project. In yours, call `start_inbox` in wsgi.py, which only servers import. Every management
-command runs `AppConfig.ready`.
+This file is a complete project. In your project, call `start_inbox` in wsgi.py, which only servers import, and not in
+`AppConfig.ready`, which every management command runs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ inbox = Inbox("webhooks.db")
 
 
 def handle(event: WebhookEvent) -> None:
-    """Handle an event. The delivery has been responded to, so this may take long."""
+    """Handle an event in the inbox's thread. This may take long, because the response does not wait for it."""
     match event:
         case CustomerCreatedEvent() | CustomerUpdatedEvent():
             logger.info("%s: %s <%s>", event.type, event.data.customer.name, event.data.customer.email)

@@ -4,8 +4,8 @@
     export CSTAR_WEBHOOK_SECRET=…                  # in a second shell: the secret that the sandbox prints
     uvicorn --app-dir examples webhooks_fastapi:app --port 8000
 
-Then create a customer in the sandbox. Events that occur while this server is down are delivered after it has started
-again. Events wait in the file webhooks.db until they are handled. Run a single process: see webhook_inbox.py.
+Then create a customer in the sandbox. While this server is down, the sandbox retries each delivery for a minute.
+Events wait in the file webhooks.db until they are handled. Run a single process: see webhook_inbox.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ inbox = Inbox("webhooks.db")
 
 
 def handle(event: WebhookEvent) -> None:
-    """Handle an event. The delivery has been responded to, so this may take long."""
+    """Handle an event in the inbox's thread. This may take long, because the response does not wait for it."""
     match event:
         case CustomerCreatedEvent() | CustomerUpdatedEvent():
             logger.info("%s: %s <%s>", event.type, event.data.customer.name, event.data.customer.email)
