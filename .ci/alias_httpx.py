@@ -14,8 +14,8 @@ httpx2.alias_httpx()  # before anything imports httpx
 
 # The tests that do not apply to httpx2, with the reasons.
 NOT_UNDER_HTTPX2 = {
-    "test_a_redirect_to_an_invalid_url_is_a_validation_error": "httpx2 accepts such a response, so the client raises an "
-    "APIStatusError",
+    "test_a_redirect_to_an_invalid_url_is_a_validation_error": "httpx2 accepts such a response, so the client "
+    "raises an APIStatusError",
     "test_an_http_client_of_httpx2_is_rejected": "httpx is an alias",
 }
 

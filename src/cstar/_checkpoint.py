@@ -188,7 +188,9 @@ def decode(token: object, scope: str) -> Checkpoint:
         is_of_this_list = _as_str(content["list"]) == scope
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InvalidParameterError(
-            f"resume must be {_ALLOWED}; this string of {len(token)} characters is not one", param="resume"
+            f"resume must be {_ALLOWED}, or None to start from the beginning; "
+            f"this string of {len(token)} characters is not one",
+            param="resume",
         ) from None
     if not is_of_this_list:
         raise InvalidParameterError(

@@ -383,7 +383,7 @@ class RowIterator(Generic[T]):
     def checkpoint(self) -> str:
         """Return the position after the last row yielded, as a token.
 
-        It sends no request, and may be called at any time, even after an error or at the end.
+        It sends no request. Call it after the last row has been stored: resuming does not yield that row again.
 
         Returns:
             A string to store, and to pass as `resume` to the same list later, even in another process. It holds ids and
@@ -440,7 +440,7 @@ class AsyncRowIterator(Generic[T]):
     def checkpoint(self) -> str:
         """Return the position after the last row yielded, as a token.
 
-        It sends no request, and may be called at any time, even after an error or at the end.
+        It sends no request. Call it after the last row has been stored: resuming does not yield that row again.
 
         Returns:
             A string to store, and to pass as `resume` to the same list later, even in another process. It holds ids and
