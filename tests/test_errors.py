@@ -714,6 +714,13 @@ def test_a_404_of_the_api_does_not_mention_the_base_url(api_mock: respx.Router, 
     assert "base_url" not in str(fail(run))
 
 
+def test_a_404_about_a_parameter_does_not_mention_the_base_url(api_mock: respx.Router, run: Runner) -> None:
+    api_mock.post("/tickets").respond(404, json=error("resource_missing", "No such customer.", param="customerId"))
+    with pytest.raises(NotFoundError) as raised:
+        run(lambda client: client.request("POST", "/tickets", json={"customerId": "cus_1"}))
+    assert "base_url" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -19,6 +19,7 @@ import pytest
 
 import cstar
 from cstar import AsyncCstar, AsyncPage, AsyncRowIterator, Cstar, Page, RowIterator, webhooks
+from cstar.resources import _customer_calls
 from cstar.resources.customers import Customers
 from support import KEY
 
@@ -177,11 +178,6 @@ def test_an_unknown_name_raises_the_usual_attribute_error(module: Any, name: str
         getattr(module, name)
 
 
-def test_a_model_that_was_deleted_from_the_module_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(cstar.models, "RateLimit")
-    assert not hasattr(cstar.models, "RateLimit")
-
-
 @pytest.mark.parametrize("module", [cstar, cstar.models], ids=lambda module: module.__name__)
 def test_dir_lists_a_model_before_it_is_loaded(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(vars(module), "Customer", raising=False)
@@ -191,6 +187,17 @@ def test_dir_lists_a_model_before_it_is_loaded(module: Any, monkeypatch: pytest.
 def test_all_of_webhooks_lists_every_public_name() -> None:
     defined = {name for name, value in vars(webhooks).items() if getattr(value, "__module__", "") == "cstar.webhooks"}
     assert {name for name in defined if not name.startswith("_")} | {"WebhookEvent"} == set(webhooks.__all__)
+
+
+def test_the_fields_of_a_customer_are_the_same_in_all_places() -> None:
+    def parameters(method: Any) -> set[str]:
+        return set(inspect.signature(method).parameters)
+
+    fields = set(_customer_calls._CHECKS)
+    assert fields == set(_customer_calls._Fields.__annotations__) == set(cstar.CustomerRecord.__annotations__)
+    for method in (Customers.create, Customers.update, Customers.upsert, Customers.bulk_update):
+        assert fields <= parameters(method)
+    assert set(cstar.Customer.model_fields) == set(webhooks.WebhookCustomer.model_fields) > fields
 
 
 def test_not_given_is_a_falsy_singleton() -> None:

@@ -170,7 +170,7 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
             response.discard_connection()
         hint = (
             "The server, or a proxy in front of it, probably sent the response to another request, so the connection "
-            "is closed. Or a mock returned the wrong customer."
+            "is closed. Or a mock returned the wrong resource."
         )
         raise _validation_error(call, response, f"{mismatch}. {hint}")
     return value
@@ -289,7 +289,8 @@ def raise_for_status(call: Call[T], response: ReceivedResponse) -> None:
     if code == 409 and response.after_lost_response:
         sentences.append("An earlier attempt got no response: the conflict may be with its result.")
     names_resource = call.subject is not None and call.subject.id is not None
-    if code == 404 and not ("code" in fields and names_resource):  # not a missing resource
+    is_missing_resource = "code" in fields and (names_resource or "param" in fields)
+    if code == 404 and not is_missing_resource:
         sentences.append(
             f"There is nothing at {response.base_url}{call.path}. Is base_url={response.base_url!r} right?"
         )

@@ -35,17 +35,16 @@ __all__ = [
     "Upserted",
 ]
 
-_FILES = ("bulk", "customer", "identity")
-
 
 def _lazy(name: str) -> object:
-    if name in __all__:
-        for file in _FILES:
-            loaded = vars(import_module(f"{__name__}.{file}"))
-            globals().update({public: loaded[public] for public in __all__ if public in loaded})
-        if name in globals():
-            return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pkgutil import iter_modules
+
+    for file in iter_modules(__path__):
+        loaded = vars(import_module(f"{__name__}.{file.name}"))
+        globals().update({public: loaded[public] for public in __all__ if public in loaded})
+    return globals()[name]
 
 
 if not TYPE_CHECKING:  # type checkers would accept any name

@@ -34,7 +34,7 @@ _ERRORS = {
     400: ("The request is invalid; `error.param` names the field, parameter or header.",),
     401: ("The API key is missing or unknown.", "WWW-Authenticate"),
     403: ("The API key belongs to another team, or it can only read.",),
-    404: ("The customer or the path does not exist.", "Idempotent-Replayed"),
+    404: ("The resource or the path does not exist.", "Idempotent-Replayed"),
     405: ("The path does not have this method; `Allow` lists its methods.", "Allow"),
     409: ("Another customer has this email, or another request this `Idempotency-Key`.", "Idempotent-Replayed"),
     413: (f"The request body is larger than {MAX_BODY_SIZE} bytes.",),
