@@ -6,7 +6,7 @@
 Celery's settings are CELERY_BROKER_URL and CELERY_RESULT_BACKEND, such as redis://localhost.
 
 The idempotency key is the id of the task. The id stays the same when Celery retries a task and when a broker delivers
-it twice. So a request whose response was lost has no second effect. A task that gives up raises its error at the
+it twice. So a request whose response was lost has no second effect. A task that gives up raises its error in the
 caller. A new task has a new id: to continue safely, pass it `error.idempotency_key`. The server stores a key for 24
 hours.
 

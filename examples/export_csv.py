@@ -62,9 +62,9 @@ def export_all(client: Cstar, team_id: str, path: Path) -> int:
     Returns:
         The number of customers that this run wrote.
     """
-    part, place = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.checkpoint")
-    is_resumed = part.exists() and place.exists()
-    size, checkpoint = json.loads(place.read_text()) if is_resumed else (0, None)
+    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.checkpoint")
+    is_resumed = part.exists() and saved.exists()
+    size, checkpoint = json.loads(saved.read_text()) if is_resumed else (0, None)
     customers = iter(client.customers.list(team_id, resume=checkpoint))
     count = 0
     with part.open("r+" if is_resumed else "w", newline="", encoding="utf-8") as file:
@@ -77,10 +77,10 @@ def export_all(client: Cstar, team_id: str, path: Path) -> int:
             count += 1
             if count % ROWS_BETWEEN_CHECKPOINTS == 0:
                 file.flush()
-                new_place = place.with_name(f"{place.name}.new")
-                new_place.write_text(json.dumps([part.stat().st_size, customers.checkpoint()]))
-                new_place.replace(place)
-    place.unlink(missing_ok=True)
+                new = saved.with_name(f"{saved.name}.new")
+                new.write_text(json.dumps([part.stat().st_size, customers.checkpoint()]))
+                new.replace(saved)
+    saved.unlink(missing_ok=True)
     part.replace(path)
     return count
 

@@ -94,12 +94,12 @@ def export(client: Cstar, team_id: str, folder: Path) -> int:
         read_page, range(1, pages + 1), client=client, team_id=team_id, total=total, meta=frame([])
     )
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        unproven = Path(scratch, "customers")
+        unverified = Path(scratch, "customers")
         # One file for 100 pages, because many small Parquet files are slow to read.
-        partitions.repartition(npartitions=ceil(pages / 100)).to_parquet(unproven, schema=SCHEMA, write_index=False)
+        partitions.repartition(npartitions=ceil(pages / 100)).to_parquet(unverified, schema=SCHEMA, write_index=False)
         if state(client, team_id) != before:
             raise ListChangedError(f"there were {total} customers at first, and others at the end")
-        unproven.rename(folder)
+        unverified.rename(folder)
     return total
 
 

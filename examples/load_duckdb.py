@@ -69,9 +69,9 @@ def read(database: duckdb.DuckDBPyConnection, client: Cstar, team_id: str) -> No
     found = database.execute("SELECT checkpoint FROM reading").fetchone()
     page = client.customers.list(team_id, page_size=PAGE_SIZE, resume=found[0] if found else None)
     customers = iter(page)
-    [known] = database.execute("SELECT count(*) FROM incoming").fetchone() or [0]
+    [count] = database.execute("SELECT count(*) FROM incoming").fetchone() or [0]
     with Progress() as progress:
-        task = progress.add_task("Reading customers", total=page.total, completed=known)
+        task = progress.add_task("Reading customers", total=page.total, completed=count)
         while rows := [each.model_dump(mode="json", include=set(COLUMNS)) for each in islice(customers, PAGE_SIZE)]:
             database.begin()
             database.execute(READ, [json.dumps(rows), json.dumps([COLUMNS])])
@@ -107,7 +107,7 @@ def demo() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Load the customers into a DuckDB table.")
-    parser.add_argument("file", type=Path, nargs="?", help="the database; created if there is none")
+    parser.add_argument("file", type=Path, nargs="?", help="the database file; created if it does not exist")
     parser.add_argument("--demo", action="store_true", help="run against a sandbox, into a temporary database")
     arguments = parser.parse_args()
     if arguments.demo:

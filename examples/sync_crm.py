@@ -1,4 +1,4 @@
-"""Synchronise the customers of a CSV file to cStar: import missing customers, and update those that differ.
+"""Synchronize the customers of a CSV file to cStar: import missing customers, and update those that differ.
 
     python examples/sync_crm.py customers.csv      # with CSTAR_API_KEY set
     python examples/sync_crm.py --demo             # against a sandbox, with generated files
@@ -189,9 +189,9 @@ class Requests:
 
 
 def report(counts: Counter[str], requests: Requests) -> None:
-    print(", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count) or "nothing to do")
+    print(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()) if count) or "nothing to do")
     changes = counts.total() - counts["unchanged"]
-    print(f"requests: {requests.reads} to read, {requests.writes} to write; one for each change would be {changes}")
+    print(f"requests: {requests.reads} to read, {requests.writes} to write; without bulk calls, {changes} to write")
 
 
 def demo() -> None:
@@ -210,7 +210,7 @@ def demo() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Synchronise the customers of a CSV file to cStar.")
+    parser = argparse.ArgumentParser(description="Synchronize the customers of a CSV file to cStar.")
     parser.add_argument("file", type=Path, nargs="?", help="a CSV file with the columns email and name")
     parser.add_argument("--demo", action="store_true", help="run against a sandbox, with generated files")
     arguments = parser.parse_args()

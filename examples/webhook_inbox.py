@@ -18,7 +18,7 @@ column with a unique constraint, and handle the events in a queue such as Celery
 A signed body that cannot be parsed is stored in the table `unreadable`. Report it to cStar's support. Another delivery
 would have the same body, so the view responds with 2xx.
 
-Handled events stay in the file, so that repeated deliveries are recognised. To delete old ones, stop the server first:
+Handled events stay in the file, so that repeated deliveries are recognized. To delete old ones, stop the server first:
 
     sqlite3 webhooks.db "DELETE FROM events WHERE due IS NULL AND received < datetime('now', '-30 days')"
 """

@@ -89,9 +89,9 @@ def test_sync_crm_creates_updates_and_can_be_run_again(sync_crm: Run, box: Sandb
 def test_the_demo_of_sync_crm_runs() -> None:
     done = run_program("sync_crm.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2000 created\nrequests: 1 to read, 4 to write; one for each change would be 2000\n" in done.stdout
+    assert "2000 created\nrequests: 1 to read, 4 to write; without bulk calls, 2000 to write\n" in done.stdout
     assert (
-        "1699 unchanged, 301 updated\nrequests: 20 to read, 4 to write; one for each change would be 301" in done.stdout
+        "1699 unchanged, 301 updated\nrequests: 20 to read, 4 to write; without bulk calls, 301 to write" in done.stdout
     )
 
 
