@@ -1164,7 +1164,7 @@ def test_a_payload_that_is_not_the_raw_body_is_rejected(payload: Any) -> None:
 
 @pytest.mark.parametrize("tolerance", [-1, math.nan, "300", None, True, pytest.param(-(10**5000), id="huge")])
 def test_a_tolerance_that_is_not_a_number_of_seconds_is_rejected(tolerance: Any) -> None:
-    with pytest.raises(InvalidParameterError, match="tolerance must be a number of seconds from 0 up, not") as caught:
+    with pytest.raises(InvalidParameterError, match="tolerance must be a non-negative number of seconds") as caught:
         construct_event(PAYLOAD, signed(PAYLOAD), SECRET, tolerance=tolerance)
     assert caught.value.param == "tolerance"
 
@@ -1189,7 +1189,7 @@ def test_sign_returns_the_documented_header(payload: str | bytes) -> None:
 
 @pytest.mark.parametrize("timestamp", [-1, math.nan, math.inf, 1e12, "17", True])
 def test_sign_rejects_a_timestamp_that_is_not_a_time(timestamp: Any) -> None:
-    with pytest.raises(InvalidParameterError, match="timestamp must be a number of seconds from 0 up to") as caught:
+    with pytest.raises(InvalidParameterError, match="timestamp must be a number of seconds from 0 to") as caught:
         sign(PAYLOAD, SECRET, timestamp=timestamp)
     assert caught.value.param == "timestamp"
 

@@ -149,7 +149,7 @@ def _check_base_url(base_url: str, api_key: str) -> None:
         raise ConfigurationError("base_url must not contain a query or a fragment")
     if url.scheme == "http" and not is_loopback(url.host) and not _is_test_key(api_key):
         raise ConfigurationError(
-            f"a live key must not travel over plain http to {url.host}: use https, a test key (sk_test_…), "
+            f"a live key must not be sent over plain http to {url.host}: use https, a test key (sk_test_…), "
             "or a loopback address"
         )
 
@@ -188,12 +188,12 @@ def _check_deadline(deadline: object) -> None:
 
 def _check_max_retries(max_retries: object) -> None:
     if not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < 0:
-        raise ConfigurationError(f"max_retries must be a whole number from 0 up, not {max_retries!r}")
+        raise ConfigurationError(f"max_retries must be a non-negative whole number, not {max_retries!r}")
 
 
 def _check_max_retry_wait(max_retry_wait: object) -> None:
     if not _is_number(max_retry_wait) or not max_retry_wait >= 0:
-        raise ConfigurationError(f"max_retry_wait must be a number of seconds from 0 up, not {max_retry_wait!r}")
+        raise ConfigurationError(f"max_retry_wait must be a non-negative number of seconds, not {max_retry_wait!r}")
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -532,8 +532,9 @@ def _check_age(age: int, tolerance: float) -> None:
 
 def _check_seconds(param: str, value: object, maximum: float = math.inf) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= maximum:
-        up_to = "up" if maximum == math.inf else f"up to {maximum:.0f}"
-        reject(param, f"a number of seconds from 0 {up_to}", value)
+        is_bounded = maximum != math.inf
+        allowed = f"a number of seconds from 0 to {maximum:.0f}" if is_bounded else "a non-negative number of seconds"
+        reject(param, allowed, value)
 
 
 def _body(payload: object) -> bytes:
