@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cstar.sandbox import _clock
 from cstar.sandbox._api import BASE_PATH, JSON, ApiResponse, replace_with_error
 from cstar.sandbox._control import control_routes
-from cstar.sandbox._errors import ApiError, injected
+from cstar.sandbox._errors import ApiError, injected_error
 from cstar.sandbox._faults import Fault
 from cstar.sandbox._openapi import document
 from cstar.sandbox._operations import OPERATIONS, Operation
@@ -117,7 +117,7 @@ class _Endpoint:
         status = fault.status or 500
         if status < 400:
             return ApiResponse(status, b"", headers=retry_after)
-        error = injected(status, retry_after)
+        error = injected_error(status, retry_after)
         return replace_with_error(response, error) if response else api.reject(request, error)
 
     def _operation(self, request: ApiRequest) -> Operation | ApiError:

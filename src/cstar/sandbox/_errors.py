@@ -41,7 +41,7 @@ class ApiError(Exception):
         self.doc_url = f"https://www.cstar.help/docs/api/errors#{code}"
 
 
-def injected(status: int, headers: Mapping[str, str]) -> ApiError:
+def injected_error(status: int, headers: Mapping[str, str]) -> ApiError:
     """Return the error for a fault with a status of 400 or more."""
     general = "internal_error" if status >= 500 else "parameter_invalid"
     code = next((code for code, (code_status, _) in ERROR_CODES.items() if code_status == status), general)

@@ -99,7 +99,7 @@ def _new_fault(*values: Any, **options: Any) -> Fault:
     try:
         return Fault(*values, **options)
     except ValidationError as invalid:
-        error = invalid.errors(include_url=False, include_context=False)[-1]  # the widest member of a union
+        error = invalid.errors(include_url=False, include_context=False)[-1]  # in a union, the most general type
     if not error["loc"]:
         raise ValueError(error["msg"].removeprefix("Value error, "))
     names, name = [field.name for field in fields(Fault)], error["loc"][0]
@@ -155,11 +155,11 @@ class Faults:
         If several faults match a request, the one added first applies, after the sum of all matching latencies.
 
         Args:
-            kind: What happens. "latency": the response is delayed. "status": a response with this status; from 400
-                on with the API's error envelope, below without a body. "drop": the connection is closed without a
+            kind: The kind of failure. "latency": the response is delayed. "status": a response with this status; from
+                400 on with the API's error envelope, below without a body. "drop": the connection is closed without a
                 response. "cut": it is closed in the middle of the body. "garbage": a body that is not JSON.
-                "html": an error page, as from a proxy in front of the API. "flaky": at random, one of the above after
-                which a client should retry.
+                "html": an error page, as from a proxy in front of the API. "flaky": a random one of the failures above
+                after which a client should retry.
             status: For "status", 200 to 599 and required; for "html", 502 by default.
             retry_after: The `Retry-After` header of the response, for "status" and "html": seconds, or any text.
             seconds: The length of a "latency", at most an hour.

@@ -38,9 +38,9 @@ _ERRORS = {
     405: ("The path does not have this method; `Allow` lists its methods.", "Allow"),
     409: ("Another customer has this email, or another request this `Idempotency-Key`.", "Idempotent-Replayed"),
     413: (f"The request body is larger than {MAX_BODY_SIZE} bytes.",),
-    429: ("The API key has used up its rate limit; `Retry-After` says when to try again.", "Retry-After"),
+    429: ("The API key has used up its rate limit; `Retry-After` has the seconds until a retry.", "Retry-After"),
     500: ("The server failed.",),
-    503: ("The server is not available; `Retry-After` says when to try again.", "Retry-After"),
+    503: ("The server is not available; `Retry-After` has the seconds until a retry.", "Retry-After"),
 }
 
 _NUMBER = {"type": "integer", "minimum": 0}
@@ -57,7 +57,7 @@ _HEADERS = {
     "Idempotent-Replayed": ("This response repeats the first one to the `Idempotency-Key`.", {"const": "true"}),
     "WWW-Authenticate": ("How to authenticate.", {"const": "Bearer"}),
     "Allow": ("The methods that the path has, separated by commas.", _TEXT),
-    "Retry-After": ("In how many seconds to try again.", _NUMBER),
+    "Retry-After": ("The number of seconds to wait before a retry.", _NUMBER),
 }
 
 

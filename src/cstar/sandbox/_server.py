@@ -23,7 +23,8 @@ from cstar.sandbox import _clock
 # Seconds for a client to send its next request, to the last byte. Clients close idle connections earlier (httpx after
 # 5 s): if both sides close a connection at the same moment, a request is lost.
 REQUEST_TIMEOUT = 30.0
-# Of more connections without a complete request, the oldest is closed: a process often has at most 1,024 open files.
+# The most connections without a complete request; a further one closes the oldest. The limit is below the 1,024 open
+# files that a process may often have.
 MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"

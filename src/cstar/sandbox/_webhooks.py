@@ -313,7 +313,7 @@ def _endpoint(url: str) -> Endpoint:
 
 
 def _reason(failure: Exception) -> str:
-    """Describe why there was no response. The cause is several exceptions down the chain of httpx's."""
+    """Describe why there was no response. httpx wraps the cause in several exceptions."""
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
