@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Bytes, compressed or not. A page of 100 customers has about 50 KB.
 MAX_BODY_SIZE = 64 * 1024 * 1024
-# The encodings that Python's zlib decompresses, because it can stop at a given size.
+# Only encodings of Python's zlib, whose decompressors can stop at a given size.
 ACCEPT_ENCODING = "gzip, deflate"
 
 

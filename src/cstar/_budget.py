@@ -99,9 +99,9 @@ class Budget:
             Whether to request the page: it is needed now, or a request remains in the window.
         """
         reading = self._reading()
-        is_known = reading is not None and reading.reset > self._clock()
+        is_current = reading is not None and reading.reset > self._clock()
         with self._lock:
-            if reading and is_known and not needed and reading.limit.remaining <= self._reserved[os.getpid()]:
+            if reading and is_current and not needed and reading.limit.remaining <= self._reserved[os.getpid()]:
                 return False
             self._reserved[os.getpid()] += 1
             return True
@@ -114,7 +114,7 @@ class Budget:
     def seconds_until_reset(self, longest: float) -> float:
         """Return the seconds to wait before the next request: 0 if requests remain, or if the wait exceeds `longest`.
 
-        If the wait exceeds `longest`, the request is sent, because the server's response explains the limit better.
+        A request that would wait longer is sent at once, because the server's error explains the limit better.
         """
         reading = self._reading()
         if reading is None or reading.limit.remaining > 0:
@@ -151,8 +151,8 @@ def rate_limit(headers: httpx.Headers, *, now: datetime | None = None) -> RateLi
             reset /= 1000  # milliseconds
         elif reset < MIN_UNIX_TIME:
             reset += now.timestamp()  # seconds from now
-        furthest = now + timedelta(seconds=window if window is not None and window > 0 else DAY)
-        reset_at = datetime.fromtimestamp(min(reset, furthest.timestamp()), timezone.utc)
+        latest_reset = now + timedelta(seconds=window if window is not None and window > 0 else DAY)
+        reset_at = datetime.fromtimestamp(min(reset, latest_reset.timestamp()), timezone.utc)
     except (KeyError, ValueError, OverflowError, OSError):
         return None
     return RateLimit(limit=limit, remaining=remaining, reset_at=reset_at, window=window)

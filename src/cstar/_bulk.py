@@ -159,10 +159,8 @@ class BulkJob(Generic[ResultT]):
         """Add the result so far and the idempotency key to an exception that ends the job."""
         if isinstance(error, APIError) or (isinstance(error, InvalidParameterError) and self._chunk_count):
             error.partial = self._redacted_result(api_key)
-            if error.idempotency_key in {
-                None,
-                self._chunk_key,
-            }:  # another key belongs to a call by the caller's iterable
+            # Another key belongs to a call that the caller's iterable has made.
+            if error.idempotency_key in {None, self._chunk_key}:
                 error.idempotency_key = self.key
         elif self._chunk_count and hasattr(error, "add_note"):  # Python 3.11
             # Without the errors, because there may be many.
@@ -204,23 +202,24 @@ def errors_of(data: BulkData) -> list[BulkError]:
 
 def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> Iterator[BulkError]:
     """Yield the errors of a chunk, each with its index in the input of the job, if it can be determined."""
-    places: dict[str, int | None] = {}  # by id and email address; None if several items have it
-    for number, item in enumerate(items):
-        for name in filter(None, (item.id, item.email)):
-            places[_normalized(name)] = None if _normalized(name) in places else number
+    positions: dict[str, int | None] = {}  # by id and email address; None if several items have it
+    for index, item in enumerate(items):
+        for identifier in map(_normalized, filter(None, (item.id, item.email))):
+            positions[identifier] = None if identifier in positions else index
     for error in errors:
-        named = {places.get(_normalized(name)) for name in (error.id, error.email) if name} - {None}
-        place = named.pop() if len(named) == 1 else error.index
-        if isinstance(place, int) and 0 <= place < len(items):
-            item = items[place]
-            about = {"index": first + place, "id": error.id or item.id, "email": error.email or item.email}
-            yield error.model_copy(update=about)
+        found = {positions.get(_normalized(identifier)) for identifier in (error.id, error.email) if identifier}
+        found -= {None}
+        position = found.pop() if len(found) == 1 else error.index
+        if isinstance(position, int) and 0 <= position < len(items):
+            item = items[position]
+            fields = {"index": first + position, "id": error.id or item.id, "email": error.email or item.email}
+            yield error.model_copy(update=fields)
         else:
             yield error.model_copy(update={"index": None})
 
 
-def _normalized(name: object) -> str:
-    return str(name).strip().casefold()
+def _normalized(identifier: object) -> str:
+    return str(identifier).strip().casefold()
 
 
 def iterate(param: str, items: object) -> Iterator[object]:

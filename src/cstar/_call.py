@@ -76,7 +76,7 @@ class Call(Generic[T]):
         body: The JSON body.
         idempotency_key: The Idempotency-Key: the server performs the call once, even if several attempts arrive.
         subject: The resource that the response must describe.
-        deleted_value: For a delete: returns the value if the response has none.
+        deleted_value: For a delete: creates the value if the response does not contain it.
     """
 
     method: str

@@ -134,7 +134,7 @@ def check_bool(param: str, value: object) -> bool:
 def check_tags(param: str, value: object) -> list[JsonValue]:
     if not _is_list(value):
         reject(param, "a list or tuple of strings", value)
-    return [check_text(f"{param}[{place}]", tag) for place, tag in enumerate(value)]
+    return [check_text(f"{param}[{index}]", tag) for index, tag in enumerate(value)]
 
 
 def check_metadata(param: str, value: object, *, removable: bool = False) -> dict[str, JsonValue]:
@@ -146,21 +146,21 @@ def check_metadata(param: str, value: object, *, removable: bool = False) -> dic
         removable: Whether a value may be `None`, which removes the key in an update.
     """
     metadata: dict[str, JsonValue] = {}
-    for name, text in _items(param, value):
-        if len(name) > MAX_METADATA_KEY_LENGTH:
-            reject(f"a key of {param}", f"at most {MAX_METADATA_KEY_LENGTH} characters", name)
-        place = f"{param}[{name!r}]"
+    for key, text in _items(param, value):
+        if len(key) > MAX_METADATA_KEY_LENGTH:
+            reject(f"a key of {param}", f"at most {MAX_METADATA_KEY_LENGTH} characters", key)
+        item = f"{param}[{key!r}]"
         if text is None and removable:
-            metadata[name] = None
+            metadata[key] = None
             continue
         if not isinstance(text, str):
-            reject(place, "a string, or None to remove the key" if removable else "a string", text)
+            reject(item, "a string, or None to remove the key" if removable else "a string", text)
         if len(text) > MAX_METADATA_VALUE_LENGTH:
-            reject(place, f"at most {MAX_METADATA_VALUE_LENGTH} characters", text)
-        metadata[name] = check_text(place, text)
-    kept = sum(text is not None for text in metadata.values())
-    if kept > MAX_METADATA_KEYS:
-        raise InvalidParameterError(f"{param} must have at most {MAX_METADATA_KEYS} keys, not {kept}", param=param)
+            reject(item, f"at most {MAX_METADATA_VALUE_LENGTH} characters", text)
+        metadata[key] = check_text(item, text)
+    key_count = sum(text is not None for text in metadata.values())
+    if key_count > MAX_METADATA_KEYS:
+        raise InvalidParameterError(f"{param} must have at most {MAX_METADATA_KEYS} keys, not {key_count}", param=param)
     return metadata
 
 
@@ -184,7 +184,7 @@ def check_json(param: str, value: object, *, depth: int = 0) -> JsonValue:
     if _is_mapping(value):
         return {name: check_json(f"{param}.{name}", item, depth=depth + 1) for name, item in _items(param, value)}
     if _is_list(value):
-        return [check_json(f"{param}[{place}]", item, depth=depth + 1) for place, item in enumerate(value)]
+        return [check_json(f"{param}[{index}]", item, depth=depth + 1) for index, item in enumerate(value)]
     reject(param, "JSON (a string, number, boolean, None, list or mapping)", value)
 
 

@@ -38,7 +38,7 @@ class PageRequest(NamedTuple):
 
     @classmethod
     def overlapping(cls, index: int, max_page_size: int) -> PageRequest:
-        """Return the request whose page holds the row at an index and most rows after it."""
+        """Return the request whose page holds the row at an index, and as many rows after it as possible."""
         requests = [cls(index // size + 1, size) for size in range(max_page_size, 0, -1)]
         return max(requests, key=lambda request: request.page * request.size)
 

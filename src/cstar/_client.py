@@ -73,7 +73,7 @@ def _request_call(
     else:
         idempotency_key = new_key(idempotency_key)
     if cast_to is not None:
-        return Call(method, path, _as_parameter(object_of, cast_to), query, body, idempotency_key)
+        return Call(method, path, _cast_to_parser(object_of, cast_to), query, body, idempotency_key)
     deleted_value = _none if method == "DELETE" else None
     return Call(method, path, json_or_none, query, body, idempotency_key, deleted_value=deleted_value)
 
@@ -103,7 +103,7 @@ def _paginate_listing(
             param="cast_to",
         )
     options["extra_query"] = params
-    return listing(path, _RowParser(_as_parameter(list_of, cast_to)), {}, **options)
+    return listing(path, _RowParser(_cast_to_parser(list_of, cast_to)), {}, **options)
 
 
 def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - any argument of the caller
@@ -152,7 +152,7 @@ def _check_ids(data: PageData[RowT]) -> PageData[RowT]:
     return data
 
 
-def _as_parameter(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type[T]) -> Parser[ParsedT]:
+def _cast_to_parser(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type[T]) -> Parser[ParsedT]:
     try:
         return parser_of(cast_to)
     except Exception as error:  # pydantic and the type itself can raise anything
@@ -163,7 +163,7 @@ def _as_parameter(parser_of: Callable[[type[T]], Parser[ParsedT]], cast_to: type
 
 
 class _Resource(cached_property[Any]):
-    """A resource of a client. On the class, it is an instance without a client, for `create_autospec`."""
+    """A resource of a client. Accessed on the class, it is a resource without a client, for `create_autospec`."""
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401 - the resource's type
         if instance is None:

@@ -139,8 +139,8 @@ class _BaseConnections(Generic[C]):
         self._idle: deque[C] = deque()
         self._is_closed = False
 
-    def _has_free_slots(self, count: int = 1) -> bool:
-        """Return whether at least `count` slots are free."""
+    def _has_room(self, count: int = 1) -> bool:
+        """Return whether the pool can hold `count` more leases."""
         if len(self.slots) + count > MAX_CONNECTIONS:
             # A lease is lost if a signal handler raises an exception before the lease is stored.
             for slot in [slot for slot, lease in self.slots.copy().items() if lease() is None]:
@@ -263,10 +263,11 @@ class Connections(_BaseConnections[_Connection], httpx.BaseTransport):
         return response
 
     def _acquire(self, request: httpx.Request) -> _Lease[_Connection]:
+        # Take a slot before checking the limit, because other threads may do the same.
         lease = _Lease(self)
-        if not self._has_free_slots(0):
+        if not self._has_room(0):
             end = _pool_deadline(request)
-            while not self._has_free_slots(0):
+            while not self._has_room(0):
                 lease.close()
                 if time.monotonic() >= end:
                     raise httpx.PoolTimeout(f"all {MAX_CONNECTIONS} connections are in use")
@@ -327,7 +328,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
         return response
 
     async def _acquire(self, request: httpx.Request) -> _Lease[_AsyncConnection]:
-        if not self._waiting and self._has_free_slots():
+        if not self._waiting and self._has_room():
             return _Lease(self)
         import anyio
 
@@ -349,7 +350,7 @@ class AsyncConnections(_BaseConnections[_AsyncConnection], httpx.AsyncBaseTransp
 
     def free_slot(self, slot: int) -> None:
         super().free_slot(slot)
-        if self._waiting and self._has_free_slots():
+        if self._waiting and self._has_room():
             waiter = self._waiting.popleft()
             waiter.lease = _Lease(self)
             waiter.turn.set()

@@ -21,7 +21,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._stale_slices = 0  # consecutive slices without a new row
-        self._slices_past_total = 0  # slices since as many rows were read as the first total
+        self._slices_past_total = 0  # slices since the number of rows read reached the first total
         self._first_total: int | None = None
         self._total = 0
         self._reason = ""
@@ -59,7 +59,7 @@ class Ending:
         self._stale_slices = 0
 
     def warn_if_incomplete(self, origin: int, memory: Memory, *, are_indexes_valid: bool) -> None:
-        """Log a warning if rows are missing: by their indexes, or by their number if indexes are not valid."""
+        """Log a warning if rows are missing: those in holes or, without valid indexes, the total less the rows read."""
         expected, rows_read = self._total - origin, memory.rows_read
         if self._slices_past_total >= MAX_SLICES_PAST_TOTAL:
             logger.warning("iteration ended after %d rows, %s", rows_read, self._reason)

@@ -17,7 +17,7 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 
 class _NoCookies(httpx.Cookies):
-    """A cookie jar that stays empty. The API sets none, and a proxy's would accumulate until it rejects the request."""
+    """A cookie jar that stays empty. The API sets no cookies, and those of a proxy could make requests too large."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
         pass

@@ -198,14 +198,14 @@ class Reader:
     """The lenient reader of one response, which collects the fields with invalid values."""
 
     def __init__(self) -> None:
-        self._kept: list[str] = []  # names of fields
-        self._rows_with_kept = 0
+        self._invalid_fields: list[str] = []
+        self._invalid_row_count = 0
         self._row_count: int | None = None
 
     @property
     def deviations(self) -> Deviations:
         """The invalid values so far."""
-        return Deviations(tuple(sorted(set(self._kept))), self._rows_with_kept, self._row_count)
+        return Deviations(tuple(sorted(set(self._invalid_fields))), self._invalid_row_count, self._row_count)
 
     def data(self, envelope: Any) -> Any:
         """Return the `data` of an envelope.
@@ -222,29 +222,29 @@ class Reader:
             raise ValueError("data: Field required")
         return envelope["data"]
 
-    def read(self, type_: Any, value: Any, place: str = "data", name: str = "") -> Any:
+    def read(self, type_: Any, value: Any, location: str = "data", name: str = "") -> Any:
         """Convert JSON to a type. Only models of this library, and lists of them, are read leniently.
 
         Args:
             type_: The type.
             value: The JSON.
-            place: The location of the value, for errors.
+            location: The location of the value, for error messages.
             name: The field of the value, for `deviations`.
 
         Raises:
             ValueError: The value is invalid.
         """
         if (model := _model_of(type_)) is not None:
-            return self._read_model(model, value, place, name)
+            return self._read_model(model, value, location, name)
         if (model := _row_model_of(type_)) is not None:
             items = _array(value)
             if items is None:
-                raise ValueError(f"{place}: Input should be a list")
-            return [self._read_model(model, each, f"{place}.{index}", name) for index, each in enumerate(items)]
+                raise ValueError(f"{location}: Input should be a list")
+            return [self._read_model(model, each, f"{location}.{index}", name) for index, each in enumerate(items)]
         try:
             return _adapter(type_).validate_json(to_json(value))
         except ValidationError as invalid:
-            raise ValueError(f"{place}.{format_validation_error(invalid)}") from None
+            raise ValueError(f"{location}.{format_validation_error(invalid)}") from None
 
     def read_rows(self, model: Any, value: Any) -> list[Any]:
         """Return the rows of a list. Null is an empty list.
@@ -257,9 +257,9 @@ class Reader:
             raise ValueError("data: Input should be a list")
         rows: list[Any] = []
         for index, each in enumerate(items):
-            before = len(self._kept)
+            before = len(self._invalid_fields)
             rows.append(self.read(model, each, f"data.{index}"))
-            self._rows_with_kept += len(self._kept) > before
+            self._invalid_row_count += len(self._invalid_fields) > before
         self._row_count = len(rows)
         return rows
 
@@ -272,12 +272,12 @@ class Reader:
         found = _object(envelope.get("pagination")) or _object((_object(envelope.get("meta")) or {}).get("pagination"))
         if found is None:
             raise ValueError("pagination: Field required")
-        read: Paging = self._read_model(Paging, found, "pagination", "pagination")
+        paging: Paging = self._read_model(Paging, found, "pagination", "pagination")
         total, page, size, pages = (
             each if isinstance(each, int) and each >= 0 else None
-            for each in (read.total, read.page, read.page_size, read.total_pages)
+            for each in (paging.total, paging.page, paging.page_size, paging.total_pages)
         )
-        has_more: bool | None = read.has_more if isinstance(read.has_more, bool) else None
+        has_more: bool | None = paging.has_more if isinstance(paging.has_more, bool) else None
         if has_more is None:
             if page is not None and pages is not None:
                 has_more = page < pages
@@ -291,12 +291,12 @@ class Reader:
             total = max(0, (page or 1) - 1) * (size or row_count) + row_count + has_more
         return Paging(total=total, page=page, page_size=size, has_more=has_more)
 
-    def _read_model(self, model: type[Model], value: Any, place: str, name: str) -> Any:
+    def _read_model(self, model: type[Model], value: Any, location: str, name: str) -> Any:
         with suppress(ValidationError):
             return _adapter(model).validate_json(to_json(value))
-        return self.read_fields(model, value, place, name)
+        return self.read_fields(model, value, location, name)
 
-    def read_fields(self, model: type[Model], value: Any, place: str = "data", name: str = "") -> Any:
+    def read_fields(self, model: type[Model], value: Any, location: str = "data", name: str = "") -> Any:
         """Convert a value that is known to deviate to a model, field by field.
 
         Raises:
@@ -304,7 +304,7 @@ class Reader:
         """
         rest = _object(value)
         if rest is None:
-            raise ValueError(f"{place}: Input should be an object")
+            raise ValueError(f"{location}: Input should be an object")
         values: dict[str, Any] = {}
         given: set[str] = set()
         for field_name, field, adapter, names in _fields(model):
@@ -312,7 +312,7 @@ class Reader:
             item = next((each for each in found if each is not None), None)
             if field_name == "id" and field.is_required() and not isinstance(item, str):
                 raise ValueError(
-                    f"{place}.id: " + ("Field required" if item is None else "Input should be a valid string")
+                    f"{location}.id: " + ("Field required" if item is None else "Input should be a valid string")
                 )
             if found:
                 given.add(field_name)
@@ -341,12 +341,12 @@ class Reader:
         items = _array([value] if isinstance(value, dict) else value)
         if (row_model := _row_model_of(field.annotation)) is not None and items is not None:
             return [self._read_item(row_model, each, name) for each in items]
-        self._kept.append(name)
+        self._invalid_fields.append(name)
         return plain(value)
 
     def _read_item(self, model: type[Model], value: Any, name: str) -> Any:
         try:
             return self._read_model(model, value, name, name)
         except ValueError:
-            self._kept.append(name)
+            self._invalid_fields.append(name)
             return plain(value)

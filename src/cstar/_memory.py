@@ -176,7 +176,7 @@ class Memory:
         self.lost += 0 if is_read else self.holes[0].missing
         self.holes = self.holes[1:]
 
-    def add_still_empty(self, request: PageRequest) -> bool:
+    def add_empty_page_in_hole(self, request: PageRequest) -> bool:
         """Record an empty page in the first hole, and return whether it is empty for the first time."""
         is_first = request not in self._empty_requests
         self._empty_requests.add(request)

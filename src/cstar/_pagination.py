@@ -188,6 +188,7 @@ class AsyncPage(_Page[T]):
 
         Raises:
             APIError: A call failed.
+            CstarError: Two tasks use the iterator at the same time.
 
         Example:
             ```python
@@ -487,7 +488,10 @@ class _Source(Protocol[T]):
         ...
 
     def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
-        """Act on the new plan after the walk has received a page. Never raises."""
+        """Act on the new plan after the walk has received a page. Never raises.
+
+        A page was useful if it had new rows, or no rows at all.
+        """
         ...
 
     def close(self) -> None: ...

@@ -225,9 +225,9 @@ def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
 
     data = body.get("data")
     receipt = data if isinstance(data, dict) else body
-    named = receipt.get("id")
-    is_another = isinstance(named, str) and call.subject is not None and named != call.subject.id
-    return not is_another and receipt.get("deleted") is not False and not body.get("error") and reports_success(body)
+    deleted_id = receipt.get("id")
+    is_other = isinstance(deleted_id, str) and call.subject is not None and deleted_id != call.subject.id
+    return not is_other and receipt.get("deleted") is not False and not body.get("error") and reports_success(body)
 
 
 def _validation_error(call: Call[T], response: ReceivedResponse, reason: str) -> APIResponseValidationError:

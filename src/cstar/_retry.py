@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from cstar._call_state import CallState, Outcome
 
+# Seconds. The delay doubles with each retry, up to the maximum.
 BACKOFF_INITIAL = 0.5
 BACKOFF_MAXIMUM = 8.0
+# The jitter of the backoff: a fraction of the delay.
 BACKOFF_JITTER = 0.25
 # The jitter of a delay that the server requests: a fraction of the delay, and its maximum in seconds.
 RETRY_AFTER_JITTER = 0.1

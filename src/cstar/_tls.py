@@ -27,7 +27,9 @@ class _TLS:
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self.ssl_object: ssl.SSLObject = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_hostname
+        )
 
     def run(self, operation: Callable[[], T]) -> Generator[bytes | None, bytes, T]:
         """Perform an operation of the SSL object: a generator that yields bytes to send, or `None` to receive bytes."""
@@ -54,7 +56,7 @@ class _TLS:
     def read(self, max_bytes: int) -> bytes:
         # Most servers close a connection without the alert that TLS requires. HTTP delimits a response itself.
         try:
-            return self.object.read(max_bytes)
+            return self.ssl_object.read(max_bytes)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
@@ -96,7 +98,7 @@ class TLSStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
-            self.run(lambda: self._tls.object.write(buffer), timeout)
+            self.run(lambda: self._tls.ssl_object.write(buffer), timeout)
 
     def close(self) -> None:
         self._stream.close()
@@ -107,7 +109,7 @@ class TLSStream(httpcore.NetworkStream):
         return start_tls(self, ssl_context, server_hostname, timeout, self._exchange)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
-        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
+        return self._tls.ssl_object if info == "ssl_object" else self._stream.get_extra_info(info)
 
 
 def start_tls(
@@ -121,7 +123,7 @@ def start_tls(
     tls = _TLS(context, server_hostname)
     secure = TLSStream(stream, tls, exchange)
     try:
-        secure.run(tls.object.do_handshake, timeout)
+        secure.run(tls.ssl_object.do_handshake, timeout)
     except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
         raise httpcore.ConnectTimeout(str(error)) from error
     except httpcore.NetworkError as error:
@@ -167,7 +169,7 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
-            await self.run(lambda: self._tls.object.write(buffer), timeout)
+            await self.run(lambda: self._tls.ssl_object.write(buffer), timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -178,7 +180,7 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
         return await start_tls_async(self, ssl_context, server_hostname, timeout, self._exchange)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
-        return self._tls.object if info == "ssl_object" else self._stream.get_extra_info(info)
+        return self._tls.ssl_object if info == "ssl_object" else self._stream.get_extra_info(info)
 
 
 async def start_tls_async(
@@ -193,7 +195,7 @@ async def start_tls_async(
     secure = AsyncTLSStream(stream, tls, exchange)
     try:
         with anyio.fail_after(timeout):
-            await secure.run(tls.object.do_handshake, None)
+            await secure.run(tls.ssl_object.do_handshake, None)
     except TimeoutError as error:
         raise httpcore.ConnectTimeout(str(error)) from error
     except httpcore.NetworkError as error:

@@ -152,11 +152,11 @@ class Walk(Generic[T]):
             self.memory.lost += max(0, data.total - end)
             self.next_request = self._return_to_hole()
         else:
-            follower = self._page_after(request, next_index + self._movement.drift)
-            if not is_by_number and not self._movement.drift and follower.page * follower.size <= end:
+            next_request = self._page_after(request, next_index + self._movement.drift)
+            if not is_by_number and not self._movement.drift and next_request.page * next_request.size <= end:
                 self._stop_verifying()  # pages of a few rows do not overlap at every index
-                follower, self.plan_changed = self._page_at(end), True
-            self.next_request = follower
+                next_request, self.plan_changed = self._page_at(end), True
+            self.next_request = next_request
         return new_rows
 
     def _actual_size(self, request: PageRequest, data: PageData[T]) -> int:
@@ -206,7 +206,8 @@ class Walk(Generic[T]):
     def _skip_empty_page(self, request: PageRequest, end: int, total: int) -> list[T]:
         """Continue behind an empty page; the walk returns to it at the end."""
         if self.memory.is_returning:
-            is_first = self.memory.add_still_empty(request)  # a page that was not empty before is requested again
+            # Request a page that was not empty before once more.
+            is_first = self.memory.add_empty_page_in_hole(request)
             self.next_request = request if is_first else self._return_to_hole(is_read=False)
         elif self.memory.add_empty_page(request, self._end, self._total or 0) and end < total:
             if self._movement.is_prefetching and self._mode is _Mode.BY_NUMBER:  # a hole may hide a move of rows

@@ -79,7 +79,7 @@ class _Fields(TypedDict):
     email: str | NotGiven
     sentiment: models.CustomerSentiment | NotGiven | None
     status: models.CustomerStatus | NotGiven | None
-    tags: list[str] | tuple[str, ...] | NotGiven | None  # no Sequence, because a str is one
+    tags: list[str] | tuple[str, ...] | NotGiven | None  # not Sequence, because a str is a Sequence of str
     notes: str | NotGiven | None
     custom_fields: Mapping[str, Json] | NotGiven | None
     metadata: Mapping[str, str] | Mapping[str, str | None] | NotGiven | None
@@ -256,7 +256,7 @@ class UpsertSteps:
         return replace(call, idempotency_key=f"{self.key}-update-{customer_id}"[:MAX_KEY_LENGTH])
 
 
-# ── Bulk calls ──
+# ── Bulk calls ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def bulk_update_job(
