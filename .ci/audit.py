@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def unavailable_reason() -> str | None:
-    """Return why PyPI has no data on vulnerabilities; `None` if it has."""
+    """Return the reason why PyPI's data on vulnerabilities is unavailable; `None` if it is available."""
     try:
         with urlopen(KNOWN_TO_BE_VULNERABLE, timeout=30) as response:
             found = json.load(response)["vulnerabilities"]

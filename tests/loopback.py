@@ -1,4 +1,4 @@
-"""The suite over httpx-aiohttp's transport: `CSTAR_TEST_TRANSPORT=aiohttp`, which `.ci/transports` sets.
+"""Run the suite over httpx-aiohttp's transport: `CSTAR_TEST_TRANSPORT=aiohttp`, which `.ci/transports` sets.
 
 The handler or the mocked routes of a test choose a response or a fault for each request. The request is then sent
 through aiohttp to a local server, which checks that it arrived unchanged, and sends the response or causes the fault.
@@ -32,7 +32,7 @@ if IS_USED:
 else:
     AiohttpTransport = httpx.AsyncBaseTransport
 
-# Tests that do not hold over aiohttp, and why.
+# The tests that do not apply to aiohttp, with the reasons.
 NOT_OVER_AIOHTTP = {
     "test_a_connection_error_names_the_url_and_the_reason": "the reason is worded by aiohttp",
     "test_a_stream_that_fails_is_closed": "it uses a stream of httpx",
@@ -130,7 +130,7 @@ class Server:
 
 
 def without_escapes(line: bytes) -> list[bytes]:
-    """The parts of a request line, unescaped: aiohttp does not escape all characters of a query."""
+    """Return the parts of a request line, unescaped: aiohttp does not escape all characters of a query."""
     return [unquote_to_bytes(part.replace(b"+", b" ")) for part in line.split(b"&")]
 
 
@@ -236,7 +236,7 @@ def deselect_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def transport(transport: httpx.MockTransport | None = None) -> httpx.AsyncBaseTransport:
-    """A transport of httpx-aiohttp for a test with a mocked transport, mocked routes or a real server."""
+    """Return a transport of httpx-aiohttp for a test with a mocked transport, mocked routes or a real server."""
     if transport is not None:
         return LoopbackTransport(transport.handler)
     return LoopbackTransport(routes[-1]) if routes else AiohttpTransport()

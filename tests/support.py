@@ -85,17 +85,17 @@ ID: str = CUSTOMER["id"]
 
 
 def ok(data: object, **fields: object) -> dict[str, object]:
-    """The body of a successful response, with further top-level fields."""
+    """Return the body of a successful response, with further top-level fields."""
     return {"success": True, "data": data, **fields}
 
 
 def created(request: httpx.Request) -> httpx.Response:
-    """The response to a create: the sample customer with the email address of the request."""
+    """Return the response to a create: the sample customer with the email address of the request."""
     return httpx.Response(201, json=ok({**CUSTOMER, "email": json.loads(request.content)["email"]}))
 
 
 def error(code: str = "api_error", message: str = "Something failed.", **fields: object) -> dict[str, object]:
-    """The body of an error response."""
+    """Return the body of an error response."""
     return {"success": False, "error": {"type": "api_error", "code": code, "message": message, **fields}}
 
 

@@ -45,7 +45,7 @@ COMPRESS: dict[str, tuple[str | None, Callable[[bytes], bytes]]] = {
 
 
 def decode(encoding: str | None, chunks: list[bytes]) -> bytes:
-    """The content of a body that is received in these chunks."""
+    """Return the content of a body that is received in these chunks."""
     headers = {} if encoding is None else {"Content-Encoding": encoding}
     body = Body(httpx.Response(200, headers=headers, stream=httpx.SyncByteStream()))
     for chunk in chunks:
@@ -141,7 +141,7 @@ def test_a_body_may_have_at_most_64_mib() -> None:
         decode(None, [bytes(MAX_BODY_SIZE // 2), bytes(MAX_BODY_SIZE // 2 + 1)])
 
 
-def test_a_body_that_was_already_read_is_bounded(run: Runner, small_limit: int) -> None:
+def test_the_limit_applies_to_a_body_that_is_already_read(run: Runner, small_limit: int) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=bytes(small_limit + 1)))
     with pytest.raises(APIResponseValidationError, match="more than the 1000000 bytes"):
         run(lambda client: client.whoami(), http_client=run.http_client(transport=transport))

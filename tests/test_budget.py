@@ -90,7 +90,7 @@ def test_an_invalid_window_is_ignored(window: str) -> None:
     assert (limit.window, limit.reset_at) == (None, NOW + timedelta(seconds=40))
 
 
-def test_without_a_date_header_the_local_clock_counts() -> None:
+def test_without_a_date_header_the_local_clock_is_used() -> None:
     limit = rate_limit(headers(0, reset=10**9, now=None))
     assert limit is not None
     assert abs((limit.reset_at - datetime.now(timezone.utc)).total_seconds() - 3600) < 5
@@ -99,7 +99,7 @@ def test_without_a_date_header_the_local_clock_counts() -> None:
 # ── Concurrent responses ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_response_to_the_latest_request_counts(budget: Budget, clock: Clock) -> None:
+def test_the_response_to_the_latest_request_is_used(budget: Budget, clock: Clock) -> None:
     """The earlier response may have a lower remaining count, a later reset, or another limit."""
     for earlier in (headers(0), headers(5, reset=3599), headers(900, limit=2000)):
         budget.record(earlier, sent=clock.now)
@@ -110,7 +110,7 @@ def test_the_response_to_the_latest_request_counts(budget: Budget, clock: Clock)
 
 
 @pytest.mark.parametrize("order", [(5, 7), (7, 5)])
-def test_of_concurrent_responses_the_lowest_remaining_counts(
+def test_the_lowest_remaining_of_concurrent_responses_is_used(
     budget: Budget, clock: Clock, order: tuple[int, int]
 ) -> None:
     sent = clock.now
@@ -121,7 +121,7 @@ def test_of_concurrent_responses_the_lowest_remaining_counts(
 
 
 @pytest.mark.parametrize("order", [(0, 999), (999, 0)])
-def test_of_concurrent_responses_the_later_window_counts(budget: Budget, clock: Clock, order: tuple[int, int]) -> None:
+def test_the_later_window_of_concurrent_responses_is_used(budget: Budget, clock: Clock, order: tuple[int, int]) -> None:
     sent = clock.now
     for count in order:
         clock.now += 1

@@ -413,7 +413,9 @@ def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run:
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_a_request_error_takes_precedence_over_one_of_closing_the_source(api_mock: respx.Router, run: Runner) -> None:
+def test_a_request_error_takes_precedence_over_an_error_in_closing_the_source(
+    api_mock: respx.Router, run: Runner
+) -> None:
     api_mock.post(BULK).respond(403, json=error())
 
     async def items_in_a_task_group() -> AsyncIterator[str]:

@@ -129,6 +129,7 @@ def test_llms_txt_links_every_page_except_the_front_page() -> None:
 def test_all_project_urls_are_in_the_repository() -> None:
     [address] = re.findall(r"^repo_url: (\S+)$", text(ROOT / "mkdocs.yml"), re.MULTILINE)
     urls = text(ROOT / "pyproject.toml").partition("[project.urls]\n")[2].partition("\n\n")[0]
+    assert urls
     assert all(line.split(' = "')[1].startswith(address) for line in urls.splitlines())
 
 

@@ -197,8 +197,10 @@ def test_a_public_module_lists_every_name_without_underscore(module: ModuleType)
             defined.add(node.name)
         else:
             nodes = list(ast.walk(node))
-            of_loops = {name for each in nodes if isinstance(each, ast.comprehension) for name in ast.walk(each.target)}
-            names = [each for each in nodes if isinstance(each, ast.Name) and each not in of_loops]
+            loop_variables = {
+                name for each in nodes if isinstance(each, ast.comprehension) for name in ast.walk(each.target)
+            }
+            names = [each for each in nodes if isinstance(each, ast.Name) and each not in loop_variables]
             defined |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
     assert {name for name in defined if name[0] != "_"} <= set(listed(module))
 

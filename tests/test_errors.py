@@ -562,11 +562,11 @@ def test_a_validation_error_has_the_body_and_the_number_of_attempts(api_mock: re
 
 def test_a_traceback_with_locals_contains_no_key_and_no_request_body() -> None:
     call = Call("POST", CUSTOMERS, json_or_none, body=b"Private Words")
-    answer = ReceivedResponse(500, httpx.Headers(), b"", KEY)
+    received = ReceivedResponse(500, httpx.Headers(), b"", KEY)
     with pytest.raises(InternalServerError) as raised:
-        raise_for_status(call, answer)
+        raise_for_status(call, received)
     text = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
-    assert "answer = ReceivedResponse(status_code=500" in text
+    assert "received = ReceivedResponse(status_code=500" in text
     assert KEY not in text
     assert "Private" not in text
 

@@ -34,7 +34,7 @@ def full_box() -> Iterator[Sandbox]:
         yield box
 
 
-def to(box: Sandbox) -> dict[str, Any]:
+def options_for(box: Sandbox) -> dict[str, Any]:
     return {"api_key": box.api_key, "base_url": box.url}
 
 
@@ -48,18 +48,18 @@ def test_a_customer_can_be_created_changed_read_and_deleted(box: Sandbox, run: R
         lambda client: client.customers.create(
             team, name="Jane", email=email, tags=["trial"], custom_fields={"plan": {"seats": 3}}, metadata={"crm": "7"}
         ),
-        **to(box),
+        **options_for(box),
     )
     assert (jane.status, jane.sentiment, jane.ticket_count) == ("active", "neutral", 0)
     changed = run(
         lambda client: client.customers.update(
             team, jane.id, notes="Called.", tags=[], metadata={"crm": None, "erp": "8"}, custom_fields={"plan": None}
         ),
-        **to(box),
+        **options_for(box),
     )
     assert changed.updated_at > jane.updated_at
     assert changed.created_at == jane.created_at
-    found = run(lambda client: client.customers.get(team, jane.id), **to(box))
+    found = run(lambda client: client.customers.get(team, jane.id), **options_for(box))
     assert found.recent_tickets == []
     assert (found.notes, found.tags, found.metadata, found.custom_fields) == (
         "Called.",
@@ -67,18 +67,18 @@ def test_a_customer_can_be_created_changed_read_and_deleted(box: Sandbox, run: R
         {"erp": "8"},
         {"plan": None},
     )
-    cleared = run(lambda client: client.customers.update(team, jane.id, notes=None), **to(box))
+    cleared = run(lambda client: client.customers.update(team, jane.id, notes=None), **options_for(box))
     assert cleared.notes is None
-    assert run(lambda client: client.customers.delete(team, jane.id), **to(box)).id == jane.id
+    assert run(lambda client: client.customers.delete(team, jane.id), **options_for(box)).id == jane.id
     with pytest.raises(NotFoundError):
-        run(lambda client: client.customers.get(team, jane.id), **to(box))
+        run(lambda client: client.customers.get(team, jane.id), **options_for(box))
 
 
 def test_creating_a_customer_with_an_existing_email_is_a_conflict(box: Sandbox, run: Runner) -> None:
     email = new_email()
-    run(lambda client: client.customers.create(box.team_id, name="A", email=email), **to(box))
+    run(lambda client: client.customers.create(box.team_id, name="A", email=email), **options_for(box))
     with pytest.raises(ConflictError) as caught:
-        run(lambda client: client.customers.create(box.team_id, name="B", email=email), **to(box))
+        run(lambda client: client.customers.create(box.team_id, name="B", email=email), **options_for(box))
     assert (caught.value.code, caught.value.param) == ("resource_already_exists", "email")
     assert caught.value.request_id
 
@@ -89,22 +89,22 @@ def test_repeated_creates_with_one_idempotency_key_create_one_customer(box: Sand
     def create(client: Any) -> Any:
         return client.customers.create(box.team_id, name="A", email=email, idempotency_key=key)
 
-    assert run(create, **to(box)).id == run(create, **to(box)).id
-    assert run(lambda client: client.customers.list(box.team_id, search=email), **to(box)).total == 1
+    assert run(create, **options_for(box)).id == run(create, **options_for(box)).id
+    assert run(lambda client: client.customers.list(box.team_id, search=email), **options_for(box)).total == 1
 
 
 def test_iterating_reads_every_customer_once_in_full_pages(full_box: Sandbox, run: Runner) -> None:
-    rows = run.collect(lambda client: client.customers.list(full_box.team_id), **to(full_box))
+    rows = run.collect(lambda client: client.customers.list(full_box.team_id), **options_for(full_box))
     assert len({row.id for row in rows}) == len(rows) == 250
-    pages = run.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **to(full_box))
+    pages = run.collect(lambda client: client.customers.list(full_box.team_id).iter_pages(), **options_for(full_box))
     assert [len(page.data) for page in pages] == [100, 100, 50]
 
 
 def test_the_server_applies_filters(full_box: Sandbox, run: Runner) -> None:
-    everyone = run.collect(lambda client: client.customers.list(full_box.team_id), **to(full_box))
+    everyone = run.collect(lambda client: client.customers.list(full_box.team_id), **options_for(full_box))
     angry = run.collect(
         lambda client: client.customers.list(full_box.team_id, sentiment="angry", status="active", page_size=7),
-        **to(full_box),
+        **options_for(full_box),
     )
     assert 0 < len(angry) < 250
     assert angry == [row for row in everyone if (row.sentiment, row.status) == ("angry", "active")]
@@ -112,17 +112,19 @@ def test_the_server_applies_filters(full_box: Sandbox, run: Runner) -> None:
 
 def test_get_returns_recent_tickets_unless_expand_omits_them(full_box: Sandbox, run: Runner) -> None:
     busiest = max(
-        run.collect(lambda client: client.customers.list(full_box.team_id), **to(full_box)),
+        run.collect(lambda client: client.customers.list(full_box.team_id), **options_for(full_box)),
         key=lambda row: row.ticket_count,
     )
-    found = run(lambda client: client.customers.get(full_box.team_id, busiest.id), **to(full_box))
+    found = run(lambda client: client.customers.get(full_box.team_id, busiest.id), **options_for(full_box))
     assert len(found.recent_tickets) == min(10, busiest.ticket_count) > 0
-    bare = run(lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **to(full_box))
+    bare = run(
+        lambda client: client.customers.get(full_box.team_id, busiest.id, expand="customer"), **options_for(full_box)
+    )
     assert bare.recent_tickets is None
 
 
 def test_a_publishable_key_can_read_but_not_write(box: Sandbox, run: Runner) -> None:
-    reader = {**to(box), "api_key": box.publishable_key}
+    reader = {**options_for(box), "api_key": box.publishable_key}
     assert run(lambda client: client.whoami(), **reader).key_type == "publishable"
     run(lambda client: client.customers.list(box.team_id), **reader)
     with pytest.raises(PermissionDeniedError) as caught:
@@ -131,7 +133,7 @@ def test_a_publishable_key_can_read_but_not_write(box: Sandbox, run: Runner) -> 
 
 
 def test_a_response_has_the_rate_limit(box: Sandbox, run: Runner) -> None:
-    raw = run(lambda client: client.customers.with_raw_response.list(box.team_id), **to(box))
+    raw = run(lambda client: client.customers.with_raw_response.list(box.team_id), **options_for(box))
     assert raw.rate_limit.limit > raw.rate_limit.remaining >= 0
     assert raw.rate_limit.reset_at.tzinfo is not None
     assert raw.request_id.startswith("req_")
@@ -163,19 +165,19 @@ WRITES: dict[str, Callable[[Cstar, str, str, str], object]] = {
 @pytest.mark.parametrize("write", WRITES)
 def test_a_write_whose_responses_are_lost_takes_effect_once(box: Sandbox, sleeps: list[float], write: str) -> None:
     team, email = box.team_id, new_email()
-    with Cstar(**to(box)) as direct, httpx.Client(transport=Lossy(2)) as lossy:
+    with Cstar(**options_for(box)) as direct, httpx.Client(transport=Lossy(2)) as lossy:
         target = direct.customers.create(team, name="Target", email=new_email())
         before = direct.customers.list(team).total
-        assert WRITES[write](Cstar(**to(box), http_client=lossy), team, target.id, email) == email
+        assert WRITES[write](Cstar(**options_for(box), http_client=lossy), team, target.id, email) == email
         assert len(sleeps) == 2
         assert direct.customers.list(team).total - before == {"create": 1, "update": 0, "delete": -1}[write]
 
 
 def test_a_failed_create_can_be_repeated_with_its_idempotency_key(box: Sandbox, sleeps: list[float]) -> None:
     team, email = box.team_id, new_email()
-    with Cstar(**to(box)) as direct, httpx.Client(transport=Lossy(99)) as lossy:
+    with Cstar(**options_for(box)) as direct, httpx.Client(transport=Lossy(99)) as lossy:
         with pytest.raises(APIConnectionError) as caught:
-            Cstar(**to(box), http_client=lossy, max_retries=1).customers.create(team, name="Once", email=email)
+            Cstar(**options_for(box), http_client=lossy, max_retries=1).customers.create(team, name="Once", email=email)
         again = direct.customers.create(team, name="Once", email=email, idempotency_key=caught.value.idempotency_key)
         assert [row.id for row in direct.customers.list(team, search=email)] == [again.id]
 
@@ -195,15 +197,20 @@ def test_find_ignores_the_case_of_an_email(box: Sandbox, run: Runner) -> None:
     for email in (f"Ann.{local}@Journey.test", f"Jo.Ann.{local}@journey.test"):
         run(
             lambda client, email=email: client.customers.create(box.team_id, name="Ann", email=email),
-            **to(box),
+            **options_for(box),
         )
-    found = run(lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **to(box))
+    found = run(
+        lambda client: client.customers.find(box.team_id, f"ANN.{local}@journey.TEST".upper()), **options_for(box)
+    )
     assert found.email == f"Ann.{local}@Journey.test"
-    assert run(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **to(box)) is None
+    assert (
+        run(lambda client: client.customers.find(uuid.UUID(box.team_id), f"{local}@journey.test"), **options_for(box))
+        is None
+    )
 
 
 def test_concurrent_updates_of_different_metadata_keys_are_all_kept(box: Sandbox) -> None:
-    with Cstar(**to(box)) as client, ThreadPoolExecutor(8) as threads:
+    with Cstar(**options_for(box)) as client, ThreadPoolExecutor(8) as threads:
         ann = client.customers.create(box.team_id, name="Ann", email=new_email())
         keys = [f"key{number}" for number in range(20)]
         for _ in threads.map(lambda key: client.customers.update(box.team_id, ann.id, metadata={key: "1"}), keys):

@@ -77,8 +77,8 @@ def test_a_missing_field_gets_its_default_or_none(
 
 def test_defaults_are_not_shared_between_rows(api_mock: respx.Router) -> None:
     api_mock.get(CUSTOMERS).respond(json=page_of([customer(1, tags=None), customer(2, tags=None)], has_more=False))
-    one, other = SYNC(lambda client: client.customers.list(TEAM)).data
-    assert one.tags is not other.tags
+    first, second = SYNC(lambda client: client.customers.list(TEAM)).data
+    assert first.tags is not second.tags
 
 
 def test_null_for_the_rows_of_a_list_is_an_empty_list(api_mock: respx.Router) -> None:

@@ -133,14 +133,14 @@ def test_iter_pages_yields_whole_pages(api_mock: respx.Router, run: Runner) -> N
 def test_get_next_page_of_the_last_page_raises(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get(CUSTOMERS).mock(side_effect=serve(ROWS, current))
 
-    def turn(client: Any) -> Any:
+    def get_next(client: Any) -> Any:
         return client.customers.list(TEAM).get_next_page()
 
-    async def turn_async(client: Any) -> Any:
+    async def get_next_async(client: Any) -> Any:
         return await (await client.customers.list(TEAM)).get_next_page()
 
     with pytest.raises(CstarError, match="page 1 is the last one: check has_more first"):
-        run(turn if run.kind == "sync" else turn_async)
+        run(get_next if run.kind == "sync" else get_next_async)
 
 
 def test_pages_are_fetched_lazily(api_mock: respx.Router, run: Runner) -> None:
@@ -150,7 +150,7 @@ def test_pages_are_fetched_lazily(api_mock: respx.Router, run: Runner) -> None:
     assert counts == [1, 1, 1, 2, 2, 2, 3]
 
 
-def test_a_page_that_fails_is_retried_and_raises_when_it_is_needed(api_mock: respx.Router, run: Runner) -> None:
+def test_a_failing_page_is_retried_and_raises_after_the_rows_before_it(api_mock: respx.Router, run: Runner) -> None:
     first = page_of(ROWS[:3], size=3, total=7, has_more=True)
     api_mock.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
     failing = api_mock.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
@@ -272,7 +272,7 @@ def test_iter_pages_of_an_empty_list_yields_one_empty_page(api_mock: respx.Route
     assert (page.data, page.total) == ([], 0)
 
 
-def test_pagination_beside_the_data_precedes_pagination_in_meta(api_mock: respx.Router, run: Runner) -> None:
+def test_pagination_beside_data_takes_precedence_over_pagination_in_meta(api_mock: respx.Router, run: Runner) -> None:
     both = {**current(ROWS, 1, 7, 7), "meta": {"pagination": {"page": 1, "pageSize": 1, "total": 99, "totalPages": 99}}}
     api_mock.get(CUSTOMERS).respond(json=both)
     page = run(lambda client: client.customers.list(TEAM))
@@ -606,7 +606,7 @@ def test_a_resumed_page_has_the_rows_as_received(api_mock: respx.Router, run: Ru
     assert first.id == IDS[4]
 
 
-def test_a_checkpoint_after_an_error_is_behind_the_last_row_yielded(api_mock: respx.Router, run: Runner) -> None:
+def test_a_checkpoint_after_an_error_is_after_the_last_yielded_row(api_mock: respx.Router, run: Runner) -> None:
     serve_page = serve(ROWS, current)
     api_mock.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
     api_mock.get(CUSTOMERS, params={"page": "1"}).mock(side_effect=serve_page)

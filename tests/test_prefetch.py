@@ -35,8 +35,8 @@ class Server:
     """A server of ten pages of ten rows that counts concurrent requests.
 
     Attributes:
-        wait_for: From page 2 on, responses wait until so many requests are pending.
-        max_concurrent: The most requests that were pending at once.
+        wait_for: The number of pending requests for which responses wait, from page 2 on.
+        max_concurrent: The maximum number of pending requests.
         requested: The page numbers, in the order of the requests.
     """
 
@@ -48,7 +48,7 @@ class Server:
         self._respond = respond or page
         self._lock = threading.Lock()
         self._concurrent = 0
-        self._are_enough = threading.Event()
+        self._enough_requests = threading.Event()
 
     def client(self) -> httpx.Client | httpx.AsyncClient:
         serve = self._serve if self.kind == "sync" else self._serve_async
@@ -61,7 +61,7 @@ class Server:
             self._concurrent += 1
             self.max_concurrent = max(self.max_concurrent, self._concurrent)
             if self._concurrent >= self.wait_for:
-                self._are_enough.set()
+                self._enough_requests.set()
         return number
 
     def _leave(self) -> None:
@@ -72,7 +72,7 @@ class Server:
         number = self._enter(request)
         try:
             if number > 1 and self.wait_for:
-                assert self._are_enough.wait(30), "too few concurrent requests"
+                assert self._enough_requests.wait(30), "too few concurrent requests"
             return self._respond(number)
         finally:
             self._leave()
@@ -81,7 +81,7 @@ class Server:
         number = self._enter(request)
         try:
             with anyio.fail_after(30):
-                while number > 1 and not self._are_enough.is_set() and self.wait_for:  # noqa: ASYNC110 - shared with threads
+                while number > 1 and not self._enough_requests.is_set() and self.wait_for:  # noqa: ASYNC110 - shared with threads
                     await anyio.sleep(0.001)
             await anyio.lowlevel.checkpoint()
             return self._respond(number)
@@ -125,13 +125,13 @@ def test_each_page_is_requested_once_if_the_list_does_not_change(run: Runner, pr
 
 
 def test_rows_are_yielded_in_order_if_responses_are_not(run: Runner) -> None:
-    later = threading.Event()
+    page_3_requested = threading.Event()
 
     def respond(number: int) -> httpx.Response:
         if number == 3:
-            later.set()
+            page_3_requested.set()
         elif number == 2 and run.kind == "sync":
-            assert later.wait(30)
+            assert page_3_requested.wait(30)
         return page(number)
 
     rows = run.collect(customers(prefetch=2), http_client=Server(run.kind, respond=respond).client())
@@ -219,6 +219,17 @@ def test_the_error_of_a_page_that_is_not_reached_is_not_raised(run: Runner) -> N
     assert seen == IDS[:10]
 
 
+def test_a_row_with_an_invalid_creation_time_does_not_end_iteration(run: Runner) -> None:
+    def respond(number: int) -> httpx.Response:
+        rows = [dict(row) for row in ROWS[(number - 1) * 10 : number * 10]]
+        if number == 3:
+            rows[0]["createdAt"] = "unknown"
+        return httpx.Response(200, json=page_of(rows, number, size=10, total=100, has_more=number < 10))
+
+    rows = run.collect(customers(prefetch=4), http_client=Server(run.kind, respond=respond).client())
+    assert [row.id for row in rows] == IDS
+
+
 # ── Clean-up ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -248,11 +259,11 @@ def test_a_thread_that_starts_after_close_sends_no_request(monkeypatch: pytest.M
     monkeypatch.setattr("cstar._prefetch.CLOSE_TIMEOUT", 0.01)
     run_thread, may_continue = threading.Thread.run, threading.Event()
 
-    def late(thread: threading.Thread) -> None:
+    def run_late(thread: threading.Thread) -> None:
         assert thread.name != "cstar-prefetch" or may_continue.wait(30)
         run_thread(thread)
 
-    monkeypatch.setattr(threading.Thread, "run", late)
+    monkeypatch.setattr(threading.Thread, "run", run_late)
     server = Server("sync")
     with Cstar(KEY, base_url=URL, http_client=server.client()) as client:
         with closing(iter(customers(prefetch=1)(client))) as rows:
@@ -378,14 +389,14 @@ def test_no_row_is_lost_if_anext_is_cancelled_during_clean_up() -> None:
 def test_iterating_can_be_continued_after_a_thread_could_not_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     start, available = threading.Thread.start, [3]
 
-    def scarce(thread: threading.Thread) -> None:
+    def start_if_available(thread: threading.Thread) -> None:
         if thread.name == "cstar-prefetch":
             if not available[0]:
                 raise RuntimeError("can't start new thread")
             available[0] -= 1
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", scarce)
+    monkeypatch.setattr(threading.Thread, "start", start_if_available)
     ids: list[str] = []
     with Cstar(KEY, base_url=URL, http_client=Server("sync").client()) as client:
         rows = iter(customers(prefetch=2)(client))
@@ -620,14 +631,3 @@ def test_a_reset_later_than_max_retry_wait_is_not_waited_for(run: Runner, prefet
 def test_prefetch_must_be_a_whole_number(run: Runner, prefetch: Any) -> None:
     with pytest.raises(InvalidParameterError, match="prefetch must be a whole number from 0 to 100"):
         run(lambda client: client.customers.list(TEAM, prefetch=prefetch))
-
-
-def test_a_row_with_an_invalid_creation_time_does_not_end_iteration(run: Runner) -> None:
-    def respond(number: int) -> httpx.Response:
-        rows = [dict(row) for row in ROWS[(number - 1) * 10 : number * 10]]
-        if number == 3:
-            rows[0]["createdAt"] = "unknown"
-        return httpx.Response(200, json=page_of(rows, number, size=10, total=100, has_more=number < 10))
-
-    rows = run.collect(customers(prefetch=4), http_client=Server(run.kind, respond=respond).client())
-    assert [row.id for row in rows] == IDS

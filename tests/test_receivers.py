@@ -395,7 +395,7 @@ def test_an_event_is_handled_again_after_the_handler_failed(
     assert error.getMessage() == f"Event {delivery.event_id} was not handled; it is handled again in 0.01 s."
 
 
-# As a user starts them
+# The documented commands
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

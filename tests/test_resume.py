@@ -34,13 +34,13 @@ class Flaky(Server):
 
     rng: random.Random = field(default_factory=random.Random)
     share: float = 0.0
-    hidden_starts: list[int] = field(default_factory=list)
+    emptied_starts: list[int] = field(default_factory=list)
 
     def respond(self, request: PageRequest) -> PageData[Row]:
         data = super().respond(request)
         start = (request.page - 1) * min(request.size, self.max_page_size)
-        if data.rows and self.rng.random() < self.share and start not in self.hidden_starts:
-            self.hidden_starts.append(start)
+        if data.rows and self.rng.random() < self.share and start not in self.emptied_starts:
+            self.emptied_starts.append(start)
             return PageData([], data.total, data.page, data.page_size, has_more=data.has_more)
         return data
 
@@ -56,9 +56,9 @@ def resumed_walks(
     seed: int,
     *,
     gapless: bool,
-    ahead: int,
+    prefetch: int,
     holes: float,
-    damage: Callable[[Checkpoint], Checkpoint] = lambda point: point,
+    damage: Callable[[Checkpoint], Checkpoint] = lambda checkpoint: checkpoint,
 ) -> tuple[list[list[str]], set[str], int]:
     """Walk a list that others change in several runs.
 
@@ -71,20 +71,20 @@ def resumed_walks(
     server.rng, server.share = rng, holes
     start = {row.id for row in server.rows}
     max_writes = rng.choice([0, 1, 2])
-    point: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
     runs = []
-    for runs_left in reversed(range(rng.choice([2, 3, 5]))):
-        walk: Walk[Row] = Walk(1, page_size=page_size, gapless=gapless, is_prefetching=ahead > 0, resume=point)
-        ids, point = read_some(
+    for runs_to_follow in reversed(range(rng.choice([2, 3, 5]))):
+        walk: Walk[Row] = Walk(1, page_size=page_size, gapless=gapless, is_prefetching=prefetch > 0, resume=checkpoint)
+        ids, checkpoint = read_some(
             walk,
             server,
-            rng.randrange(1 + len(start) // 2) if runs_left else None,
-            ahead=ahead,
+            rng.randrange(1 + len(start) // 2) if runs_to_follow else None,
+            prefetch=prefetch,
             meanwhile=lambda: [WRITERS[gapless](server, rng) for _ in range(rng.randrange(max_writes + 1))],
             rng=rng,
         )
         runs.append(ids)
-        point = damage(point)
+        checkpoint = damage(checkpoint)
         for _ in range(rng.choice([0, 3, 60])):
             WRITERS[gapless](server, rng)
     return runs, start - server.removed, len(server.requests)
@@ -92,20 +92,20 @@ def resumed_walks(
 
 @pytest.mark.parametrize("holes", [0, 0.1], ids=["", "holes"])
 @pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
-@given(seed=st.integers(0, 2**32), ahead=st.sampled_from([0, 3, 8]))
-def test_a_resumed_walk_loses_no_row_that_stays(gapless: bool, ahead: int, holes: float, seed: int) -> None:
+@given(seed=st.integers(0, 2**32), prefetch=st.sampled_from([0, 3, 8]))
+def test_a_resumed_walk_loses_no_row_that_stays(gapless: bool, prefetch: int, holes: float, seed: int) -> None:
     with patch("cstar._ending.logger.warning") as warning:
-        runs, stayed, requests = resumed_walks(seed, gapless=gapless, ahead=ahead, holes=holes)
+        runs, stayed, requests = resumed_walks(seed, gapless=gapless, prefetch=prefetch, holes=holes)
     # A page that is empty twice is skipped, with a warning.
     assert stayed <= {row for run in runs for row in run} or (holes and warning.called)
     assert all(len(run) == len(set(run)) for run in runs)
-    assert requests <= 12 * len(runs) * (2 + max(1, ahead) + 8) + sum(map(len, runs))
+    assert requests <= 12 * len(runs) * (2 + max(1, prefetch) + 8) + sum(map(len, runs))
 
 
 def test_few_rows_are_repeated_after_a_resume() -> None:
     repeated = resumes = 0
     for seed in range(300):
-        runs, _, _ = resumed_walks(seed, gapless=seed % 2 == 0, ahead=0, holes=0)
+        runs, _, _ = resumed_walks(seed, gapless=seed % 2 == 0, prefetch=0, holes=0)
         rows = [row for run in runs for row in run]
         repeated += len(rows) - len(set(rows))
         resumes += len(runs) - 1
@@ -114,13 +114,13 @@ def test_few_rows_are_repeated_after_a_resume() -> None:
 
 @pytest.mark.parametrize(
     ("damage", "holes"),
-    [(lambda point: replace(point, holes=()), 0.2), (lambda _: Checkpoint(0, 100, 0), 0.0)],
+    [(lambda checkpoint: replace(checkpoint, holes=()), 0.2), (lambda _: Checkpoint(0, 100, 0), 0.0)],
     ids=["holes", "rows"],
 )
 def test_the_model_detects_a_checkpoint_without_its_rows_or_holes(damage: Any, holes: float) -> None:
     failures = 0
     for seed in range(100):
-        runs, stayed, _ = resumed_walks(seed, gapless=True, ahead=0, holes=holes, damage=damage)
+        runs, stayed, _ = resumed_walks(seed, gapless=True, prefetch=0, holes=holes, damage=damage)
         rows = [row for run in runs for row in run]
         failures += not stayed <= set(rows) or len(rows) > len(set(rows)) + 200
     assert failures > 3
@@ -130,8 +130,8 @@ def test_the_model_detects_a_checkpoint_without_its_rows_or_holes(damage: Any, h
 @pytest.mark.parametrize("stop", [0, 1, 100, 101, 350, 700])
 def test_a_resume_costs_at_most_one_request_if_nothing_has_moved(stop: int, page_size: int) -> None:
     server = Server.of(700)
-    first, point = read_some(Walk(1, page_size=page_size), server, stop)
-    rest, _ = read_some(Walk(1, page_size=page_size, resume=point), server, None)
+    first, checkpoint = read_some(Walk(1, page_size=page_size), server, stop)
+    rest, _ = read_some(Walk(1, page_size=page_size, resume=checkpoint), server, None)
     assert first + rest == [f"row{number}" for number in range(700)]
     # One page is requested again, and one page may have been requested in vain.
     assert len(server.requests) <= 700 / page_size + 2
@@ -139,20 +139,20 @@ def test_a_resume_costs_at_most_one_request_if_nothing_has_moved(stop: int, page
 
 def test_a_resumed_walk_may_have_another_page_size() -> None:
     server = Server.of(700)
-    first, point = read_some(Walk(1, page_size=100), server, 333)
-    rest, _ = read_some(Walk(1, page_size=30, resume=point), server, None)
+    first, checkpoint = read_some(Walk(1, page_size=100), server, 333)
+    rest, _ = read_some(Walk(1, page_size=30, resume=checkpoint), server, None)
     assert first + rest == [f"row{number}" for number in range(700)]
 
 
 @pytest.mark.parametrize("gapless", [False, True])
 def test_resuming_after_the_end_reads_only_rows_appended_since(gapless: bool) -> None:
     server = Server.of(350)
-    _, point = read_some(Walk(1, page_size=100), server, None)
+    _, checkpoint = read_some(Walk(1, page_size=100), server, None)
     before = len(server.requests)
-    assert read_some(Walk(1, page_size=100, gapless=gapless, resume=point), server, None)[0] == []
+    assert read_some(Walk(1, page_size=100, gapless=gapless, resume=checkpoint), server, None)[0] == []
     assert len(server.requests) - before <= 2
     server.rows.append(Row("later", 9999))
-    assert read_some(Walk(1, page_size=100, gapless=gapless, resume=point), server, None)[0] == ["later"]
+    assert read_some(Walk(1, page_size=100, gapless=gapless, resume=checkpoint), server, None)[0] == ["later"]
 
 
 def test_a_stopped_loop_that_deletes_each_row_resumes_with_the_next_row() -> None:
@@ -161,17 +161,17 @@ def test_a_stopped_loop_that_deletes_each_row_resumes_with_the_next_row() -> Non
     def remove(row: Row) -> None:
         server.delete(server.rows.index(row))
 
-    first, point = read_some(Walk(1, page_size=100), server, 777, visit=remove)
+    first, checkpoint = read_some(Walk(1, page_size=100), server, 777, visit=remove)
     before = len(server.requests)
-    rest, _ = read_some(Walk(1, page_size=100, resume=point), server, None, visit=remove)
+    rest, _ = read_some(Walk(1, page_size=100, resume=checkpoint), server, None, visit=remove)
     assert first + rest == [f"row{number}" for number in range(2000)]
     assert len(server.requests) - before <= 17
 
 
 def test_rows_inserted_in_front_between_many_runs_repeat_no_row() -> None:
-    server, point, rows = Server.of(3000), None, list[str]()
+    server, checkpoint, rows = Server.of(3000), None, list[str]()
     for stop in (250, 250, 250, None):
-        ids, point = read_some(Walk(1, page_size=100, resume=point), server, stop)
+        ids, checkpoint = read_some(Walk(1, page_size=100, resume=checkpoint), server, stop)
         rows += ids
         for _ in range(400):
             server.insert_in_front()
@@ -181,22 +181,22 @@ def test_rows_inserted_in_front_between_many_runs_repeat_no_row() -> None:
 @pytest.mark.parametrize("inserted", [1, 250, 3000])
 def test_rows_inserted_in_front_between_two_runs_cost_one_request(inserted: int) -> None:
     server = Server.of(2000)
-    first, point = read_some(Walk(1, page_size=100), server, 777)
+    first, checkpoint = read_some(Walk(1, page_size=100), server, 777)
     for _ in range(inserted):
         server.insert_in_front()
     before = len(server.requests)
-    rest, _ = read_some(Walk(1, page_size=100, resume=point), server, None)
+    rest, _ = read_some(Walk(1, page_size=100, resume=checkpoint), server, None)
     assert first + rest == [f"row{number}" for number in range(2000)]
     assert len(server.requests) - before <= 13 * 1.2 + 2
 
 
 def test_if_the_last_rows_are_deleted_the_walk_resumes_at_a_landmark() -> None:
     server = Server.of(20_000)
-    first, point = read_some(Walk(1, page_size=100), server, 10_000)
+    first, checkpoint = read_some(Walk(1, page_size=100), server, 10_000)
     for _ in range(400):
         server.delete(9700)
     before = len(server.requests)
-    rest, _ = read_some(Walk(1, page_size=100, resume=point), server, None)
+    rest, _ = read_some(Walk(1, page_size=100, resume=checkpoint), server, None)
     assert {f"row{number}" for number in range(20_000)} - server.removed <= set(first + rest)
     assert len(set(first) & set(rest)) <= 600
     assert len(server.requests) - before <= 130
@@ -204,10 +204,10 @@ def test_if_the_last_rows_are_deleted_the_walk_resumes_at_a_landmark() -> None:
 
 def test_rows_deleted_all_over_the_list_do_not_send_a_resume_back_to_the_start() -> None:
     rng, server = random.Random(1), Server.of(20_000)
-    first, point = read_some(Walk(1, page_size=100), server, 10_000)
+    first, checkpoint = read_some(Walk(1, page_size=100), server, 10_000)
     for _ in range(4000):
         server.delete(rng.randrange(len(server.rows)))
-    rest, _ = read_some(Walk(1, page_size=100, resume=point), server, None)
+    rest, _ = read_some(Walk(1, page_size=100, resume=checkpoint), server, None)
     assert {f"row{number}" for number in range(20_000)} - server.removed <= set(first + rest)
     assert len(set(first) & set(rest)) <= 200
 
@@ -224,8 +224,8 @@ def test_canned_pages_are_resumed_after_the_last_row_read() -> None:
 
     whole = [row.id for data in pages.values() for row in data.rows]
     for stop in range(len(whole) + 1):
-        first, point = read_some(Walk(1, page_size=100), Mock([]), stop)
-        assert first + read_some(Walk(1, page_size=100, resume=point), Mock([]), None)[0] == whole
+        first, checkpoint = read_some(Walk(1, page_size=100), Mock([]), stop)
+        assert first + read_some(Walk(1, page_size=100, resume=checkpoint), Mock([]), None)[0] == whole
 
 
 def test_canned_pages_without_a_known_row_are_read_from_the_start() -> None:
@@ -236,34 +236,34 @@ def test_canned_pages_without_a_known_row_are_read_from_the_start() -> None:
         def respond(self, request: PageRequest) -> PageData[Row]:
             return page(request.page)
 
-    point = Checkpoint(0, 100, 10**6, (("gone", 201, 0),))
-    ids, _ = read_some(Walk(1, page_size=100, resume=point), Mock([]), None)
+    checkpoint = Checkpoint(0, 100, 10**6, (("gone", 201, 0),))
+    ids, _ = read_some(Walk(1, page_size=100, resume=checkpoint), Mock([]), None)
     assert ids == [row.id for number in range(1, 5) for row in page(number).rows]
 
 
 # ── The token ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 HOLE = Hole(1, 100, 350, 100, ("a", "b"), ("c",), (PageRequest(2, 100),))
-POINT = Checkpoint(0, 100, 350, (("a", 7, 0), ("ü", 8, 0), ("\ud800", 3, 1)), (HOLE,))
+CHECKPOINT = Checkpoint(0, 100, 350, (("a", 7, 0), ("ü", 8, 0), ("\ud800", 3, 1)), (HOLE,))
 
 
 @pytest.mark.parametrize(
-    "point",
+    "checkpoint",
     [
         Checkpoint(0, 100, 0),
-        POINT,
+        CHECKPOINT,
         Checkpoint(200, 30, 5, ((7, 0, 0), (UUID(int=7), 1, 0))),  # ids of other types
     ],
 )
-def test_a_token_holds_a_checkpoint(point: Checkpoint) -> None:
-    token = encode(point, SCOPE)
-    assert decode(token, SCOPE) == point
+def test_a_token_holds_a_checkpoint(checkpoint: Checkpoint) -> None:
+    token = encode(checkpoint, SCOPE)
+    assert decode(token, SCOPE) == checkpoint
     assert token.isascii()
     assert not set(token) & set("+/=")
 
 
 def tampered(**changes: Any) -> str:
-    token = encode(POINT, SCOPE)
+    token = encode(CHECKPOINT, SCOPE)
     content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     return base64.urlsafe_b64encode(json.dumps({**content, **changes}).encode()).decode().rstrip("=")
 
@@ -271,7 +271,17 @@ def tampered(**changes: Any) -> str:
 @pytest.mark.parametrize(
     "token",
     [
-        *("", "x", "not a token", "ü", "e30", "bnVsbA", "W10", encode(POINT, SCOPE)[:-7], encode(POINT, SCOPE) + "A"),
+        *(
+            "",
+            "x",
+            "not a token",
+            "ü",
+            "e30",
+            "bnVsbA",
+            "W10",
+            encode(CHECKPOINT, SCOPE)[:-7],
+            encode(CHECKPOINT, SCOPE) + "A",
+        ),
         *(tampered(version=2), tampered(version="1"), tampered(origin=-1), tampered(total=1.5), tampered(total=True)),
         *(tampered(total=10**30), tampered(largest=0), tampered(largest=101), tampered(ids=["a"]), tampered(ids="abc")),
         *(tampered(ids=[None, 1, 2]), tampered(ids=[["x"], 1, 2]), tampered(places=[[0, 0, 10**9]]), tampered(holes=1)),
@@ -301,7 +311,7 @@ def test_any_other_string_is_rejected_with_the_same_error(token: str) -> None:
 
 def test_a_token_of_another_list_is_rejected() -> None:
     with pytest.raises(InvalidParameterError, match="it belongs to a list with another path") as caught:
-        decode(encode(POINT, "1" * 16), SCOPE)
+        decode(encode(CHECKPOINT, "1" * 16), SCOPE)
     assert caught.value.param == "resume"
 
 
@@ -312,10 +322,11 @@ def test_a_token_stays_small_in_a_long_walk(count: int, step: int) -> None:
         rows = thin((*rows, *((f"row{index}", index, 0) for index in range(begin, min(count, begin + step)))))
     assert rows[-LAST_ROWS:] == tuple((f"row{index}", index, 0) for index in range(max(0, count - LAST_ROWS), count))
     assert len(rows) <= LAST_ROWS + 12
-    far = [count - row[1] for row in rows[:-LAST_ROWS]]
-    assert all(each <= 4.5 * max(LAST_ROWS, near) + 2 * step for each, near in itertools.pairwise(far))
+    distances = [count - row[1] for row in rows[:-LAST_ROWS]]
+    assert all(each <= 4.5 * max(LAST_ROWS, nearer) + 2 * step for each, nearer in itertools.pairwise(distances))
 
 
 def test_a_hole_one_row_behind_another_hole_is_read() -> None:
-    runs, stayed, _ = resumed_walks(340, gapless=True, ahead=8, holes=0.1)
+    # The walk of this seed has a hole one row behind another hole.
+    runs, stayed, _ = resumed_walks(340, gapless=True, prefetch=8, holes=0.1)
     assert stayed <= {row for run in runs for row in run}

@@ -77,7 +77,7 @@ def test_a_connection_error_is_retried(api_mock: respx.Router, run: Runner, faul
     assert route.call_count == 2
 
 
-def caused(error: Exception, *causes: Exception) -> Exception:
+def with_causes(error: Exception, *causes: Exception) -> Exception:
     """Return an error with a chain of causes."""
     for effect, cause in zip([error, *causes], causes, strict=False):
         effect.__cause__ = cause
@@ -85,10 +85,12 @@ def caused(error: Exception, *causes: Exception) -> Exception:
 
 
 PERMANENT = {
-    "certificate": caused(httpx.ConnectError(""), OSError(), ssl.SSLCertVerificationError("self-signed certificate")),
-    "plain HTTP on a TLS port": caused(httpx.ConnectError(""), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")),
+    "certificate": with_causes(
+        httpx.ConnectError(""), OSError(), ssl.SSLCertVerificationError("self-signed certificate")
+    ),
+    "plain HTTP on a TLS port": with_causes(httpx.ConnectError(""), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")),
     "scheme": httpx.UnsupportedProtocol("Request URL has an unsupported protocol 'ftp://'"),
-    "malformed": caused(httpx.LocalProtocolError("Illegal header value"), ValueError()),
+    "malformed": with_causes(httpx.LocalProtocolError("Illegal header value"), ValueError()),
     "rejected by the proxy": httpx.ProxyError("403 Forbidden"),
     "not authenticated at the proxy": httpx.ProxyError("407 Proxy Authentication Required"),
 }
@@ -118,7 +120,7 @@ def test_a_permanent_failure_is_not_retried(run: Runner, fault: Exception) -> No
 def test_a_protocol_error_of_http_2_is_retried(run: Runner) -> None:
     """Its cause is the state of the connection, not the request."""
     cause = type("ProtocolError", (Exception,), {"__module__": "h2.exceptions"})
-    assert attempts_after(run, caused(httpx.LocalProtocolError(""), cause())) == 2
+    assert attempts_after(run, with_causes(httpx.LocalProtocolError(""), cause())) == 2
 
 
 def test_a_response_with_an_invalid_body_is_not_retried(api_mock: respx.Router, run: Runner) -> None:
@@ -501,7 +503,7 @@ def test_a_404_to_a_delete_raises_if_no_response_was_lost(
 def test_a_delete_that_succeeds_after_a_lost_response_returns_the_receipt(api_mock: respx.Router, run: Runner) -> None:
     api_mock.delete(GET).mock(side_effect=[httpx.ReadTimeout(""), httpx.Response(200, text=DELETE_SAMPLE)])
     raw = run(lambda client: client.customers.with_raw_response.delete(TEAM, ID))
-    assert (raw.status_code, raw.attempts) == (200, 2)
+    assert (raw.status_code, raw.attempts, raw.parse().id) == (200, 2, ID)
 
 
 def test_a_404_to_an_update_raises_after_a_lost_response(api_mock: respx.Router, run: Runner) -> None:

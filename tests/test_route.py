@@ -210,7 +210,7 @@ def test_no_error_shows_the_password_of_a_proxy(value: str, monkeypatch: pytest.
     assert "hush" not in repr([raised.value, raised.value.__cause__, raised.value.__context__])
 
 
-def test_the_error_of_an_unreachable_proxy_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_an_unreachable_proxy_names_the_proxy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://ann:hush@127.0.0.1:9")
     with pytest.raises(APIConnectionError) as raised:
         run(lambda client: client.whoami(), base_url=REMOTE, max_retries=0)
@@ -219,7 +219,7 @@ def test_the_error_of_an_unreachable_proxy_names_it(run: Runner, monkeypatch: py
     assert not raised.value.was_sent
 
 
-def test_the_error_of_a_proxy_that_rejects_a_tunnel_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_rejected_tunnel_names_the_proxy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def reject(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
@@ -277,7 +277,7 @@ BROKEN_SOCKS: dict[str, Any] = {
 
 @pytest.mark.parametrize("handler", BROKEN_SOCKS.values(), ids=BROKEN_SOCKS)
 @pytest.mark.parametrize("timeout", [0.1, httpx.Timeout(0.1)], ids=["number", "parts"])
-def test_the_error_of_a_failing_socks_proxy_names_it(
+def test_the_error_for_a_failing_socks_proxy_names_the_proxy(
     run: Runner, handler: Any, timeout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RawServer(handler) as proxy:
@@ -287,7 +287,9 @@ def test_the_error_of_a_failing_socks_proxy_names_it(
     assert not raised.value.was_sent
 
 
-def test_the_error_of_an_error_status_from_a_proxy_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_an_error_status_from_a_proxy_names_the_proxy(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def reject(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(b"<h1>Who are you?</h1>", status="407 Proxy Authentication Required"))
@@ -300,7 +302,9 @@ def test_the_error_of_an_error_status_from_a_proxy_names_it(run: Runner, monkeyp
             run(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 
-def test_the_error_of_a_sign_in_page_from_a_proxy_names_it(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_sign_in_page_from_a_proxy_names_the_proxy(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def sign_in(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(response(b"<title>Sign in</title>"))

@@ -27,8 +27,8 @@ TIMEOUT = 0.5
 SERVER_DELAY = 20
 
 
-def slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
-    """Return a handler that sends `start` at once, and then a byte of `rest` every 10 ms, over and over."""
+def send_slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
+    """Return a handler that sends `start` at once, and then a byte of `rest` every 10 ms, repeatedly."""
 
     def handler(connection: socket.socket, number: int) -> None:
         if read_request(connection) is not None:
@@ -41,9 +41,9 @@ def slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
 
 
 SLOW = {
-    "headers": slowly(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"),
-    "informational responses": slowly(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-    "body": slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "),
+    "headers": send_slowly(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a"),
+    "informational responses": send_slowly(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": send_slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "),
     "nothing": lambda connection, number: time.sleep(SERVER_DELAY),
 }
 
@@ -203,9 +203,9 @@ def test_an_unresponsive_address_leaves_time_for_the_next(run: Runner, unrespons
 
 
 def test_the_error_has_the_reason_if_all_addresses_refuse_connections(run: Runner, addresses: Any) -> None:
-    with socket.socket() as unlistening:
-        unlistening.bind(("127.0.0.1", 0))  # reserves the port
-        port = unlistening.getsockname()[1]
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # reserves the port
+        port = bound.getsockname()[1]
         addresses(lambda: [port, port])
         with pytest.raises(APIConnectionError, match="Connection refused") as raised:
             run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)

@@ -1,4 +1,4 @@
-"""Tests of the state machine `Walk` against a model of a server whose list changes meanwhile; without HTTP.
+"""Tests of the state machine `Walk` against a model of a server whose list changes during the walk, without HTTP.
 
 `pytest tests/test_walk.py --hypothesis-profile=nightly` runs 10,000 walks of each kind.
 """
@@ -105,20 +105,21 @@ def read_some(
     server: Server,
     limit: int | None,
     *,
-    ahead: int = 0,
+    prefetch: int = 0,
     meanwhile: Callable[[], object] = lambda: None,
     rng: random.Random | None = None,
     visit: Callable[[Row], object] = lambda _: None,
 ) -> tuple[list[str], Checkpoint]:
     """Read at most `limit` rows as a client does, and return their ids and the checkpoint after them.
 
-    Up to `ahead` requests are pending; the server responds to them in any order, and `meanwhile` runs in between.
+    Up to `prefetch` requests are pending, and the server responds to them in any order. `meanwhile` runs after each
+    response.
     """
     ids: list[str] = []
     pending: deque[PageRequest] = deque()
     responses: dict[int, PageData[Row]] = {}
     while walk.next_request is not None:
-        while len(pending) < max(1, ahead):
+        while len(pending) < max(1, prefetch):
             request = walk.request_after(pending[-1]) if pending else walk.next_request
             if request is None:
                 break
@@ -148,8 +149,8 @@ def read(walk: Walk[Row], server: Server, **options: Any) -> list[str]:
 WRITERS = {False: write_in_front_delete_anywhere, True: write_anywhere}
 
 
-def churned(
-    rng: random.Random, *, gapless: bool, ahead: int, make: Callable[..., Walk[Row]] = Walk
+def walk_changing_list(
+    rng: random.Random, *, gapless: bool, prefetch: int, make: Callable[..., Walk[Row]] = Walk
 ) -> tuple[list[str], set[str]]:
     """Walk a list that others change. Return the ids read, and the ids of the rows that stayed throughout."""
     page_size = rng.choice([13, 20, 60, 100])
@@ -163,17 +164,17 @@ def churned(
         for _ in range(rng.randrange(int(write_rate) + 1) if write_rate >= 1 else rng.random() < write_rate):
             WRITERS[gapless](server, rng)
 
-    walk: Walk[Row] = make(1, page_size=page_size, gapless=gapless, is_prefetching=ahead > 0)
-    return read(walk, server, ahead=ahead, meanwhile=meanwhile, rng=rng), start - server.removed
+    walk: Walk[Row] = make(1, page_size=page_size, gapless=gapless, is_prefetching=prefetch > 0)
+    return read(walk, server, prefetch=prefetch, meanwhile=meanwhile, rng=rng), start - server.removed
 
 
-@pytest.mark.parametrize("ahead", [0, 3, 8])
+@pytest.mark.parametrize("prefetch", [0, 3, 8])
 @pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
 @given(seed=st.integers(0, 2**32))
 def test_rows_that_stay_are_read_exactly_once_while_others_change_the_list(
-    gapless: bool, ahead: int, seed: int
+    gapless: bool, prefetch: int, seed: int
 ) -> None:
-    ids, stayed = churned(random.Random(seed), gapless=gapless, ahead=ahead)
+    ids, stayed = walk_changing_list(random.Random(seed), gapless=gapless, prefetch=prefetch)
     assert len(ids) == len(set(ids))
     assert stayed <= set(ids)
 
@@ -219,22 +220,23 @@ class WithoutModes(Walk[Row]):
 
 
 @pytest.mark.parametrize("mutant", [WithoutOverlap, WithoutMemory, WithoutTotals, WithoutModes])
-def test_without_any_one_part_of_the_rules_rows_are_lost_or_repeated(mutant: type[Walk[Row]]) -> None:
-    """This shows that the model detects faults."""
+def test_the_model_detects_a_walk_without_one_of_its_rules(mutant: type[Walk[Row]]) -> None:
     failures = 0
     for seed in range(200):
-        ids, stayed = churned(random.Random(seed), gapless=False, ahead=0, make=mutant)
+        ids, stayed = walk_changing_list(random.Random(seed), gapless=False, prefetch=0, make=mutant)
         failures += len(ids) > len(set(ids)) or not stayed <= set(ids)
     assert failures > 2
 
 
 @pytest.mark.parametrize("total", [0, 1, 100, 101, 1234])
 @pytest.mark.parametrize("page_size", [1, 7, 100])
-@pytest.mark.parametrize("ahead", [0, 8])
-def test_a_list_that_does_not_change_is_read_with_one_request_per_page(total: int, page_size: int, ahead: int) -> None:
+@pytest.mark.parametrize("prefetch", [0, 8])
+def test_a_list_that_does_not_change_is_read_with_one_request_per_page(
+    total: int, page_size: int, prefetch: int
+) -> None:
     server = Server.of(total)
     pages = max(1, -(-total // page_size))
-    assert len(read(Walk(1, page_size=page_size), server, ahead=ahead)) == total
+    assert len(read(Walk(1, page_size=page_size), server, prefetch=prefetch)) == total
     assert server.requests == [PageRequest(number, page_size) for number in range(1, pages + 1)]
 
 
@@ -377,8 +379,8 @@ class ServerWithHoles(Server):
     """A server that returns some pages empty.
 
     Attributes:
-        empty: How often each page is still returned empty.
-        has_more: Whether an empty page has more pages after it, as the server reports.
+        empty: The number of times that each page will still be returned empty.
+        has_more: Whether the server reports more pages after an empty page.
     """
 
     empty: dict[int, int] = field(default_factory=dict)
@@ -398,16 +400,16 @@ def server_with_holes(count: int, empty: dict[int, int], *, has_more: bool = Tru
 
 
 @pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
-@pytest.mark.parametrize("ahead", [0, 4])
+@pytest.mark.parametrize("prefetch", [0, 4])
 @pytest.mark.parametrize("has_more", [True, False])
 @pytest.mark.parametrize("page", [1, 2, 3, 4])
 def test_an_empty_page_is_requested_again_at_the_end(
-    page: int, has_more: bool, ahead: int, gapless: bool, caplog: pytest.LogCaptureFixture
+    page: int, has_more: bool, prefetch: int, gapless: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = server_with_holes(350, {page: 1}, has_more=has_more)
-    ids = read(Walk(1, page_size=100, gapless=gapless, is_prefetching=ahead > 0), server, ahead=ahead)
+    ids = read(Walk(1, page_size=100, gapless=gapless, is_prefetching=prefetch > 0), server, prefetch=prefetch)
     assert sorted(ids) == sorted(f"row{number}" for number in range(350))
-    assert len(server.requests) <= 5 + (page == 1 or gapless) + ahead
+    assert len(server.requests) <= 5 + (page == 1 or gapless) + prefetch
     assert caplog.text == ""
 
 
@@ -438,7 +440,7 @@ def test_after_ten_empty_pages_the_walk_requests_the_first_once_more_and_ends(
 
 
 @pytest.mark.parametrize("size", [-5, 0])
-def test_a_nonsensical_page_size_in_the_response_loses_no_row(size: int) -> None:
+def test_an_invalid_page_size_in_the_response_loses_no_row(size: int) -> None:
     class Odd(Server):
         def respond(self, request: PageRequest) -> PageData[Row]:
             data = super().respond(request)
@@ -503,7 +505,7 @@ def test_a_last_page_short_of_the_total_logs_a_warning(caplog: pytest.LogCapture
 # ── Canned pages, as in mocks ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def conventional(pages: Mapping[int, PageData[Row]]) -> Iterator[str]:
+def conventional_loop(pages: Mapping[int, PageData[Row]]) -> Iterator[str]:
     number = 1
     while True:
         yield from (row.id for row in pages[number].rows)
@@ -513,7 +515,7 @@ def conventional(pages: Mapping[int, PageData[Row]]) -> Iterator[str]:
 
 
 def canned(rng: random.Random) -> tuple[dict[int, PageData[Row]], int]:
-    """Pages by number, regardless of the requested size, with totals and sizes that may be wrong; and a page size."""
+    """Return pages by number, whose totals and sizes may be wrong, and the page size to request."""
     size = rng.choice([1, 2, 3, 5])
     lengths = [size] * rng.randrange(5) + [rng.randint(1, size)]
     if rng.random() < 0.3:
@@ -544,10 +546,10 @@ def canned(rng: random.Random) -> tuple[dict[int, PageData[Row]], int]:
     return pages, rng.choice([size, 20, 100])
 
 
-@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("prefetch", [0, 3])
 @pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
 @given(seed=st.integers(0, 2**32))
-def test_canned_pages_are_read_as_by_a_conventional_loop(gapless: bool, ahead: int, seed: int) -> None:
+def test_canned_pages_are_read_as_by_a_conventional_loop(gapless: bool, prefetch: int, seed: int) -> None:
     rng = random.Random(seed)
     pages, page_size = canned(rng)
 
@@ -556,8 +558,8 @@ def test_canned_pages_are_read_as_by_a_conventional_loop(gapless: bool, ahead: i
             self.requests.append(request)
             return pages.get(request.page) or PageData([], 0, request.page, None, has_more=False)
 
-    ids = read(Walk(1, page_size=page_size, gapless=gapless), Mock([]), ahead=ahead, rng=rng)
-    assert ids == list(conventional(pages))
+    ids = read(Walk(1, page_size=page_size, gapless=gapless), Mock([]), prefetch=prefetch, rng=rng)
+    assert ids == list(conventional_loop(pages))
 
 
 def test_a_gapless_walk_of_canned_pages_warns_that_gaps_are_possible(caplog: pytest.LogCaptureFixture) -> None:

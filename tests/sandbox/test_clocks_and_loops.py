@@ -67,12 +67,12 @@ def receiver(status):
 # Time
 
 
-def test_it_starts_serves_and_stops_while_the_time_is_frozen(frozen):
+def test_the_sandbox_starts_serves_and_stops_while_the_time_is_frozen(frozen):
     with frozen(), Sandbox() as box:
         assert create(box)["createdAt"] == "2020-02-29T12:00:00.000000Z"
 
 
-def test_it_stops_if_the_time_was_frozen_only_during_the_start(frozen):
+def test_the_sandbox_stops_if_the_time_was_frozen_only_during_the_start(frozen):
     with frozen():
         box = Sandbox()
         box.start()
@@ -81,7 +81,7 @@ def test_it_stops_if_the_time_was_frozen_only_during_the_start(frozen):
     assert not box.is_running
 
 
-def test_it_serves_and_stops_if_the_time_is_frozen_after_the_start(frozen):
+def test_the_sandbox_serves_and_stops_if_the_time_is_frozen_after_the_start(frozen):
     box = Sandbox()
     box.start()
     with frozen():
@@ -128,7 +128,7 @@ def uvloop():
 
 
 @pytest.mark.filterwarnings("ignore:.*(uvloop.install|event_loop_policy|EventLoopPolicy).*:DeprecationWarning")
-def test_it_serves_with_the_event_loop_policy_of_uvloop(uvloop):
+def test_the_sandbox_serves_with_the_event_loop_policy_of_uvloop(uvloop):
     before = asyncio.get_event_loop_policy()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     try:
@@ -143,7 +143,7 @@ def test_it_serves_with_the_event_loop_policy_of_uvloop(uvloop):
         asyncio.set_event_loop_policy(before)
 
 
-def test_it_serves_clients_on_a_running_loop_of_uvloop(uvloop):
+def test_the_sandbox_serves_clients_on_a_running_loop_of_uvloop(uvloop):
     async def main():
         with Sandbox() as box:
             async with httpx.AsyncClient(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
@@ -167,7 +167,7 @@ def output_of(program):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-def test_in_a_forked_child_only_clients_can_use_it():
+def test_a_forked_child_can_use_the_sandbox_only_through_clients():
     program = """if True:
         import os, sys, warnings
         import httpx

@@ -63,7 +63,7 @@ def test_json_prints_one_line_with_the_url_and_the_keys(tmp_path):
         assert (again.api_key, again.team_id) == (box["api_key"], box["team_id"])
 
 
-def test_it_prints_exports_and_logs_one_line_per_request_until_ctrl_c():
+def test_the_command_prints_exports_and_logs_one_line_per_request_until_ctrl_c():
     with running("--port", "0") as process:
         lines = "".join(first_lines(process, 8))
         exported = dict(re.findall(r"export (\w+)=(\S+)\n", lines))
@@ -89,7 +89,7 @@ def test_it_prints_exports_and_logs_one_line_per_request_until_ctrl_c():
     assert re.fullmatch(r"\d\d:\d\d:\d\d 404 GET    /api/v1/nowhere \d+\.\d ms, resource_missing", second)
 
 
-def test_its_options_configure_the_sandbox():
+def test_the_options_configure_the_sandbox():
     options = ["--rate-limit", "3/3600", "--latency", "0.01", "--webhook-url", "http://127.0.0.1:9/a"]
     options += ["--webhook-url", "http://127.0.0.1:9/b", "--fault", '{"kind": "status", "status": 418}']
     options += ["--fault-rate", "1", "--seed", "1", "--allow-host", "cstar", "--allow-host", "cstar.local"]
@@ -111,7 +111,7 @@ def test_its_options_configure_the_sandbox():
             assert httpx.get(control.join("faults"), headers={"Host": host}).status_code == status
 
 
-def test_ctrl_c_stops_it_despite_delayed_responses_and_pending_webhooks():
+def test_ctrl_c_stops_the_command_despite_delayed_responses_and_pending_webhooks():
     latency = '{"kind": "latency", "seconds": 60, "method": "GET", "probability": 1}'
     with running("--json", "--port", "0", "--webhook-url", "http://127.0.0.1:9/", "--fault", latency) as process:
         box = read_json(process)

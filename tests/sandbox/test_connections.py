@@ -110,7 +110,7 @@ def test_a_burst_of_connections_is_served():
     assert statuses == {b"HTTP/1.1 401 Unauthorized"}
 
 
-def test_a_drop_reaches_a_client_that_connected_before_a_fork():
+def test_a_drop_closes_a_connection_that_a_forked_child_inherited():
     script = """
         import os, sys, time
         import httpx

@@ -68,7 +68,7 @@ def test_received_requests_are_listed(control, empty_api, cstar_sandbox):
     }
 
 
-def test_deliveries_are_listed(control):
+def test_without_a_webhook_url_no_deliveries_are_listed(control):
     assert control.get("/deliveries").json() == {"data": []}
 
 
@@ -86,7 +86,7 @@ def test_a_reset_deletes_everything(control, empty_api, cstar_sandbox):
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/faults"), ("DELETE", "/faults"), ("POST", "/reset")])
-def test_requests_of_web_pages_are_rejected(control, empty_api, cstar_sandbox, method, path):
+def test_requests_from_web_pages_are_rejected(control, empty_api, cstar_sandbox, method, path):
     cstar_sandbox.faults.add("latency", seconds=0)
     empty_api.get("/customers")
     cstar_sandbox.faults.add("status", status=503)

@@ -179,7 +179,7 @@ def test_a_customer_has_its_ten_newest_tickets_newest_first(demo_api):
 @pytest.mark.parametrize(
     ("query", "embedded"), [("", True), ("?expand=tickets", True), ("?expand=customer", False), ("?expand=", False)]
 )
-def test_tickets_are_omitted_if_expand_names_something_else(demo_api, query, embedded):
+def test_tickets_are_omitted_if_expand_does_not_name_them(demo_api, query, embedded):
     customer = demo_api.get("/customers").json()["data"][0]
     data = demo_api.get(f"/customers/{customer['id']}{query}").json()["data"]
     assert ("recentTickets" in data) is embedded

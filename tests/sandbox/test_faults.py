@@ -91,7 +91,7 @@ def test_a_removed_fault_no_longer_applies(empty_api, cstar_sandbox):
     assert statuses(empty_api, 2) == [503, 200]
 
 
-def test_after_clear_no_fault_applies(empty_api, cstar_sandbox):
+def test_cleared_faults_no_longer_apply(empty_api, cstar_sandbox):
     cstar_sandbox.faults.add("status", status=500)
     cstar_sandbox.faults.clear()
     assert list(cstar_sandbox.faults) == []
@@ -107,14 +107,14 @@ def test_faults_can_be_added_before_the_start_and_survive_a_stop():
     assert not list(box.faults)
 
 
-def hits(faults, count):
+def applied(faults, count):
     return [faults.decide("GET", "/").fault is not None for _ in range(count)]
 
 
-def test_a_probability_without_times_has_no_limit():
+def test_without_times_a_fault_with_a_probability_has_no_limit():
     faults = Faults()
     faults.add("drop", probability=1)
-    assert hits(faults, 100) == [True] * 100
+    assert applied(faults, 100) == [True] * 100
 
 
 def test_the_same_seed_chooses_the_same_requests():
@@ -122,22 +122,22 @@ def test_the_same_seed_chooses_the_same_requests():
     for seed in (1, 1, 2):
         faults = Faults()
         faults.add("drop", probability=0.25, seed=seed)
-        chosen.append(hits(faults, 1000))
+        chosen.append(applied(faults, 1000))
     assert chosen[0] == chosen[1] != chosen[2]
     assert 200 < sum(chosen[0]) < 300
 
 
-def test_a_probability_with_times_applies_that_many_times():
+def test_times_limits_a_fault_with_a_probability():
     faults = Faults()
     faults.add("drop", probability=0.5, seed=1, times=3)
-    assert sum(hits(faults, 100)) == 3
+    assert sum(applied(faults, 100)) == 3
     assert not list(faults)
 
 
 def test_requests_that_do_not_match_are_not_counted():
     faults = Faults()
     faults.add("drop", method="POST")
-    assert not any(hits(faults, 10))
+    assert not any(applied(faults, 10))
     assert faults.decide("POST", "/").fault is not None
 
 
@@ -159,11 +159,11 @@ def test_flaky_chooses_among_failures_after_which_a_client_should_retry():
     assert sequence() == sequence()
 
 
-def test_a_fault_applies_exactly_times_times_across_threads():
+def test_times_limits_a_fault_across_threads():
     faults = Faults()
     faults.add("drop", times=500)
     with ThreadPoolExecutor(8) as threads:
-        assert sum(map(sum, threads.map(lambda _: hits(faults, 100), range(8)))) == 500
+        assert sum(map(sum, threads.map(lambda _: applied(faults, 100), range(8)))) == 500
 
 
 # Effects
@@ -275,7 +275,7 @@ def test_half_of_a_cut_response_arrives_even_if_it_exceeds_the_buffers(empty_api
         empty_api.get("/customers")
 
 
-def test_a_cut_comes_after_the_request_was_handled(empty_api, cstar_sandbox):
+def test_a_response_is_cut_after_the_request_was_handled(empty_api, cstar_sandbox):
     cstar_sandbox.faults.add("cut")
     assert isinstance(create(empty_api), httpx.RemoteProtocolError)
     assert total(empty_api) == 1
@@ -308,14 +308,14 @@ def test_latencies_delay_a_response_and_add_up(empty_api, cstar_sandbox):
     assert slow.duration >= 0.05 > quick.duration
 
 
-def test_latency_comes_before_another_fault():
+def test_a_latency_applies_before_another_fault():
     faults = Faults()
     drop = faults.add("drop")
     faults.add("latency", seconds=2)
     assert faults.decide("GET", "/") == (drop, 2)
 
 
-def test_latency_does_not_delay_other_requests(empty_api, cstar_sandbox):
+def test_a_latency_does_not_delay_other_requests(empty_api, cstar_sandbox):
     cstar_sandbox.faults.add("latency", seconds=3600, method="POST")
     with ThreadPoolExecutor() as threads, httpx.Client(base_url=empty_api.base_url, timeout=0.2) as other:
         held = threads.submit(create, other)

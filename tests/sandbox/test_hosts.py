@@ -63,5 +63,5 @@ def test_allow_hosts_is_a_list_of_names(allow_hosts):
         Sandbox(allow_hosts=allow_hosts)
 
 
-def test_the_contract_has_the_url_of_an_allowed_host(box):
+def test_the_openapi_document_has_the_url_of_an_allowed_host(box):
     assert get(box, "openapi.json", "sandbox:4010").json()["servers"] == [{"url": "http://sandbox:4010/api/v1"}]

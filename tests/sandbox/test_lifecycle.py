@@ -38,7 +38,7 @@ def test_several_sandboxes_have_different_ports_keys_and_teams(box):
         )
 
 
-def test_it_listens_on_the_given_port():
+def test_the_sandbox_listens_on_the_given_port():
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     with Sandbox(port=port) as box:
@@ -53,12 +53,12 @@ def test_the_keys_have_the_form_of_the_real_ones(box):
     assert box.webhook_secret.startswith("whsec_")
 
 
-def test_its_repr_contains_no_key(box):
+def test_the_repr_of_a_sandbox_contains_no_key(box):
     assert box.url in repr(box)
     assert not any(secret in repr(box) for secret in (box.api_key, box.publishable_key, box.webhook_secret))
 
 
-def test_after_a_stop_it_has_no_open_port_and_no_thread():
+def test_a_stopped_sandbox_has_no_open_port_and_no_thread():
     threads = set(threading.enumerate())
     box = Sandbox()
     box.start()
@@ -83,21 +83,21 @@ def test_a_second_start_is_an_error_and_does_not_stop_the_first(box):
     assert whoami(box).status_code == 200
 
 
-def test_it_can_be_started_again_after_a_stop():
+def test_the_sandbox_can_be_started_again_after_a_stop():
     box = Sandbox()
     for _ in range(2):
         with box:
             assert whoami(box).status_code == 200
 
 
-def test_it_starts_and_stops_well_within_a_second():
+def test_the_sandbox_starts_and_stops_well_within_a_second():
     began = time.monotonic()
     with Sandbox(customers=100):
         pass
     assert time.monotonic() - began < 1
 
 
-def test_it_stops_quickly_despite_idle_and_half_open_connections():
+def test_the_sandbox_stops_quickly_despite_idle_and_half_open_connections():
     with Sandbox() as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as idle:
         idle.get(f"{box.url}/auth/whoami")
         url = httpx.URL(box.url)
@@ -172,7 +172,7 @@ def test_a_database_keeps_its_keys_team_and_customers(tmp_path):
     assert seen[0] == seen[1]
 
 
-def test_it_logs_requests_itself_and_silences_uvicorn(caplog, new_email):
+def test_the_sandbox_logs_requests_itself_and_silences_uvicorn(caplog, new_email):
     with caplog.at_level(logging.INFO), Sandbox() as box:
         httpx.post(
             f"{box.url}/teams/{box.team_id}/customers?x=%0A",
@@ -187,7 +187,7 @@ def test_it_logs_requests_itself_and_silences_uvicorn(caplog, new_email):
     assert box.api_key not in line
 
 
-def test_it_does_not_silence_other_uvicorn_servers(box, caplog):
+def test_the_sandbox_does_not_silence_other_uvicorn_servers(box, caplog):
     logging.getLogger("uvicorn.error").warning("from the program around it")
     assert "from the program around it" in caplog.text
 
@@ -217,7 +217,7 @@ def test_after_a_stop_requests_can_be_read_but_not_reset():
 
 
 @pytest.mark.parametrize("attribute", ["deliveries", "url", "api_key"])
-def test_before_the_first_start_its_attributes_are_an_error(attribute):
+def test_the_attributes_of_a_sandbox_raise_an_error_before_its_first_start(attribute):
     with pytest.raises(RuntimeError, match="not started yet"):
         getattr(Sandbox(), attribute)
 

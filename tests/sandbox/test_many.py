@@ -41,12 +41,12 @@ def error(response):
     return response.json()["error"]
 
 
-def bulk(team, action, ids, **further):
-    return team.post("/bulk", json={"action": action, "resource": "customers", "ids": ids, **further})
+def bulk(team, action, ids, **fields):
+    return team.post("/bulk", json={"action": action, "resource": "customers", "ids": ids, **fields})
 
 
-def import_(team, records, headers=None, **further):
-    return team.post("/import", json={"resource": "customers", "records": records, **further}, headers=headers)
+def import_(team, records, headers=None, **fields):
+    return team.post("/import", json={"resource": "customers", "records": records, **fields}, headers=headers)
 
 
 def export(team, *, format="json", **filters):
@@ -54,11 +54,11 @@ def export(team, *, format="json", **filters):
     return team.post("/export", json={"resources": resources, "format": format})
 
 
-def record(number, **further):
-    return {"name": f"Customer {number}", "email": f"customer.{number}@example.com", **further}
+def record(number, **fields):
+    return {"name": f"Customer {number}", "email": f"customer.{number}@example.com", **fields}
 
 
-def created(team, count):
+def create_customers(team, count):
     """Create a number of customers and return their ids."""
     data(import_(team, [record(number) for number in range(count)]))
     return [customer["id"] for customer in data(export(team))["resources"]["customers"]]
@@ -76,7 +76,7 @@ def events(box):
 
 
 def test_a_bulk_update_changes_each_customer(team):
-    ids = created(team, 3)
+    ids = create_customers(team, 3)
     result = data(bulk(team, "update", ids[:2], data={"status": "inactive", "tags": ["left"]}))
     assert result == {
         "object": "bulk_result",
@@ -95,7 +95,7 @@ def test_a_bulk_update_changes_each_customer(team):
 
 
 def test_a_bulk_delete_deletes_each_customer(team):
-    ids = created(team, 3)
+    ids = create_customers(team, 3)
     result = data(bulk(team, "delete", ids[:2]))
     assert (result["total"], result["succeeded"], result["failed"]) == (2, 2, 0)
     assert [customer["id"] for customer in customers_by_email(team).values()] == ids[2:]
@@ -103,10 +103,10 @@ def test_a_bulk_delete_deletes_each_customer(team):
 
 @pytest.mark.parametrize("action", ["update", "delete"])
 def test_each_failed_id_of_a_bulk_request_has_an_error(team, action):
-    [customer_id] = created(team, 1)
+    [customer_id] = create_customers(team, 1)
     unknown = f"cus_{uuid.uuid4().hex}"
-    further = {"data": {"notes": "changed"}} if action == "update" else {}
-    result = data(bulk(team, action, [unknown, customer_id, "42"], **further))
+    fields = {"data": {"notes": "changed"}} if action == "update" else {}
+    result = data(bulk(team, action, [unknown, customer_id, "42"], **fields))
     assert (result["total"], result["succeeded"], result["failed"]) == (3, 1, 2)
     assert result["errors"] == [
         {"index": 0, "id": unknown, "code": "resource_missing", "message": f"There is no customer '{unknown}'."},
@@ -115,14 +115,14 @@ def test_each_failed_id_of_a_bulk_request_has_an_error(team, action):
 
 
 def test_a_bulk_update_gives_an_email_only_to_the_first_customer(team):
-    ids = created(team, 2)
+    ids = create_customers(team, 2)
     result = data(bulk(team, "update", ids, data={"email": "shared@example.com"}))
     assert (result["succeeded"], [each["code"] for each in result["errors"]]) == (1, ["resource_already_exists"])
     assert customers_by_email(team)["shared@example.com"]["id"] == ids[0]
 
 
 def test_a_duplicate_id_in_a_bulk_delete_fails_the_second_time(team):
-    [customer_id] = created(team, 1)
+    [customer_id] = create_customers(team, 1)
     result = data(bulk(team, "delete", [customer_id, customer_id]))
     assert (result["succeeded"], [each["index"] for each in result["errors"]]) == (1, [1])
 
@@ -142,7 +142,7 @@ def test_a_duplicate_id_in_a_bulk_delete_fails_the_second_time(team):
     ],
 )
 def test_an_invalid_bulk_request_changes_nothing(team, changes, param, message):
-    ids = created(team, 2)
+    ids = create_customers(team, 2)
     body = {"action": "update", "resource": "customers", "ids": ids, "data": {"status": "inactive"}, **changes}
     rejected = error(team.post("/bulk", json=body))
     assert (rejected["param"], rejected["message"].startswith(message)) == (param, True), rejected
@@ -155,7 +155,7 @@ def test_a_bulk_request_needs_an_action(team):
 
 
 def test_a_bulk_request_may_have_100_ids(team):
-    assert data(bulk(team, "delete", created(team, 100)))["succeeded"] == 100
+    assert data(bulk(team, "delete", create_customers(team, 100)))["succeeded"] == 100
 
 
 # ── /import ──
@@ -248,7 +248,7 @@ def test_an_import_may_have_500_records(team):
 
 
 def test_an_export_has_the_customers_in_the_order_of_a_list(team):
-    created(team, 25)
+    create_customers(team, 25)
     result = data(export(team))
     assert (result["object"], result["format"], result["totalRows"]) == ("export", "json", 25)
     assert result["resources"]["customers"] == data(team.get("/customers", params={"pageSize": 100}))
@@ -307,7 +307,7 @@ def test_an_invalid_export_request_is_rejected_with_the_reason(team, body, param
     assert (rejected["param"], rejected["message"].startswith(message)) == (param, True), rejected
 
 
-# ── All three ──
+# ── All three endpoints ──
 
 
 @pytest.mark.parametrize("path", ["/bulk", "/import", "/export"])
@@ -317,7 +317,7 @@ def test_a_publishable_key_cannot_use_bulk_import_or_export(empty_box, team, pat
 
 
 def test_a_bulk_request_repeated_with_its_key_acts_once(empty_box, team):
-    ids, key = created(team, 2), {"Idempotency-Key": "delete-7"}
+    ids, key = create_customers(team, 2), {"Idempotency-Key": "delete-7"}
     body = {"action": "delete", "resource": "customers", "ids": ids}
     first, second = (team.post("/bulk", json=body, headers=key) for _ in range(2))
     assert (first.json()["data"]["succeeded"], second.content) == (2, first.content)
@@ -325,17 +325,17 @@ def test_a_bulk_request_repeated_with_its_key_acts_once(empty_box, team):
     assert [request.replayed for request in empty_box.requests[-2:]] == [False, True]
 
 
-def test_a_csv_export_repeated_with_its_key_is_the_same_file(team):
-    created(team, 1)
+def test_a_csv_export_repeated_with_its_key_returns_the_same_file(team):
+    create_customers(team, 1)
     body = {"resources": [{"type": "customers"}], "format": "csv"}
     first = team.post("/export", json=body, headers={"Idempotency-Key": "export-7"})
-    created(team, 2)
+    create_customers(team, 2)
     second = team.post("/export", json=body, headers={"Idempotency-Key": "export-7"})
     assert (second.content, second.headers["Content-Type"]) == (first.content, "text/csv; charset=utf-8")
 
 
 def test_each_customer_changed_by_a_bulk_request_has_an_event(empty_box, team):
-    first, second, third = created(team, 3)
+    first, second, third = create_customers(team, 3)
     assert sorted(events(empty_box)) == sorted(("customer.created", each) for each in (first, second, third))
     data(bulk(team, "update", [first, second], data={"notes": "changed"}))
     data(bulk(team, "update", [first, second], data={"notes": "changed"}))
@@ -348,7 +348,7 @@ def test_each_customer_changed_by_a_bulk_request_has_an_event(empty_box, team):
 
 
 def test_an_import_has_events_only_for_changed_customers(empty_box, team):
-    [first] = created(team, 1)
+    [first] = create_customers(team, 1)
     data(import_(team, [record(0, notes="changed"), record(0, notes="changed")], mergeStrategy="update"))
     data(import_(team, [record(0, notes="skipped"), {}]))
     assert events(empty_box) == [("customer.created", first), ("customer.updated", first)]

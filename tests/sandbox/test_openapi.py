@@ -30,7 +30,7 @@ ALL_FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def contract(box):
+def openapi(box):
     return document(box.team_id, url=box.url)
 
 
@@ -39,77 +39,77 @@ def customer(create):
     return create()
 
 
-def resolve(contract, definition):
+def resolve(openapi, definition):
     while "$ref" in definition:
         names = definition["$ref"].removeprefix("#/").split("/")
-        definition = contract
+        definition = openapi
         for name in names:
             definition = definition[name]
     return definition
 
 
-def violations(contract, schema, value):
+def violations(openapi, schema, value):
     validator = Draft202012Validator(
-        {**schema, "components": contract["components"]}, format_checker=Draft202012Validator.FORMAT_CHECKER
+        {**schema, "components": openapi["components"]}, format_checker=Draft202012Validator.FORMAT_CHECKER
     )
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
-def header_violations(contract, definitions, headers):
+def header_violations(openapi, definitions, headers):
     """List the invalid headers, and the required ones that are missing."""
     found = []
     for name, definition in definitions.items():
         if name in headers:
             text, schema = headers[name], definition["schema"]
-            found += violations(contract, schema, int(text) if schema.get("type") == "integer" else text)
+            found += violations(openapi, schema, int(text) if schema.get("type") == "integer" else text)
         elif definition.get("required"):
             found.append(f"{name} is missing")
     return found
 
 
-def operations(contract):
+def operations(openapi):
     return {
         operation["operationId"]: operation
-        for methods in contract["paths"].values()
+        for methods in openapi["paths"].values()
         for method, operation in methods.items()
         if method != "parameters"
     }
 
 
-def assert_conforms(contract, response, definition):
+def assert_conforms(openapi, response, definition):
     """Check the content type, the body and the headers of a response."""
-    definition = resolve(contract, definition)
+    definition = resolve(openapi, definition)
     assert response.headers["Content-Type"] == "application/json"
-    assert violations(contract, definition["content"]["application/json"]["schema"], response.json()) == []
-    headers = {name: resolve(contract, header) for name, header in definition["headers"].items()}
-    assert header_violations(contract, headers, response.headers) == []
+    assert violations(openapi, definition["content"]["application/json"]["schema"], response.json()) == []
+    headers = {name: resolve(openapi, header) for name, header in definition["headers"].items()}
+    assert header_violations(openapi, headers, response.headers) == []
     assert set(response.headers) <= {name.lower() for name in headers} | HTTP_HEADERS
 
 
-def assert_is_documented(contract, operation, status, response):
+def assert_is_documented(openapi, operation, status, response):
     assert response.status_code == status, response.text
-    assert_conforms(contract, response, operations(contract)[operation]["responses"][str(status)])
+    assert_conforms(openapi, response, operations(openapi)[operation]["responses"][str(status)])
 
 
-def test_it_is_served_at_the_root_without_a_key(box, contract, anonymous):
+def test_the_document_is_served_at_the_root_without_a_key(box, openapi, anonymous):
     response = anonymous.get(httpx.URL(box.url).join("/openapi.json"))
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "application/json"
-    assert response.json() == contract
+    assert response.json() == openapi
 
 
-def test_it_is_valid_openapi_3_1(contract):
-    assert contract["openapi"].startswith("3.1.")
-    OpenAPIV31SpecValidator(contract).validate()
+def test_the_document_is_valid_openapi_3_1(openapi):
+    assert openapi["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(openapi).validate()
 
 
-def test_it_has_the_url_and_the_team_of_the_sandbox(box, contract):
-    assert contract["servers"] == [{"url": box.url}]
-    assert contract["components"]["parameters"]["teamId"]["schema"]["enum"] == [box.team_id]
+def test_the_document_has_the_url_and_the_team_of_the_sandbox(box, openapi):
+    assert openapi["servers"] == [{"url": box.url}]
+    assert openapi["components"]["parameters"]["teamId"]["schema"]["enum"] == [box.team_id]
 
 
-def test_it_has_the_paths_and_methods_of_the_api(contract):
-    assert {path: methods.keys() - {"parameters"} for path, methods in contract["paths"].items()} == {
+def test_the_document_has_the_paths_and_methods_of_the_api(openapi):
+    assert {path: methods.keys() - {"parameters"} for path, methods in openapi["paths"].items()} == {
         "/auth/whoami": {"get"},
         "/teams/{teamId}/customers": {"get", "post"},
         "/teams/{teamId}/customers/{customerId}": {"get", "patch", "delete"},
@@ -120,9 +120,9 @@ def test_it_has_the_paths_and_methods_of_the_api(contract):
 
 
 @pytest.mark.parametrize("code", ERROR_CODES)
-def test_each_error_code_is_documented_only_under_its_status(contract, code):
+def test_each_error_code_is_documented_only_under_its_status(openapi, code):
     responses = {
-        status: response for each in operations(contract).values() for status, response in each["responses"].items()
+        status: response for each in operations(openapi).values() for status, response in each["responses"].items()
     }
     responses["405"] = {"$ref": "#/components/responses/Error405"}
     error = ApiError(code, "Something is wrong.")
@@ -141,7 +141,7 @@ def test_each_error_code_is_documented_only_under_its_status(contract, code):
     allowing = [
         status
         for status, response in responses.items()
-        if not violations(contract, resolve(contract, response)["content"]["application/json"]["schema"], failure)
+        if not violations(openapi, resolve(openapi, response)["content"]["application/json"]["schema"], failure)
     ]
     assert allowing == [str(error.status)]
 
@@ -149,8 +149,8 @@ def test_each_error_code_is_documented_only_under_its_status(contract, code):
 EXPORT = {"resources": [{"type": "customers", "filters": {"status": "active"}}], "format": "json"}
 
 
-def bulk(customer, other_id, **further):
-    return {"action": "update", "resource": "customers", "ids": [customer["id"], other_id], **further}
+def bulk(customer, other_id, **fields):
+    return {"action": "update", "resource": "customers", "ids": [customer["id"], other_id], **fields}
 
 
 def records(*customers):
@@ -205,8 +205,8 @@ def records(*customers):
         ("export", 400, lambda api, customer: api.post("/export", json={**EXPORT, "format": "xml"})),
     ],
 )
-def test_a_response_is_as_documented(contract, api, customer, operation, status, send):
-    assert_is_documented(contract, operation, status, send(api, customer))
+def test_a_response_is_as_documented(openapi, api, customer, operation, status, send):
+    assert_is_documented(openapi, operation, status, send(api, customer))
 
 
 @pytest.mark.parametrize(
@@ -217,85 +217,85 @@ def test_a_response_is_as_documented(contract, api, customer, operation, status,
         (401, {"url": "/auth/whoami", "headers": {"Authorization": f"Bearer sk_test_{'0' * 32}"}}),
     ],
 )
-def test_a_response_of_whoami_is_as_documented(contract, box, status, request_):
+def test_a_response_of_whoami_is_as_documented(openapi, box, status, request_):
     with httpx.Client(base_url=box.url, headers={"Authorization": f"Bearer {box.publishable_key}"}) as reader:
-        assert_is_documented(contract, "whoami", status, reader.get(**request_))
+        assert_is_documented(openapi, "whoami", status, reader.get(**request_))
 
 
-def test_the_error_for_a_publishable_key_is_as_documented(contract, box, api):
+def test_the_error_for_a_publishable_key_is_as_documented(openapi, box, api):
     headers = {"Authorization": f"Bearer {box.publishable_key}"}
     for operation, method, path in [
         ("createCustomer", "POST", "/customers"),
         ("updateCustomer", "PATCH", f"/customers/{UNKNOWN_ID}"),
         ("deleteCustomer", "DELETE", f"/customers/{UNKNOWN_ID}"),
     ]:
-        assert_is_documented(contract, operation, 403, api.request(method, path, headers=headers))
+        assert_is_documented(openapi, operation, 403, api.request(method, path, headers=headers))
 
 
-def test_replays_and_conflicts_of_keys_are_as_documented(contract, api, customer):
+def test_replays_and_conflicts_of_keys_are_as_documented(openapi, api, customer):
     key = {"Idempotency-Key": customer["id"]}
     body = {"name": "Once", "email": f"once.{customer['email']}"}
     for _ in range(2):
-        assert_is_documented(contract, "createCustomer", 201, api.post("/customers", json=body, headers=key))
+        assert_is_documented(openapi, "createCustomer", 201, api.post("/customers", json=body, headers=key))
     path = f"/customers/{customer['id']}"
-    assert_is_documented(contract, "updateCustomer", 409, api.patch(path, json={}, headers=key))
-    assert_is_documented(contract, "deleteCustomer", 409, api.delete(path, headers=key))
+    assert_is_documented(openapi, "updateCustomer", 409, api.patch(path, json={}, headers=key))
+    assert_is_documented(openapi, "deleteCustomer", 409, api.delete(path, headers=key))
     key = {"Idempotency-Key": str(uuid.uuid4())}
     for _ in range(2):
-        assert_is_documented(contract, "deleteCustomer", 404, api.delete(f"/customers/{UNKNOWN_ID}", headers=key))
+        assert_is_documented(openapi, "deleteCustomer", 404, api.delete(f"/customers/{UNKNOWN_ID}", headers=key))
 
 
-def test_demo_customers_and_their_tickets_are_as_documented(contract, demo_api):
+def test_demo_customers_and_their_tickets_are_as_documented(openapi, demo_api):
     customers = demo_api.get("/customers?pageSize=100")
-    assert_is_documented(contract, "listCustomers", 200, customers)
+    assert_is_documented(openapi, "listCustomers", 200, customers)
     with_tickets = [customer for customer in customers.json()["data"] if customer["ticketCount"]]
     for customer in with_tickets:
-        assert_is_documented(contract, "getCustomer", 200, demo_api.get(f"/customers/{customer['id']}"))
+        assert_is_documented(openapi, "getCustomer", 200, demo_api.get(f"/customers/{customer['id']}"))
     assert with_tickets
 
 
-def test_the_errors_for_an_unknown_method_and_path_are_as_documented(contract, api):
-    responses = contract["components"]["responses"]
+def test_the_errors_for_an_unknown_method_and_path_are_as_documented(openapi, api):
+    responses = openapi["components"]["responses"]
     unknown_method = api.put("/customers")
     assert unknown_method.status_code == 405
-    assert_conforms(contract, unknown_method, responses["Error405"])
+    assert_conforms(openapi, unknown_method, responses["Error405"])
     unknown_path = api.get("/tickets")
     assert unknown_path.status_code == 404
-    assert_conforms(contract, unknown_path, responses["Error404"])
+    assert_conforms(openapi, unknown_path, responses["Error404"])
 
 
-def test_a_rate_limit_error_is_as_documented(contract):
+def test_a_rate_limit_error_is_as_documented(openapi):
     with Sandbox(rate_limit=(1, 60)) as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
         client.get(f"{box.url}/auth/whoami")
-        assert_is_documented(contract, "whoami", 429, client.get(f"{box.url}/auth/whoami"))
+        assert_is_documented(openapi, "whoami", 429, client.get(f"{box.url}/auth/whoami"))
 
 
-def test_the_error_for_a_bug_in_the_sandbox_is_as_documented(contract, monkeypatch):
+def test_the_error_for_a_bug_in_the_sandbox_is_as_documented(openapi, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
     with Sandbox() as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
         monkeypatch.setattr("cstar.sandbox._store.Store.customers", fail)
         response = client.get(f"{box.url}/teams/{box.team_id}/customers")
-    assert_is_documented(contract, "listCustomers", 500, response)
+    assert_is_documented(openapi, "listCustomers", 500, response)
 
 
-def list_parameters(contract):
-    return {each["name"]: each["schema"] for each in operations(contract)["listCustomers"]["parameters"]}
+def list_parameters(openapi):
+    return {each["name"]: each["schema"] for each in operations(openapi)["listCustomers"]["parameters"]}
 
 
 @pytest.mark.parametrize("name", ["page", "pageSize"])
-def test_the_bounds_of_page_and_page_size_are_as_documented(contract, api, name):
-    minimum, maximum = (list_parameters(contract)[name][bound] for bound in ("minimum", "maximum"))
+def test_the_bounds_of_page_and_page_size_are_as_documented(openapi, api, name):
+    minimum, maximum = (list_parameters(openapi)[name][bound] for bound in ("minimum", "maximum"))
     values = (minimum - 1, minimum, maximum, maximum + 1)
     statuses = [api.get("/customers", params={name: value}).status_code for value in values]
     assert statuses == [400, 200, 200, 400]
 
 
-def test_the_defaults_of_page_and_page_size_are_as_documented(contract, api):
+def test_the_defaults_of_page_and_page_size_are_as_documented(openapi, api):
     pagination = api.get("/customers").json()["pagination"]
-    assert pagination["page"] == list_parameters(contract)["page"]["default"]
-    assert pagination["pageSize"] == list_parameters(contract)["pageSize"]["default"]
+    assert pagination["page"] == list_parameters(openapi)["page"]["default"]
+    assert pagination["pageSize"] == list_parameters(openapi)["pageSize"]["default"]
 
 
 INVALID_FIELDS = [
@@ -356,15 +356,15 @@ INVALID_FIELDS = [
 
 
 @pytest.mark.parametrize(("field", "value"), INVALID_FIELDS)
-def test_an_invalid_field_is_rejected_and_the_document_forbids_it(contract, api, customer, new_email, field, value):
+def test_an_invalid_field_is_rejected_and_the_document_forbids_it(openapi, api, customer, new_email, field, value):
     created, changed = {"name": "Jane Doe", "email": new_email(), field: value}, {"notes": "changed", field: value}
     path = f"/customers/{customer['id']}"
     for response in (api.post("/customers", json=created), api.patch(path, json=changed)):
         error = response.json()["error"]
         assert (response.status_code, error["code"], error["param"]) == (400, "parameter_invalid", field)
     assert api.get(f"{path}?expand=none").json()["data"] == customer
-    assert violations(contract, contract["components"]["schemas"]["NewCustomer"], created)
-    assert violations(contract, contract["components"]["schemas"]["CustomerUpdate"], changed)
+    assert violations(openapi, openapi["components"]["schemas"]["NewCustomer"], created)
+    assert violations(openapi, openapi["components"]["schemas"]["CustomerUpdate"], changed)
 
 
 @pytest.mark.parametrize(
@@ -389,34 +389,34 @@ def test_an_invalid_field_is_rejected_and_the_document_forbids_it(contract, api,
         ("metadata", {str(number): "" for number in range(50)}),
     ],
 )
-def test_an_unusual_field_is_accepted_and_the_document_allows_it(contract, api, new_email, field, value):
+def test_an_unusual_field_is_accepted_and_the_document_allows_it(openapi, api, new_email, field, value):
     created, changed = {"name": "Jane Doe", "email": new_email(), field: value}, {field: value}
     customer = api.post("/customers", json=created).json()["data"]
     updated = api.patch(f"/customers/{customer['id']}", json=changed).json()["data"]
     assert customer[field] == updated[field] == value
-    assert not violations(contract, contract["components"]["schemas"]["NewCustomer"], created)
-    assert not violations(contract, contract["components"]["schemas"]["CustomerUpdate"], changed)
+    assert not violations(openapi, openapi["components"]["schemas"]["NewCustomer"], created)
+    assert not violations(openapi, openapi["components"]["schemas"]["CustomerUpdate"], changed)
 
 
-def test_a_metadata_key_can_be_null_only_in_an_update(contract, api, customer, new_email):
+def test_a_metadata_key_can_be_null_only_in_an_update(openapi, api, customer, new_email):
     created, changed = {"name": "Jane", "email": new_email(), "metadata": {"k": None}}, {"metadata": {"k": None}}
     assert api.post("/customers", json=created).json()["error"]["param"] == "metadata"
     assert api.patch(f"/customers/{customer['id']}", json=changed).json()["data"] == customer
-    assert violations(contract, contract["components"]["schemas"]["NewCustomer"], created)
-    assert not violations(contract, contract["components"]["schemas"]["CustomerUpdate"], changed)
+    assert violations(openapi, openapi["components"]["schemas"]["NewCustomer"], created)
+    assert not violations(openapi, openapi["components"]["schemas"]["CustomerUpdate"], changed)
 
 
-def test_a_new_customer_has_at_most_50_metadata_keys(contract, api, new_email):
+def test_a_new_customer_has_at_most_50_metadata_keys(openapi, api, new_email):
     body = {"name": "Jane", "email": new_email(), "metadata": {str(number): "v" for number in range(51)}}
     assert api.post("/customers", json=body).json()["error"]["param"] == "metadata"
-    assert violations(contract, contract["components"]["schemas"]["NewCustomer"], body)
+    assert violations(openapi, openapi["components"]["schemas"]["NewCustomer"], body)
 
 
-def test_a_created_customer_has_links_to_the_operations_on_it(contract, api, customer):
-    links = operations(contract)["createCustomer"]["responses"]["201"]["links"].values()
+def test_a_created_customer_has_links_to_the_operations_on_it(openapi, api, customer):
+    links = operations(openapi)["createCustomer"]["responses"]["201"]["links"].values()
     calls = {
         operation["operationId"]: method
-        for method, operation in contract["paths"]["/teams/{teamId}/customers/{customerId}"].items()
+        for method, operation in openapi["paths"]["/teams/{teamId}/customers/{customerId}"].items()
         if method != "parameters"
     }
     assert [link["operationId"] for link in links] == list(calls)

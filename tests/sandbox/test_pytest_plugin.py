@@ -69,7 +69,7 @@ def test_the_plugin_imports_nothing_before_a_fixture_is_used(pytester, monkeypat
             assert not {"cstar", "httpx", "pydantic", "tenacity", "starlette", "uvicorn"} & loaded
         """
     )
-    # Alone: some other plugins do import httpx.
+    # Without other plugins, some of which import httpx.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "pytest_cstar").assert_outcomes(passed=1)
 

@@ -44,7 +44,7 @@ def test_requests_above_the_limit_are_rejected_until_the_window_ends(box, clock)
     assert [get(box).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_the_headers_have_the_limit_the_rest_the_reset_and_the_window(box, clock):
+def test_the_headers_have_the_limit_remaining_reset_and_window(box, clock):
     def rate_limit():
         headers = get(box).headers
         return [int(headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset", "Window")]
@@ -67,7 +67,7 @@ def test_the_error_says_when_to_retry(box, clock):
     assert "retry in 30 seconds" in error["message"]
 
 
-def test_a_retry_after_retry_after_seconds_succeeds(box, clock):
+def test_a_request_succeeds_once_retry_after_has_elapsed(box, clock):
     clock.at += 123_456
     for _ in range(3):
         get(box)
@@ -104,11 +104,11 @@ def test_a_rejected_write_does_not_use_its_idempotency_key(box, clock):
     assert "Idempotent-Replayed" not in response.headers
 
 
-def test_errors_count(box):
+def test_errors_count_against_the_rate_limit(box):
     assert get(box, path="/nowhere").headers["X-RateLimit-Remaining"] == "2"
 
 
-def test_replays_count(box):
+def test_replays_count_against_the_rate_limit(box):
     remaining = [
         httpx.delete(
             f"{box.url}/teams/{box.team_id}/customers/cus_1",

@@ -48,7 +48,7 @@ def test_a_body_above_the_limit_is_not_logged(empty_api, cstar_sandbox):
     assert (cstar_sandbox.requests[0].status, cstar_sandbox.requests[0].body) == (413, b"")
 
 
-def test_its_repr_has_no_headers(empty_api, cstar_sandbox):
+def test_the_repr_of_a_request_has_no_headers(empty_api, cstar_sandbox):
     empty_api.get("/customers")
     assert "headers" not in repr(cstar_sandbox.requests[0])
 
@@ -80,7 +80,7 @@ def request(number, body=b""):
     return ReceivedRequest("GET", f"/{number}", "", {}, body, 200, None, False, None, now, 0.0)
 
 
-def test_the_newest_1000_are_kept():
+def test_the_log_keeps_the_newest_1000_requests():
     log = RequestLog()
     for number in range(1001):
         log.add(request(number))

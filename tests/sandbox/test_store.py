@@ -98,7 +98,7 @@ def expected(model, filters, page, page_size):
 
 @settings(max_examples=60)
 @given(transactions, st.lists(queries, min_size=1, max_size=12))
-def test_lists_have_committed_changes_and_no_rolled_back_ones(transactions, queries):
+def test_lists_reflect_committed_changes_and_ignore_rolled_back_ones(transactions, queries):
     with closing(Store(":memory:")) as store:
         model = {}
         for changes, succeeds in transactions:

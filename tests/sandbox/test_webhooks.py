@@ -199,15 +199,15 @@ def fake_time():
 
 
 @pytest.fixture
-def to(fake_time):
+def webhooks_to(fake_time):
     """A function that creates `Webhooks` to receivers or URLs, with the fake time."""
 
-    def to(*targets, **options):
+    def webhooks_to(*targets, **options):
         urls = [getattr(target, "url", target) for target in targets]
         options = {"clock": fake_time.clock, "sleep": fake_time.sleep, **options}
         return Webhooks(urls, secret=SECRET, team_id=TEAM, **options)
 
-    return to
+    return webhooks_to
 
 
 ids = itertools.count(1)
@@ -248,11 +248,11 @@ def hmac_sha256(key, message):
 # The POST
 
 
-async def test_the_body_is_the_event_with_its_customer_in_snake_case(receiver, to):
+async def test_the_body_is_the_event_with_its_customer_in_snake_case(receiver, webhooks_to):
     jane = customer(
         "Jané", sentiment="happy", tags=["vip"], custom_fields={"seatCount": [1, None]}, metadata={"crmId": "7"}
     )
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         webhooks.publish([Event("customer.created", jane)], NOON + 7)
         await settled(webhooks)
     [post] = receiver.posts
@@ -267,8 +267,8 @@ async def test_the_body_is_the_event_with_its_customer_in_snake_case(receiver, t
     )
 
 
-async def test_the_headers_describe_and_sign_the_event(receiver, to):
-    async with to(receiver) as webhooks:
+async def test_the_headers_describe_and_sign_the_event(receiver, webhooks_to):
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer(), "customer.deleted")
         await settled(webhooks)
     [post] = receiver.posts
@@ -288,9 +288,9 @@ async def test_the_headers_describe_and_sign_the_event(receiver, to):
     assert post.path == "/hook"
 
 
-async def test_each_url_has_the_same_webhook_id_at_every_start(receiver, to):
+async def test_each_url_has_the_same_webhook_id_at_every_start(receiver, webhooks_to):
     for _ in range(2):
-        async with to(receiver, receiver.url + "/other") as webhooks:
+        async with webhooks_to(receiver, receiver.url + "/other") as webhooks:
             publish(webhooks, customer())
             await settled(webhooks)
     ids = {(post.path, post.headers["X-Webhook-ID"]) for post in receiver.posts}
@@ -298,26 +298,26 @@ async def test_each_url_has_the_same_webhook_id_at_every_start(receiver, to):
     assert len(ids) == len({webhook_id for _, webhook_id in ids}) == 2
 
 
-async def test_credentials_in_a_url_are_sent_as_basic_authentication(receiver, to):
-    async with to(receiver.url.replace("//", "//me:p%40ss@")) as webhooks:
+async def test_credentials_in_a_url_are_sent_as_basic_authentication(receiver, webhooks_to):
+    async with webhooks_to(receiver.url.replace("//", "//me:p%40ss@")) as webhooks:
         publish(webhooks, customer())
         await settled(webhooks)
     assert receiver.posts[0].headers["Authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
 
 
-async def test_proxies_in_the_environment_are_not_used(receiver, to, closed_port, monkeypatch):
+async def test_proxies_in_the_environment_are_not_used(receiver, webhooks_to, closed_port, monkeypatch):
     for name in ("http_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("no_proxy", "")
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         await settled(webhooks)
     assert len(receiver.posts) == 1
 
 
-async def test_each_post_has_its_own_connection(receiver, to):
+async def test_each_post_has_its_own_connection(receiver, webhooks_to):
     """An idle connection would block a receiver that serves one connection at a time."""
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         for _ in range(3):
             publish(webhooks, customer())
             await settled(webhooks)
@@ -341,9 +341,9 @@ async def test_each_post_has_its_own_connection(receiver, to):
         ("reset the connection", None, "connection reset"),
     ],
 )
-async def test_anything_but_2xx_is_retried(receiver, to, fake_time, behaviour, status, error):
+async def test_anything_but_2xx_is_retried(receiver, webhooks_to, fake_time, behaviour, status, error):
     receiver.respond = lambda post: behaviour if post.attempt == 1 else 200
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     assert [post.path for post in receiver.posts] == ["/hook", "/hook"]
@@ -352,7 +352,7 @@ async def test_anything_but_2xx_is_retried(receiver, to, fake_time, behaviour, s
     assert fake_time.delays == RETRY_DELAYS[:1]
 
 
-async def test_an_event_reaches_a_receiver_that_starts_late(new_receiver, to, fake_time, closed_port):
+async def test_an_event_reaches_a_receiver_that_starts_late(new_receiver, webhooks_to, fake_time, closed_port):
     receivers = []
 
     async def sleep(seconds):
@@ -360,30 +360,30 @@ async def test_an_event_reaches_a_receiver_that_starts_late(new_receiver, to, fa
         if len(fake_time.delays) == 2:
             receivers.append(new_receiver(closed_port))
 
-    async with to(f"http://127.0.0.1:{closed_port}/hook", sleep=sleep) as webhooks:
+    async with webhooks_to(f"http://127.0.0.1:{closed_port}/hook", sleep=sleep) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     assert [post.attempt for post in receivers[0].posts] == [3]
     assert [attempt.error for attempt in delivery.attempts] == ["connection refused", "connection refused", None]
 
 
-async def test_a_connection_refused_at_every_address_is_reported_as_refused(to, closed_port, monkeypatch):
+async def test_a_connection_refused_at_every_address_is_reported_as_refused(webhooks_to, closed_port, monkeypatch):
     def getaddrinfo(*arguments, **options):
         addresses = [("127.0.0.1", closed_port), ("127.0.0.2", closed_port)]
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    async with to(f"http://receiver.example:{closed_port}/hook") as webhooks:
+    async with webhooks_to(f"http://receiver.example:{closed_port}/hook") as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     assert {attempt.error for attempt in delivery.attempts} == {"connection refused"}
 
 
-async def test_https_needs_a_trusted_certificate(new_receiver, to, tmp_path):
+async def test_https_needs_a_trusted_certificate(new_receiver, webhooks_to, tmp_path):
     certificate = tmp_path / "self-signed.pem"
     certificate.write_text(SELF_SIGNED)
     plain, secure = new_receiver(), new_receiver(certificate=certificate)
-    async with to(plain, secure) as webhooks:
+    async with webhooks_to(plain, secure) as webhooks:
         publish(webhooks, customer())
         delivered, failed = await settled(webhooks)
     assert (delivered.outcome, failed.outcome) == ("delivered", "failed")
@@ -392,7 +392,9 @@ async def test_https_needs_a_trusted_certificate(new_receiver, to, tmp_path):
 
 
 @pytest.mark.parametrize("behaviour", ["hang", "never end"])
-async def test_a_response_that_does_not_end_in_time_is_retried(receiver, to, fake_time, monkeypatch, behaviour):
+async def test_a_response_that_does_not_end_in_time_is_retried(
+    receiver, webhooks_to, fake_time, monkeypatch, behaviour
+):
     assert _webhooks.RESPONSE_TIMEOUT == 10
     monkeypatch.setattr(_webhooks, "RESPONSE_TIMEOUT", 0.1)
 
@@ -402,7 +404,7 @@ async def test_a_response_that_does_not_end_in_time_is_retried(receiver, to, fak
         return receiver.hang(post) if behaviour == "hang" else behaviour
 
     receiver.respond = respond_too_slowly
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     first, second = delivery.attempts
@@ -412,17 +414,17 @@ async def test_a_response_that_does_not_end_in_time_is_retried(receiver, to, fak
     assert fake_time.delays == RETRY_DELAYS[:1]
 
 
-async def test_an_endless_response_is_not_read_to_its_end(receiver, to):
+async def test_an_endless_response_is_not_read_to_its_end(receiver, webhooks_to):
     receiver.respond = lambda post: "endless"
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     assert (delivery.outcome, [attempt.status for attempt in delivery.attempts]) == ("delivered", [200])
 
 
-async def test_each_attempt_has_its_own_number_and_signature(receiver, to, fake_time):
+async def test_each_attempt_has_its_own_number_and_signature(receiver, webhooks_to, fake_time):
     receiver.respond = lambda post: 500 if post.attempt < 4 else 200
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     assert fake_time.delays == RETRY_DELAYS[:3]
@@ -437,9 +439,9 @@ async def test_each_attempt_has_its_own_number_and_signature(receiver, to, fake_
     assert {post.headers["X-Event-ID"] for post in receiver.posts} == {delivery.event_id}
 
 
-async def test_a_delivery_fails_after_eight_attempts_with_growing_delays(receiver, to, fake_time):
+async def test_a_delivery_fails_after_eight_attempts_with_growing_delays(receiver, webhooks_to, fake_time):
     receiver.respond = lambda post: 503
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     assert delivery.outcome == "failed"
@@ -472,11 +474,11 @@ class Gate:
         self._opened.set()
 
 
-async def test_an_event_waits_only_for_earlier_events_of_its_customer(receiver, to):
+async def test_an_event_waits_only_for_earlier_events_of_its_customer(receiver, webhooks_to):
     gate = Gate()
     jane, bob = customer("Jane"), customer("Bob")
     receiver.respond = lambda post: 500 if post.customer == "Jane" and len(receiver.posts) == 1 else 200
-    async with to(receiver, sleep=gate.sleep) as webhooks:
+    async with webhooks_to(receiver, sleep=gate.sleep) as webhooks:
         publish(webhooks, jane, "customer.created")
         await gate.wait_for_sleepers(1)
         publish(webhooks, jane, "customer.updated")
@@ -494,10 +496,10 @@ async def test_an_event_waits_only_for_earlier_events_of_its_customer(receiver, 
     ]
 
 
-async def test_the_next_event_is_sent_after_a_failed_delivery(receiver, to):
+async def test_the_next_event_is_sent_after_a_failed_delivery(receiver, webhooks_to):
     receiver.respond = lambda post: 500 if post.event["type"] == "customer.created" else 200
     jane = customer()
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, jane, "customer.created")
         publish(webhooks, jane, "customer.updated")
         first, second = await settled(webhooks)
@@ -505,9 +507,9 @@ async def test_the_next_event_is_sent_after_a_failed_delivery(receiver, to):
     assert receiver.posts[-1].event["type"] == "customer.updated"
 
 
-async def test_one_event_goes_to_every_url(new_receiver, to):
+async def test_one_event_goes_to_every_url(new_receiver, webhooks_to):
     here, there = new_receiver(), new_receiver()
-    async with to(here, there) as webhooks:
+    async with webhooks_to(here, there) as webhooks:
         publish(webhooks, customer())
         first, second = await settled(webhooks)
     assert (first.url, second.url) == (here.url, there.url)
@@ -515,11 +517,11 @@ async def test_one_event_goes_to_every_url(new_receiver, to):
     assert here.posts[0].body == there.posts[0].body
 
 
-async def test_a_url_that_hangs_does_not_delay_other_urls(new_receiver, to, monkeypatch):
+async def test_a_url_that_hangs_does_not_delay_other_urls(new_receiver, webhooks_to, monkeypatch):
     monkeypatch.setattr(_webhooks, "CONCURRENT_POSTS", 2)
     hanging, quick = new_receiver(), new_receiver()
     hanging.respond = hanging.hang
-    async with to(hanging, quick) as webhooks:
+    async with webhooks_to(hanging, quick) as webhooks:
         for number in range(10):
             publish(webhooks, customer(f"Number {number}"))
         await quick.wait_for_posts(10)
@@ -530,11 +532,11 @@ async def test_a_url_that_hangs_does_not_delay_other_urls(new_receiver, to, monk
     assert len(hanging.posts) == 10
 
 
-async def test_500_events_are_published_without_waiting(receiver, to):
+async def test_500_events_are_published_without_waiting(receiver, webhooks_to):
     assert _webhooks.CONCURRENT_POSTS == 20
     receiver.respond = receiver.hang
     events = [Event("customer.created", customer()) for _ in range(500)]
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         started = time.perf_counter()
         webhooks.publish(events, NOON)
         assert time.perf_counter() - started < 0.5
@@ -546,8 +548,8 @@ async def test_500_events_are_published_without_waiting(receiver, to):
 # The deliveries
 
 
-async def test_a_delivery_as_json_has_camel_case_keys_and_a_parsed_payload(receiver, to):
-    async with to(receiver) as webhooks:
+async def test_a_delivery_as_json_has_camel_case_keys_and_a_parsed_payload(receiver, webhooks_to):
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         [delivery] = await settled(webhooks)
     [attempt] = delivery.attempts
@@ -572,14 +574,14 @@ async def test_a_delivery_as_json_has_camel_case_keys_and_a_parsed_payload(recei
     }
 
 
-async def test_all_pending_and_the_newest_finished_deliveries_are_kept(receiver, to, monkeypatch):
+async def test_all_pending_and_the_newest_finished_deliveries_are_kept(receiver, webhooks_to, monkeypatch):
     assert _webhooks.MAX_FINISHED_DELIVERIES == 1000
     monkeypatch.setattr(_webhooks, "MAX_FINISHED_DELIVERIES", 3)
     gate = Gate()
     statuses = {"customer.created": 200, "customer.updated": 500}
     receiver.respond = lambda post: receiver.hang(post) if post.customer == "Slow" else statuses[post.event["type"]]
     jane = customer("Jane")
-    async with to(receiver, sleep=gate.sleep) as webhooks:
+    async with webhooks_to(receiver, sleep=gate.sleep) as webhooks:
         for _ in range(3):
             publish(webhooks, customer("Slow"))
         for _ in range(5):
@@ -593,9 +595,9 @@ async def test_all_pending_and_the_newest_finished_deliveries_are_kept(receiver,
     assert [delivery.event_id for delivery in (*finished, *failing)] == to_jane[2:]
 
 
-async def test_waiting_returns_as_soon_as_nothing_is_pending(receiver, to):
+async def test_waiting_returns_as_soon_as_nothing_is_pending(receiver, webhooks_to):
     receiver.respond = receiver.hang
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         waiting = asyncio.create_task(settled(webhooks))
         await receiver.wait_for_posts(1)
@@ -605,13 +607,13 @@ async def test_waiting_returns_as_soon_as_nothing_is_pending(receiver, to):
     assert delivery.outcome == "delivered"
 
 
-async def test_the_timeout_error_has_the_number_urls_and_errors_of_deliveries(new_receiver, to, fake_time):
+async def test_the_timeout_error_has_the_number_urls_and_errors_of_deliveries(new_receiver, webhooks_to, fake_time):
     failing, hanging, mixed = new_receiver(), new_receiver(), new_receiver()
     gate = Gate()
     failing.respond = lambda post: 500 if post.customer == "Jane" else 503
     hanging.respond = hanging.hang
     mixed.respond = lambda post: 200 if post.customer == "Jane" else 502
-    async with to(failing, hanging, mixed, sleep=gate.sleep) as webhooks:
+    async with webhooks_to(failing, hanging, mixed, sleep=gate.sleep) as webhooks:
         publish(webhooks, customer("Jane"))
         await gate.wait_for_sleepers(1)
         fake_time.now += SECOND
@@ -631,11 +633,11 @@ async def test_the_timeout_error_has_the_number_urls_and_errors_of_deliveries(ne
 # Clearing and stopping
 
 
-async def test_clear_removes_all_deliveries_and_cancels_the_pending_ones(receiver, to):
+async def test_clear_removes_all_deliveries_and_cancels_the_pending_ones(receiver, webhooks_to):
     gate = Gate()
     receiver.respond = lambda post: 500 if post.customer == "Jane" else 200
     jane = customer("Jane")
-    async with to(receiver, sleep=gate.sleep) as webhooks:
+    async with webhooks_to(receiver, sleep=gate.sleep) as webhooks:
         publish(webhooks, customer("Bob"), "customer.created")
         await settled(webhooks)
         publish(webhooks, jane, "customer.created")
@@ -666,11 +668,11 @@ def no_asyncio_errors(caplog):
 
 
 @pytest.mark.usefixtures("no_asyncio_errors")
-async def test_exiting_during_a_post_is_fast_and_leaves_it_pending(receiver, to):
+async def test_exiting_during_a_post_is_fast_and_leaves_the_delivery_pending(receiver, webhooks_to):
     receiver.respond = receiver.hang
     jane = customer()
     tasks = asyncio.all_tasks()
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, jane)
         await receiver.wait_for_posts(1)
         publish(webhooks, jane)
@@ -682,10 +684,10 @@ async def test_exiting_during_a_post_is_fast_and_leaves_it_pending(receiver, to)
 
 
 @pytest.mark.usefixtures("no_asyncio_errors")
-async def test_exiting_between_two_attempts_keeps_the_first(receiver, to):
+async def test_exiting_between_two_attempts_keeps_the_first_attempt(receiver, webhooks_to):
     gate = Gate()
     receiver.respond = lambda post: 500
-    async with to(receiver, sleep=gate.sleep) as webhooks:
+    async with webhooks_to(receiver, sleep=gate.sleep) as webhooks:
         publish(webhooks, customer())
         await gate.wait_for_sleepers(1)
     [delivery] = webhooks.deliveries
@@ -693,9 +695,9 @@ async def test_exiting_between_two_attempts_keeps_the_first(receiver, to):
     assert len(receiver.posts) == 1
 
 
-async def test_waiting_ends_when_the_sandbox_stops(receiver, to):
+async def test_waiting_ends_when_the_sandbox_stops(receiver, webhooks_to):
     receiver.respond = receiver.hang
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer())
         await receiver.wait_for_posts(1)
         waiting = asyncio.create_task(settled(webhooks))
@@ -704,11 +706,11 @@ async def test_waiting_ends_when_the_sandbox_stops(receiver, to):
 
 
 @pytest.mark.usefixtures("no_asyncio_errors")
-def test_an_event_loop_that_ends_during_a_post_causes_no_warning(receiver, to):
+def test_an_event_loop_that_ends_during_a_post_causes_no_warning(receiver, webhooks_to):
     receiver.respond = receiver.hang
 
     async def end_abruptly():
-        webhooks = await to(receiver).__aenter__()
+        webhooks = await webhooks_to(receiver).__aenter__()
         publish(webhooks, customer())
         await receiver.wait_for_posts(1)
 
@@ -718,10 +720,10 @@ def test_an_event_loop_that_ends_during_a_post_causes_no_warning(receiver, to):
 # The log
 
 
-async def test_each_attempt_is_one_log_line(receiver, to, caplog):
+async def test_each_attempt_is_one_log_line(receiver, webhooks_to, caplog):
     caplog.set_level(logging.INFO, "cstar.sandbox")
     receiver.respond = lambda post: 500 if post.attempt == 1 else 200
-    async with to(receiver) as webhooks:
+    async with webhooks_to(receiver) as webhooks:
         publish(webhooks, customer(), "customer.created")
         [delivery] = await settled(webhooks)
     lines = [record.getMessage() for record in caplog.records if record.name == "cstar.sandbox"]
@@ -732,11 +734,11 @@ async def test_each_attempt_is_one_log_line(receiver, to, caplog):
     ]
 
 
-async def test_logs_json_and_errors_contain_no_secret_and_no_password(receiver, to, caplog):
+async def test_logs_json_and_errors_contain_no_secret_and_no_password(receiver, webhooks_to, caplog):
     caplog.set_level(logging.DEBUG)
     gate = Gate()
     receiver.respond = lambda post: 500
-    async with to(receiver.url.replace("//", "//me:hunter2@"), sleep=gate.sleep) as webhooks:
+    async with webhooks_to(receiver.url.replace("//", "//me:hunter2@"), sleep=gate.sleep) as webhooks:
         publish(webhooks, customer())
         await gate.wait_for_sleepers(1)
         with pytest.raises(TimeoutError) as caught:
@@ -769,24 +771,24 @@ async def test_logs_json_and_errors_contain_no_secret_and_no_password(receiver, 
         "http://example.com/ho\nok",
     ],
 )
-def test_anything_but_an_absolute_http_url_is_rejected(to, url):
+def test_anything_but_an_absolute_http_url_is_rejected(webhooks_to, url):
     with pytest.raises(ValueError, match="not an absolute URL with http or https, such as http://127") as caught:
-        to("http://127.0.0.1/", url)
+        webhooks_to("http://127.0.0.1/", url)
     assert f"{url!r} is not" in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://me:hunter2@example.com/", "me:hunter2@example.com", "http://me:hunter2@/x"])
-def test_the_error_about_a_url_does_not_contain_its_password(to, url):
+def test_the_error_about_a_url_does_not_contain_its_password(webhooks_to, url):
     with pytest.raises(ValueError, match="is not an absolute URL") as caught:
-        to(url)
+        webhooks_to(url)
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("again", ["http://example.com/hook", "http://me:hunter2@EXAMPLE.com:80/hook#here"])
-def test_a_duplicate_url_is_rejected(to, again):
+def test_a_duplicate_url_is_rejected(webhooks_to, again):
     message = "A webhook URL is given twice; the different ones are http://example.com/hook."
     with pytest.raises(ValueError, match=re.escape(message)):
-        to("http://example.com/hook", again)
+        webhooks_to("http://example.com/hook", again)
 
 
 # A sandbox
