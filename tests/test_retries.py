@@ -369,13 +369,6 @@ def test_a_429_is_retried_after_the_backoff_unless_the_limit_is_used_up(
     assert delay_after(api_mock, run, response) <= 0.625
 
 
-def test_a_reset_in_the_far_future_counts_as_one_window(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.get(GET).mock(return_value=rate_limited(10**10))
-    with pytest.raises(RateLimitError) as raised:
-        run(lambda client: client.customers.get(TEAM, ID))
-    assert raised.value.retry_after == 3600
-
-
 # ── Writes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
