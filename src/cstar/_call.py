@@ -113,7 +113,7 @@ def new_key(given: str | None, *, max_length: int = MAX_KEY_LENGTH) -> str:
     return str(uuid4())
 
 
-def merge_body(fields: dict[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:
+def merge_body(fields: Mapping[str, JsonValue], extra: Mapping[str, object] | None) -> dict[str, JsonValue]:
     """Merge the named fields with `extra_body`."""
     added = {} if extra is None else check_json_object("extra_body", extra)
     _reject_repeated("extra_body", added, fields)
