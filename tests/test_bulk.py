@@ -413,6 +413,20 @@ def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run:
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
+def test_an_exit_in_closing_the_source_is_raised(api_mock: respx.Router, run: Runner) -> None:
+    async def items() -> AsyncIterator[str]:
+        try:
+            for each in ids(500):
+                yield each
+        finally:
+            raise SystemExit(7)
+
+    api_mock.post(BULK).respond(403, json=error())
+    with pytest.raises(SystemExit):
+        run(lambda client: client.customers.bulk_delete(TEAM, items()))
+
+
+@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
 def test_a_request_error_takes_precedence_over_an_error_in_closing_the_source(
     api_mock: respx.Router, run: Runner
 ) -> None:

@@ -162,12 +162,12 @@ class BulkJob(Generic[ResultT]):
             # Another key belongs to a call that the caller's iterable has made.
             if error.idempotency_key in {None, self._chunk_key}:
                 error.idempotency_key = self.key
-        elif self._chunk_count and hasattr(error, "add_note"):  # Python 3.11
+        elif self._chunk_count:
             # Without the errors, because there may be many.
             counts = ", ".join(f"{name}={count}" for name, count in self._counts.items()) or "none"
             note = f"Requests sent by this bulk call: {self._chunk_count}. Results: {counts}. "
-            with suppress(Exception):
-                error.add_note(f"{note}To continue, repeat it with idempotency_key={self.key!r}.")
+            with suppress(Exception):  # Python 3.10 has no notes, and an exception may take none
+                cast("Any", error).add_note(f"{note}To continue, repeat it with idempotency_key={self.key!r}.")
 
     def _redacted_result(self, api_key: str) -> ResultT:
         text = self.result.model_dump_json().replace(api_key, REDACTED)
