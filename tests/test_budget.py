@@ -129,10 +129,12 @@ def test_the_later_window_of_concurrent_responses_is_used(budget: Budget, clock:
     assert remaining(budget) == 999
 
 
-def test_invalid_headers_are_ignored(budget: Budget, clock: Clock) -> None:
+@pytest.mark.parametrize("invalid", [{"Remaining": "many"}, {"Reset": "nan"}, {"Reset": "1e999"}, {"Reset": ""}])
+def test_invalid_headers_are_ignored(budget: Budget, clock: Clock, invalid: dict[str, str]) -> None:
     budget.record(headers(5), sent=clock.now)
     clock.now += 1
-    budget.record(httpx.Headers({"X-RateLimit-Remaining": "many"}), sent=clock.now)
+    fields = {"Limit": "1000", "Remaining": "4", "Reset": "1774864800", **invalid}
+    budget.record(httpx.Headers({f"X-RateLimit-{name}": value for name, value in fields.items()}), sent=clock.now)
     assert remaining(budget) == 5
 
 

@@ -188,7 +188,6 @@ class AsyncPage(_Page[T]):
 
         Raises:
             APIError: A call failed.
-            CstarError: Two tasks use the iterator at the same time.
 
         Example:
             ```python
