@@ -52,6 +52,7 @@ def run(*, quick: bool) -> Iterator[Benchmark]:
         imports = {
             "cstar": lambda: _bulk_import(box),
             "create, one by one": lambda: _create(box),
+            "upsert, one by one": lambda: _upsert(box),
         }
         yield from _benchmarks(f"{IMPORTED:,} new customers", take_turns(imports, rounds, warm_up=False), 20)
         deletions = {"cstar": lambda: _bulk_delete(box), "delete, one by one": lambda: _delete(box)}
@@ -85,6 +86,16 @@ def _create(box: Sandbox) -> tuple[float, float]:
     def work() -> None:
         for number in range(SINGLE_CALLS):
             job.client.customers.create(job.team_id, **_record(number))
+
+    return job.measure(work, IMPORTED / SINGLE_CALLS)
+
+
+def _upsert(box: Sandbox) -> tuple[float, float]:
+    job = Job(box)
+
+    def work() -> None:
+        for number in range(SINGLE_CALLS):
+            assert job.client.customers.upsert(job.team_id, **_record(number)).created
 
     return job.measure(work, IMPORTED / SINGLE_CALLS)
 
