@@ -1,7 +1,7 @@
 """Measure the client and others, print one table, and write it to `benchmarks/RESULTS.md`.
 
     pip install -e '.[bench]'
-    python -m benchmarks                # all, in about ten minutes
+    python -m benchmarks                # all, in about six minutes
     python -m benchmarks --quick        # fewer rounds; does not write RESULTS.md
     python -m benchmarks --only calls --only walks
 
