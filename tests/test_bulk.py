@@ -269,7 +269,7 @@ def test_a_csv_file_with_wrong_columns_is_rejected_with_a_hint(run: Runner, tabl
             {"notes": "x", "idempotency_key": "k" * 245},
             "idempotency_key must be 1 to 244 printable ASCII characters without a space at either end, not 'kkk",
         ),
-        ({"notes": "x" * 600_000}, "the fields to change must have at most 524,288 bytes as JSON"),
+        ({"notes": "x" * 600_000}, "the request without its items must have at most 524,288 bytes as JSON"),
     ],
 )
 def test_a_bulk_update_is_validated_before_the_first_id_is_read(

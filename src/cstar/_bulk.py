@@ -87,7 +87,8 @@ class BulkJob(Generic[ResultT]):
         self._room = MAX_BODY_SIZE - len(before) - len(after)
         if self._room < MAX_BODY_SIZE // 2:
             raise InvalidParameterError(
-                f"the fields to change must have at most {MAX_BODY_SIZE // 2:,} bytes as JSON, not {len(after):,}"
+                f"the request without its items must have at most {MAX_BODY_SIZE // 2:,} bytes as JSON, "
+                f"not {MAX_BODY_SIZE - self._room:,}"
             )
         # The incomplete chunk, the index of its first item, and its size in bytes with commas.
         self._items: list[Item] = []
@@ -184,7 +185,7 @@ def _check_expected(expected: Mapping[str, str], data: BulkData) -> BulkData:
     for name, value in expected.items():
         if extra.get(name, value) != value:
             raise ValueError(f"data.{name}: Input should be {value!r}")
-    if not data.model_fields_set and "object" not in extra:
+    if not data.model_fields_set & type(data).model_fields.keys() and "object" not in extra:
         raise ValueError("data: neither counts nor errors")
     return data
 

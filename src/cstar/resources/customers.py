@@ -404,7 +404,7 @@ class Customers(Resource):
             try:
                 return models.Upserted(self._send(steps.update(existing.id)), created=False)
             except NotFoundError:
-                continue
+                steps.check_missing(conflict)
 
     def bulk_update(
         self,

@@ -403,7 +403,7 @@ class AsyncCustomers(AsyncResource):
             try:
                 return models.Upserted(await self._send(steps.update(existing.id)), created=False)
             except NotFoundError:
-                continue
+                steps.check_missing(conflict)
 
     async def bulk_update(
         self,
