@@ -42,7 +42,7 @@ The conditions:
 - Every list has 100 rows a page. Every row is a resource of about 430 bytes and 13 fields in the shape of its API.
 - Gets and creates use a null transport: an `httpx.MockTransport` in the `httpx.Client` of each side, or those of httpx2
   for a library that uses httpx2. It responds immediately with a new `httpx.Response` and realistic headers. stripe
-  takes no `httpx.Client`; it gets an `HTTPClient` that is a copy of its own `HTTPXClient`.
+  takes no `httpx.Client`; it gets an `HTTPClient` that is a copy of stripe's `HTTPXClient`.
 - Lists and concurrent gets go over loopback to one server in another process, which responds from memory. Each side
   opens its own connections, as it does by default. stripe's sync client sends with requests.
 - Each round reads a list in a new process. Before the measurement, the first page is read once. "Memory added" is the

@@ -30,7 +30,7 @@ from cstar import (
 )
 from cstar._bulk import MAX_BODY_SIZE
 from cstar.resources._customer_calls import bulk_delete_job, bulk_import_job
-from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Runner, customer, error, ok, page_of
+from support import CUSTOMER, CUSTOMERS, ID, KEY, TEAM, Runner, error, ok
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -133,12 +133,6 @@ def test_a_call_without_an_idempotency_key_gets_a_new_one(api_mock: respx.Router
     keys = [request.headers["Idempotency-Key"] for request in requests(api_mock)]
     assert len(set(keys)) == 2
     assert all(uuid.UUID(key.removesuffix("-1")).version == 4 for key in keys)
-
-
-@pytest.mark.parametrize("call", ["bulk_delete", "bulk_import"])
-def test_an_empty_input_sends_no_request(api_mock: respx.Router, run: Runner, call: str) -> None:
-    result = run(lambda client: getattr(client.customers, call)(TEAM, []))
-    assert (result.total, result.errors, requests(api_mock)) == (0, [], [])
 
 
 def test_items_are_read_lazily(api_mock: respx.Router, run: Runner) -> None:
@@ -413,20 +407,6 @@ def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run:
 
 
 @pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_an_exit_in_closing_the_source_is_raised(api_mock: respx.Router, run: Runner) -> None:
-    async def items() -> AsyncIterator[str]:
-        try:
-            for each in ids(500):
-                yield each
-        finally:
-            raise SystemExit(7)
-
-    api_mock.post(BULK).respond(403, json=error())
-    with pytest.raises(SystemExit):
-        run(lambda client: client.customers.bulk_delete(TEAM, items()))
-
-
-@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
 def test_a_request_error_takes_precedence_over_an_error_in_closing_the_source(
     api_mock: respx.Router, run: Runner
 ) -> None:
@@ -489,23 +469,6 @@ def test_an_async_iterator_with_aclose_is_closed_when_the_call_ends_early(api_mo
     with pytest.raises(APIStatusError):
         run(lambda client: client.customers.bulk_delete(TEAM, source))
     assert source.is_closed
-
-
-@pytest.mark.parametrize("run", ["asyncio", "trio"], indirect=True)
-def test_an_async_generator_is_closed_when_the_call_ends_early(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.post(BULK).respond(403, json=error())
-    events = []
-
-    async def items() -> AsyncIterator[str]:
-        try:
-            for each in ids(500):
-                yield each
-        finally:
-            events.append("closed")
-
-    with pytest.raises(APIStatusError):
-        run(lambda client: client.customers.bulk_delete(TEAM, items()))
-    assert events == ["closed"]
 
 
 # ── Partial results ──
@@ -771,15 +734,6 @@ def test_an_export_without_its_customers_is_rejected(api_mock: respx.Router, run
     assert "pydantic" not in str(raised.value)
 
 
-def test_an_export_at_the_row_limit_logs_a_warning(
-    api_mock: respx.Router, run: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("cstar.resources._customer_calls.MAX_EXPORT_ROWS", 2)
-    api_mock.post(EXPORT).respond(json=ok({"totalRows": 2, "resources": {"customers": [customer(1), customer(2)]}}))
-    run(lambda client: client.customers.export(TEAM))
-    assert caplog.messages == ["an export is limited to 2 customers, and this one has 2: customers.list returns all"]
-
-
 # ── Upserts ──
 
 
@@ -857,7 +811,7 @@ def test_an_upsert_of_a_concurrently_deleted_customer_creates_it(api_mock: respx
     assert result.created
     keys = [request.headers["Idempotency-Key"] for request in requests(api_mock) if request.method != "GET"]
     assert keys == ["k-create-1", "k-create-2", f"k-update-{ID}", "k-create-3"]
-    assert [0.5 <= seconds <= 1.25 for seconds in run.sleeps] == [True, True]
+    assert [0.5 <= run.sleeps[0] <= 0.625, 1 <= run.sleeps[1] <= 1.25] == [True, True]
 
 
 def test_an_upsert_gives_up_after_five_conflicts(api_mock: respx.Router, run: Runner) -> None:
@@ -881,23 +835,6 @@ def test_an_upsert_raises_a_conflict_that_is_not_about_the_email_address(
     with pytest.raises(ConflictError):
         run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
     assert len([request for request in requests(api_mock) if request.method == "POST"]) == 1
-
-
-def test_an_update_of_an_upsert_has_a_key_of_at_most_255_characters(api_mock: respx.Router, run: Runner) -> None:
-    holder = {**CUSTOMER, "id": "cus_" + "x" * 100}
-    api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
-    api_mock.get(CUSTOMERS).respond(json=page_of([holder], has_more=False))
-    api_mock.patch().respond(json=ok(holder))
-    email = CUSTOMER["email"]
-    run(lambda client: client.customers.upsert(TEAM, email=email, name="J", idempotency_key="k" * 200))
-    assert len(requests(api_mock)[-1].headers["Idempotency-Key"]) <= 255
-
-
-def test_an_upsert_raises_a_conflict_about_its_idempotency_key(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.post(CUSTOMERS).respond(409, json=error("idempotency_key_reused", param="Idempotency-Key"))
-    with pytest.raises(ConflictError):
-        run(lambda client: client.customers.upsert(TEAM, email="j@example.com", name="J"))
-    assert len(requests(api_mock)) == 1
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Memory:
 
     @property
     def rows_read(self) -> int:
-        """How many rows were read, including those of an earlier walk."""
+        """The number of rows read, including those of an earlier walk."""
         return len(self._segments) + self._rows_read_before
 
     def shift(self, row_id: RowId, index: int) -> None:
