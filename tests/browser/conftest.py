@@ -1,8 +1,10 @@
 """A fixture for headless Chromium, which `.ci/browser` installs. Plain `pytest` does not collect these tests."""
 
 import pytest
+from selenium.common import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.wait import WebDriverWait
 
 _SWITCHES = (
     "--headless",
@@ -32,17 +34,18 @@ class Browser(Chrome):
     def count(self, selector):
         return self.run("return document.querySelectorAll(arguments[0]).length", selector)
 
+    def retry(self, condition):
+        """Call a function until it returns a true value. Ignore errors: a page that is being replaced raises some."""
+        WebDriverWait(self, 10, 0.05, [WebDriverException]).until(lambda _: condition())
+
     def wait_until(self, condition, *arguments):
         """Wait until an expression is true; evaluate it once per frame."""
-        held = self.execute_async_script(
-            f"""
+        script = f"""
             const done = arguments[arguments.length - 1];
             const check = () => {{ if ({condition}) done(true); else requestAnimationFrame(check); }};
             check();
-            """,
-            *arguments,
-        )
-        assert held
+        """
+        self.retry(lambda: self.execute_async_script(script, *arguments))
 
     def wait_for_text(self, selector, text):
         self.wait_until(f"{_TEXT}?.includes(arguments[1])", selector, text)

@@ -171,7 +171,7 @@ def test_updates_keep_focus_selection_scroll_position_and_open_details(page, api
         row.scrollIntoView({block: "center"});
         row.querySelector("summary").focus({preventScroll: true});
         getSelection().selectAllChildren(row.querySelector("pre"));
-        window.before = [String(getSelection()), Math.round(row.getBoundingClientRect().top)];
+        window.before = [String(getSelection()), row.getBoundingClientRect().top];
         """
     )
     for number in range(3):
@@ -180,10 +180,13 @@ def test_updates_keep_focus_selection_scroll_position_and_open_details(page, api
     page.refresh_twice()
     assert page.run("return row.querySelector('details').open")
     assert page.run("return document.activeElement === row.querySelector('summary')")
-    assert "user-agent" in page.run("return before[0]")
-    assert page.run("return [String(getSelection()), Math.round(row.getBoundingClientRect().top)]") == page.run(
-        "return before"
-    )
+    text, top = page.run("return before")
+    assert "user-agent" in text
+    # Rows have fractional heights, but the scroll position is rounded to pixels.
+    assert page.run("return [String(getSelection()), row.getBoundingClientRect().top]") == [
+        text,
+        pytest.approx(top, abs=1),
+    ]
 
 
 def test_without_changes_every_response_is_304_and_no_element_changes(page, create):
@@ -355,7 +358,7 @@ def test_the_page_works_without_scripts(page, create):
         assert "As of" in page.find_element("id", "status").text
         assert "Grace Hopper" in page.find_element("id", created).text
         page.find_element("id", "search").send_keys("nobody", Keys.ENTER)
-        assert "No customer has “nobody”" in page.find_element("id", "customers").text
+        page.retry(lambda: "No customer has “nobody”" in page.find_element("id", "customers").text)
         page.find_element("css selector", "#requests summary").click()
         assert "authorization: Bearer ***" in page.find_element("css selector", "#requests pre").text
     finally:
