@@ -116,6 +116,24 @@ def test_a_timeout_bounds_a_request_that_the_server_does_not_read(run: Runner) -
         )
 
 
+def test_an_httpx_timeout_without_a_write_timeout_lets_a_write_take_longer(run: Runner) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        time.sleep(2 * TIMEOUT)
+        read_request(connection)
+        connection.sendall(response())
+
+    with RawServer(handler) as server:
+        timeout = httpx.Timeout(SERVER_DELAY, connect=TIMEOUT, write=None)
+        body = {"text": "x" * 20_000_000}
+        sent = run(
+            lambda client: client.request("POST", "/any", json=body),
+            base_url=server.url,
+            timeout=timeout,
+            max_retries=0,
+        )
+        assert sent["success"]
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_timeout_error_of_an_event_hook_propagates_unchanged(backend: str) -> None:
     run = Runner(backend)
