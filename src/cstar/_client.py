@@ -15,10 +15,11 @@ from uuid import UUID
 
 import httpx
 import pydantic
+from pydantic_core import to_json
 from typing_extensions import Self
 
 from cstar import models
-from cstar._call import Call, encode, new_key
+from cstar._call import Call, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
 from cstar._decode import PageData, Parser, json_or_none, list_of, object_of
 from cstar._listing import Listing, listing
@@ -65,7 +66,7 @@ def _request_call(
     method = check_choice("method", str(method).upper(), _METHODS)
     path = check_path("path", path)
     query = () if params is None else tuple(check_query("params", params))
-    body = None if json is None else encode(check_json("json", json))
+    body = None if json is None else to_json(check_json("json", json))
     if method == "GET":
         for param, value in (("json", json), ("idempotency_key", idempotency_key)):
             if value is not None:
