@@ -21,7 +21,7 @@ class _Decompressor(Protocol):
 
 
 class BodyRejectedError(Exception):
-    """A body is too large, or has an encoding that was not requested."""
+    """A body is too large, or a successful response has an encoding that was not requested."""
 
 
 class Body:
@@ -35,7 +35,7 @@ class Body:
         is_faulty: Whether the body cannot be decompressed.
 
     Raises:
-        BodyRejectedError: The body is too large, or has an encoding that was not requested.
+        BodyRejectedError: The body is too large, or a successful response has an encoding that was not requested.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -58,7 +58,12 @@ class Body:
         if self._encoding == "identity":
             self._encoding = ""
         if self._encoding not in {"", "gzip", "x-gzip", "deflate"}:
-            raise BodyRejectedError(f"its encoding is {self._encoding!r}, but only {ACCEPT_ENCODING!r} was requested")
+            # The status of an error response is enough to raise its error.
+            if response.is_success:
+                raise BodyRejectedError(
+                    f"its encoding is {self._encoding!r}, but only {ACCEPT_ENCODING!r} was requested"
+                )
+            self.is_faulty = True
 
     def feed(self, chunk: bytes) -> None:
         """Add the next bytes received. They are ignored after a `BodyRejectedError`.
