@@ -56,9 +56,12 @@ def are_different_emails(sent: str, received: str) -> bool:
 
 
 def _id_form(id: str) -> str:
-    """Return the form of an id: `"uuid"`, or its prefix, such as `"cus"`."""
+    """Return the form of an id: `"uuid"`, its prefix, such as `"cus"`, or `""` if it has none."""
     lower = id.lower()
-    return "uuid" if _UUID.fullmatch(lower) else lower.partition("_")[0] if "_" in lower else ""
+    if _UUID.fullmatch(lower):
+        return "uuid"
+    prefix, underscore, _ = lower.partition("_")
+    return prefix if underscore else ""
 
 
 @dataclass(frozen=True, slots=True)

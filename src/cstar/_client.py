@@ -283,15 +283,15 @@ class Cstar(_Client[Transport], Resource):
             limit connecting and each read and write separately. By default 30.
         deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
             not started. By default no limit.
-        max_retries: Maximum number of retries of a call. A call is retried without a response, after 408, 429 or 5xx,
-            and after a 409 that follows a lost response. By default 3.
+        max_retries: Maximum number of retries of a call. A call is retried if there is no response, after 408, 429 or
+            5xx, and after a 409 that follows a lost response. By default 3.
         max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
             with that delay as the error's `retry_after`. With 0, there is no backoff delay. By default 60.
         api_version: The version of the API, a date, sent as `CStar-Version`. By default `"2026-03-01"`.
         default_headers: Additional headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
         http_client: A custom `httpx.Client`. Its headers, cookies, event hooks, auth, proxies and transport are used;
-            its timeout and redirect settings are ignored. `close` leaves it open. The client then cannot be pickled.
+            its timeout and redirect settings are ignored. `close` leaves it open. A client with it cannot be pickled.
 
     Raises:
         ConfigurationError: An option is missing or invalid.
@@ -561,15 +561,15 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             limit connecting and each read and write separately. By default 30.
         deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
             not started. By default no limit.
-        max_retries: Maximum number of retries of a call. A call is retried without a response, after 408, 429 or 5xx,
-            and after a 409 that follows a lost response. By default 3.
+        max_retries: Maximum number of retries of a call. A call is retried if there is no response, after 408, 429 or
+            5xx, and after a 409 that follows a lost response. By default 3.
         max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
             with that delay as the error's `retry_after`. With 0, there is no backoff delay. By default 60.
         api_version: The version of the API, a date, sent as `CStar-Version`. By default `"2026-03-01"`.
         default_headers: Additional headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
         http_client: A custom `httpx.AsyncClient`. Its headers, cookies, event hooks, auth, proxies and transport are
-            used; its timeout and redirect settings are ignored. `close` leaves it open. The client then cannot be
+            used; its timeout and redirect settings are ignored. `close` leaves it open. A client with it cannot be
             pickled.
 
     Raises:

@@ -147,7 +147,7 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
     def _close_ended_loops(self) -> None:
         for loop, (_, _, connections) in list(self._built.items()):
             # The token of an ended trio run is garbage-collected, and its connections with it.
-            if getattr(loop, "is_closed", bool)():
+            if hasattr(loop, "is_closed") and loop.is_closed():
                 connections.close_idle()
                 del self._built[loop]
 
