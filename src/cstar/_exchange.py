@@ -38,7 +38,7 @@ class Exchange:
             timeouts: The timeouts in seconds, by httpx's names.
         """
         self.deadline = deadline
-        # Without a read or write timeout, httpcore gives no timeout to the reads or writes of the request, either.
+        # With `read=None` or `write=None`, the waits without a timeout include those that the caller does not limit.
         has_timeouts = timeouts.get("read") is not None and timeouts.get("write") is not None
         self.default_timeout = timeouts.get("connect") if has_timeouts else None
         self.reads = 0
