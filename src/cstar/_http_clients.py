@@ -33,7 +33,7 @@ class _AsyncHttpClient(httpx.AsyncClient):
 
 
 class _BaseHttpClients(Generic[H]):
-    """The httpx clients of a client and of those derived from it by `with_options`.
+    """The httpx clients of a `Cstar` or `AsyncCstar`, and of the clients that its `with_options` creates.
 
     Attributes:
         user_agent: The `User-Agent` header of a custom httpx client, if the caller has set it.

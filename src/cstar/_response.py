@@ -395,10 +395,10 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
         response: The response.
         now: The time of the response if it has no `Date`; by default the local time.
     """
-    header = response.headers.get("Retry-After")
+    header: str | None = response.headers.get("Retry-After")
     # httpx joins repeated headers with commas. Use the largest number.
-    parts = [] if header is None else header.split(",")
-    seconds = max((number for number in map(_seconds, parts) if number is not None), default=None)
+    numbers = map(_seconds, (header or "").split(","))
+    seconds = max((number for number in numbers if number is not None), default=None)
     if seconds is None and header is not None and (moment := http_date(header)) is not None:
         seconds = max(
             0.0, (moment - (server_time(response.headers) or now or datetime.now(timezone.utc))).total_seconds()
