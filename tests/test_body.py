@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator
 
-from cstar import APIResponseValidationError, APIStatusError
+from cstar import APIResponseValidationError, APIStatusError, Attempt
 from cstar._body import MAX_BODY_SIZE, Body, BodyRejectedError
 from rawserver import WHOAMI, RawServer, read_request, response
 from support import KEY, TEAM, Runner, ok
@@ -215,6 +215,18 @@ def test_a_body_that_exceeds_memory_is_a_validation_error() -> None:
     assert "there is not enough memory for it" in done.stdout, done.stderr
 
 
+def test_a_memory_error_before_the_response_is_a_validation_error(run: Runner) -> None:
+    def raise_memory_error(request: httpx.Request) -> httpx.Response:
+        raise MemoryError
+
+    http_client = run.http_client(transport=httpx.MockTransport(raise_memory_error))
+    attempts: list[Attempt] = []
+    with pytest.raises(APIResponseValidationError, match="whoami failed: there is not enough memory") as raised:
+        run(lambda client: client.whoami(), http_client=http_client, on_attempt=attempts.append)
+    assert (raised.value.status_code, raised.value.headers) == (0, {})
+    assert [attempt.status_code for attempt in attempts] == [None]
+
+
 def test_a_value_that_exceeds_memory_is_a_validation_error(api_mock: respx.Router, run: Runner) -> None:
     def raise_memory_error(value: object) -> object:
         raise MemoryError
@@ -224,9 +236,11 @@ def test_a_value_that_exceeds_memory_is_a_validation_error(api_mock: respx.Route
         run(lambda client: client.request("GET", "/any", cast_to=Annotated[dict, AfterValidator(raise_memory_error)]))
 
 
-def test_an_error_status_with_an_undecodable_body_keeps_its_class(run: Runner) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_an_error_status_with_an_undecodable_body_keeps_its_class(run: Runner, encoding: str) -> None:
+    headers = f"Content-Encoding: {encoding}\r\n".encode()
     with (
-        RawServer(respond_with(b"not gzip", b"Content-Encoding: gzip\r\n", "404 Not Found")) as server,
+        RawServer(respond_with(b"neither gzip nor br", headers, "404 Not Found")) as server,
         pytest.raises(APIStatusError) as raised,
     ):
         run(lambda client: client.whoami(), base_url=server.url)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -113,6 +114,24 @@ def test_a_timeout_bounds_a_request_that_the_server_does_not_read(run: Runner) -
             timeout=TIMEOUT,
             max_retries=0,
         )
+
+
+def test_an_httpx_timeout_without_a_write_timeout_lets_a_write_take_longer(run: Runner) -> None:
+    def handler(connection: socket.socket, number: int) -> None:
+        time.sleep(2 * TIMEOUT)
+        read_request(connection)
+        connection.sendall(response())
+
+    with RawServer(handler) as server:
+        timeout = httpx.Timeout(SERVER_DELAY, connect=TIMEOUT, write=None)
+        body = {"text": "x" * 20_000_000}
+        sent = run(
+            lambda client: client.request("POST", "/any", json=body),
+            base_url=server.url,
+            timeout=timeout,
+            max_retries=0,
+        )
+        assert sent["success"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -357,6 +376,49 @@ def test_an_error_of_a_signal_handler_propagates_unchanged(
             if phase == "connect":
                 send_signal_soon()
             client.request("POST", "/any", json=body)
+
+
+class Alarm:
+    """Handlers of a signal that are not functions."""
+
+    def method(self, number: int, frame: object) -> None:
+        raise TimeoutError("timed out")
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.method(number, frame)
+
+
+@pytest.mark.parametrize(
+    "alarm", [Alarm(), Alarm().method, partial(Alarm.method, Alarm())], ids=["object", "method", "partial"]
+)
+def test_a_signal_handler_may_be_any_callable(alarm: Any) -> None:
+    with RawServer(SLOW["nothing"]) as server, Cstar(KEY, base_url=server.url, max_retries=0) as client:
+        previous = signal.signal(signal.SIGALRM, alarm)
+        try:
+            send_signal_soon()
+            with pytest.raises(TimeoutError):
+                client.whoami()
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+
+
+def test_an_error_of_a_custom_socket_class_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PySocks replaces `socket.socket`, and its errors have no arguments."""
+
+    class ProxyError(OSError):
+        def __init__(self, message: str) -> None:
+            self.message = message
+
+        def __str__(self) -> str:
+            return self.message
+
+    class ProxiedSocket(socket.socket):
+        def connect(self, address: Any) -> None:
+            raise ProxyError("the proxy refuses connections")
+
+    monkeypatch.setattr(socket, "socket", ProxiedSocket)
+    with pytest.raises(APIConnectionError, match="the proxy refuses connections"):
+        Cstar(KEY, base_url="http://127.0.0.1:1", max_retries=0).whoami()
 
 
 def test_an_error_of_a_signal_handler_ends_the_resolution_of_a_name(unresolved: None) -> None:

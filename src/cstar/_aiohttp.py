@@ -32,7 +32,7 @@ def is_timeout(error: httpx.HTTPError) -> bool:
 def as_httpx_error(error: Exception) -> httpx.HTTPError | None:
     """Convert an error that httpx-aiohttp does not map. Return `None` for errors from other packages."""
     if _package(type(error).__module__) == "aiohttp":
-        # Do not chain the error: its text contains the query, and its request the API key.
+        # Do not chain the error: its text contains the query, and its request contains the API key.
         return httpx.RemoteProtocolError(" ".join(str(getattr(error, "message", error)).split()))
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -21,7 +21,7 @@ class _Decompressor(Protocol):
 
 
 class BodyRejectedError(Exception):
-    """A body is too large, or has an encoding that was not requested."""
+    """A body is too large, or a successful response has an encoding that was not requested."""
 
 
 class Body:
@@ -32,15 +32,14 @@ class Body:
 
     Attributes:
         is_read: Whether the body has been read already.
-        is_faulty: Whether the body cannot be decompressed.
 
     Raises:
-        BodyRejectedError: The body is too large, or has an encoding that was not requested.
+        BodyRejectedError: The body is too large, or a successful response has an encoding that was not requested.
     """
 
     def __init__(self, response: httpx.Response) -> None:
         self.is_read: bool = response.is_stream_consumed
-        self.is_faulty: bool = False
+        self._is_faulty = False  # cannot be decompressed
         self._content = bytearray()
         self._received = 0
         self._is_rejected = False
@@ -58,7 +57,12 @@ class Body:
         if self._encoding == "identity":
             self._encoding = ""
         if self._encoding not in {"", "gzip", "x-gzip", "deflate"}:
-            raise BodyRejectedError(f"its encoding is {self._encoding!r}, but only {ACCEPT_ENCODING!r} was requested")
+            # The status of an error response is enough to raise its error.
+            if response.is_success:
+                raise BodyRejectedError(
+                    f"its encoding is {self._encoding!r}, but only {ACCEPT_ENCODING!r} was requested"
+                )
+            self._is_faulty = True
 
     def feed(self, chunk: bytes) -> None:
         """Add the next bytes received. They are ignored after a `BodyRejectedError`.
@@ -71,7 +75,7 @@ class Body:
             self._reject()
         elif not self._encoding:
             self._add(chunk)
-        elif not self.is_faulty:
+        elif not self._is_faulty:
             if self._decompressor is None:
                 self._start = chunk = self._start + chunk
                 if len(chunk) < 2:
@@ -82,12 +86,12 @@ class Body:
                 try:
                     self._add(self._decompressor.decompress(chunk, MAX_BODY_SIZE + 1 - len(self._content)))
                 except zlib.error:
-                    self.is_faulty = True
+                    self._is_faulty = True
 
     @property
     def content(self) -> bytes:
         """The whole body, decompressed; empty if it cannot be decompressed."""
-        return b"" if self.is_faulty else bytes(self._content)
+        return b"" if self._is_faulty else bytes(self._content)
 
     def _add(self, data: bytes) -> None:
         self._content += data

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from pydantic_core import to_json
-
 from cstar._check import MAX_KEY_LENGTH, check_idempotency_key, check_json_object, check_query
 from cstar.errors import InvalidParameterError
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from cstar._decode import Parser
 
 T = TypeVar("T")
-
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -59,9 +56,12 @@ def are_different_emails(sent: str, received: str) -> bool:
 
 
 def _id_form(id: str) -> str:
-    """Return the form of an id: `"uuid"`, or its prefix, such as `"cus"`."""
+    """Return the form of an id: `"uuid"`, its prefix, such as `"cus"`, or `""` if it has none."""
     lower = id.lower()
-    return "uuid" if _UUID.fullmatch(lower) else lower.partition("_")[0] if "_" in lower else ""
+    if _UUID.fullmatch(lower):
+        return "uuid"
+    prefix, underscore, _ = lower.partition("_")
+    return prefix if underscore else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,6 @@ class Call(Generic[T]):
     def __str__(self) -> str:
         # Without the query: search terms must not appear in logs and tracebacks.
         return f"{self.method} {self.path}"
-
-
-def encode(body: JsonValue) -> bytes:
-    """Encode a JSON body."""
-    return to_json(body)
 
 
 def new_key(given: str | None, *, max_length: int = MAX_KEY_LENGTH) -> str:

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import httpx
 import pydantic
+from pydantic_core import to_json
 from typing_extensions import Self
 
 from cstar import models
-from cstar._call import Call, encode, new_key
+from cstar._call import Call, new_key
 from cstar._check import check_choice, check_json, check_path, check_query
 from cstar._decode import PageData, Parser, json_or_none, list_of, object_of
 from cstar._listing import Listing, listing
@@ -65,7 +66,7 @@ def _request_call(
     method = check_choice("method", str(method).upper(), _METHODS)
     path = check_path("path", path)
     query = () if params is None else tuple(check_query("params", params))
-    body = None if json is None else encode(check_json("json", json))
+    body = None if json is None else to_json(check_json("json", json))
     if method == "GET":
         for param, value in (("json", json), ("idempotency_key", idempotency_key)):
             if value is not None:
@@ -282,15 +283,15 @@ class Cstar(_Client[Transport], Resource):
             limit connecting and each read and write separately. By default 30.
         deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
             not started. By default no limit.
-        max_retries: Maximum number of retries of a call. A call is retried without a response, after 408, 429 or 5xx,
-            and after a 409 that follows a lost response. By default 3.
+        max_retries: Maximum number of retries of a call. A call is retried if there is no response, after 408, 429 or
+            5xx, and after a 409 that follows a lost response. By default 3.
         max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
             with that delay as the error's `retry_after`. With 0, there is no backoff delay. By default 60.
         api_version: The version of the API, a date, sent as `CStar-Version`. By default `"2026-03-01"`.
         default_headers: Additional headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
         http_client: A custom `httpx.Client`. Its headers, cookies, event hooks, auth, proxies and transport are used;
-            its timeout and redirect settings are ignored. `close` leaves it open. The client then cannot be pickled.
+            its timeout and redirect settings are ignored. `close` leaves it open. A client with it cannot be pickled.
 
     Raises:
         ConfigurationError: An option is missing or invalid.
@@ -560,15 +561,15 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             limit connecting and each read and write separately. By default 30.
         deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
             not started. By default no limit.
-        max_retries: Maximum number of retries of a call. A call is retried without a response, after 408, 429 or 5xx,
-            and after a 409 that follows a lost response. By default 3.
+        max_retries: Maximum number of retries of a call. A call is retried if there is no response, after 408, 429 or
+            5xx, and after a 409 that follows a lost response. By default 3.
         max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
             with that delay as the error's `retry_after`. With 0, there is no backoff delay. By default 60.
         api_version: The version of the API, a date, sent as `CStar-Version`. By default `"2026-03-01"`.
         default_headers: Additional headers for every request.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Its exceptions are logged and ignored.
         http_client: A custom `httpx.AsyncClient`. Its headers, cookies, event hooks, auth, proxies and transport are
-            used; its timeout and redirect settings are ignored. `close` leaves it open. The client then cannot be
+            used; its timeout and redirect settings are ignored. `close` leaves it open. A client with it cannot be
             pickled.
 
     Raises:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="_Connection | _AsyncConnection")
 
-# The most leases at a time. With httpx's default of 100, further calls of an async program would wait and time out.
+# The maximum number of leases. With httpx's default of 100, further calls of an async program would wait and time out.
 MAX_CONNECTIONS = 1000
 # Seconds for which an idle connection is kept: httpx's default, and less than most servers allow.
 KEEPALIVE_EXPIRY = 5.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def running_loop() -> object:
     """Return the asyncio event loop, or the token of the trio run, of the current task."""
-    # Do not import trio here: if it is not imported yet, it is not running.
+    # If the program has not imported trio, trio is not running, and need not be imported here.
     if "trio" in sys.modules:
         import trio
 

@@ -19,8 +19,8 @@ class Exchange:
 
     Attributes:
         deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
-        default_timeout: Seconds for each wait to which httpcore gives no timeout, as with a SOCKS proxy; `None` for no
-            limit.
+        default_timeout: Seconds for each wait to which httpcore gives no timeout, such as for a reply of a SOCKS
+            proxy; `None` for no limit.
         reads: The number of reads in this exchange.
         head: The first bytes received in this exchange, decrypted.
         handshakes: The number of TLS handshakes on the connection.
@@ -38,7 +38,9 @@ class Exchange:
             timeouts: The timeouts in seconds, by httpx's names.
         """
         self.deadline = deadline
-        self.default_timeout = None if timeouts.get("read") is None else timeouts.get("connect")
+        # With `read=None` or `write=None`, the waits without a timeout include those that the caller does not limit.
+        has_timeouts = timeouts.get("read") is not None and timeouts.get("write") is not None
+        self.default_timeout = timeouts.get("connect") if has_timeouts else None
         self.reads = 0
         self.head = b""
 
@@ -47,7 +49,7 @@ class Exchange:
         self.head = self.head or data[:HEAD_SIZE]
 
     def time_left(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float | None:
-        """Shorten the timeout of a wait to the time left until the deadline.
+        """Return the seconds that a wait may take: its timeout, or the time left until the deadline if that is less.
 
         Args:
             timeout: Seconds; `None` for `default_timeout`.

@@ -37,9 +37,10 @@ def is_permanent(error: httpx.HTTPError) -> bool:
     """
     causes = _causes(error)
     if isinstance(error, httpx.ProxyError):
+        # Its text begins with the status. 408 and 429 are temporary.
         return re.match("4(?!08|29)", str(error)) is not None
     if isinstance(error, httpx.LocalProtocolError):
-        # In HTTP/2, the state of the connection may be the reason.
+        # In HTTP/2, the reason may be the state of the connection. A retry may use another connection.
         return not any(type(each).__module__.startswith("h2.") for each in causes)
     if isinstance(error, httpx.UnsupportedProtocol) or any(
         isinstance(each, ssl.SSLCertVerificationError) for each in causes
@@ -99,7 +100,10 @@ def _time_limit(state: CallState, options: Options) -> str:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Return the text of an error; for "all attempts to connect failed" (anyio, trio), that of the first OSError."""
+    """Return the text of an error.
+
+    For "all attempts to connect failed" of anyio or trio, return the text of the first `OSError` among the causes.
+    """
     for cause in _causes(error) if "attempts" in str(error) else ():
         for each in (cause, *getattr(cause, "exceptions", ())):
             if isinstance(each, OSError) and each.errno is not None:

@@ -33,7 +33,7 @@ class _AsyncHttpClient(httpx.AsyncClient):
 
 
 class _BaseHttpClients(Generic[H]):
-    """The httpx clients of a client and of those derived from it by `with_options`.
+    """The httpx clients of a `Cstar` or `AsyncCstar`, and of the clients that its `with_options` creates.
 
     Attributes:
         user_agent: The `User-Agent` header of a custom httpx client, if the caller has set it.
@@ -147,7 +147,7 @@ class AsyncHttpClients(_BaseHttpClients[httpx.AsyncClient]):
     def _close_ended_loops(self) -> None:
         for loop, (_, _, connections) in list(self._built.items()):
             # The token of an ended trio run is garbage-collected, and its connections with it.
-            if getattr(loop, "is_closed", bool)():
+            if hasattr(loop, "is_closed") and loop.is_closed():
                 connections.close_idle()
                 del self._built[loop]
 

@@ -111,10 +111,12 @@ def _interpretations(value: Any) -> Iterator[Any]:
         return
     if (items := _array(value)) is not None:
         yield [_as_text(each) for each in items if each is not None]
-        yield items or {}
+        if not items:
+            yield {}  # PHP encodes an empty object as an empty list
     elif (found := _object(value)) is not None:
         yield {name: _as_text(each) for name, each in found.items() if each is not None}
-        yield found or []
+        if not found:
+            yield []
     else:
         if isinstance(value, str) and len(value) <= _MAX_TIME_LENGTH and (match := _TIME.fullmatch(value)):
             date, time, utc, hours, minutes = match.groups()
@@ -287,7 +289,7 @@ class Reader:
                 has_more = page * size < total
             else:
                 has_more = 0 < row_count < total
-        if total is None:  # the minimum
+        if total is None:  # the rows up to this page, and one of the next page if there is one
             total = max(0, (page or 1) - 1) * (size or row_count) + row_count + has_more
         return Paging(total=total, page=page, page_size=size, has_more=has_more)
 

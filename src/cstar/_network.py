@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import threading
 import time
 from contextlib import suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import anyio
@@ -86,14 +88,16 @@ def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> N
 
 
 def _is_from_signal_handler(error: OSError) -> bool:
-    # A signal handler may raise an OSError, such as TimeoutError. Its innermost frame is then outside of this library.
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-    is_foreign = module.partition(".")[0] not in {"", "cstar", "gevent", "eventlet", "socket", "ssl"}
-    # A socket class written in Python, such as PySocks', also has frames, but its errors have a number.
-    return is_foreign and error.errno is None and error.args != ("timed out",)
+    """Return whether a signal handler raised an error. Such an error must reach the caller unchanged."""
+    codes = [_code(signal.getsignal(number)) for number in signal.valid_signals()]
+    return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
+
+
+def _code(handler: Any) -> object:  # noqa: ANN401 - any callable, a number or `None`
+    """Return the code object of a function, a method, or an object with `__call__`; `None` if it has none."""
+    function = getattr(handler, "func", handler)  # of a `functools.partial`
+    call = getattr(function, "__call__", None)  # noqa: B004 - not to test for a callable
+    return getattr(function, "__code__", None) or getattr(call, "__code__", None)
 
 
 # ── Sync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

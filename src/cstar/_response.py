@@ -72,7 +72,7 @@ class ReceivedResponse:
         content: The body, decompressed.
         api_key: The API key, to redact it: the server may repeat it.
         attempts: The number of attempts so far.
-        after_lost_response: Whether the response to an earlier attempt was lost. That attempt may have taken effect.
+        after_lost_response: Whether an earlier attempt got no response, and may have been carried out.
         discard_connection: Closes the connection, for a response that belongs to another request.
         proxy: The proxy that may have sent the response.
         base_url: The base URL of the API.
@@ -169,8 +169,8 @@ def interpret(call: Call[T], response: ReceivedResponse) -> T:
         if response.discard_connection is not None:
             response.discard_connection()
         hint = (
-            "The server, or a proxy in front of it, probably sent the response to another request, so the connection "
-            "is closed. Or a mock returned the wrong resource."
+            "This is probably the response to another request, sent by the server or a proxy in front of it, so the "
+            "connection is closed. Or a mock returned the wrong resource."
         )
         raise _validation_error(call, response, f"{mismatch}. {hint}")
     return value
@@ -251,7 +251,7 @@ def _describe_invalid_body(invalid: ValueError, response: ReceivedResponse) -> s
         is_large = len(response.content) > MAX_SHOWN_BODY_SIZE
         body = response.body if is_large else _parse_json(response.content)
     except ValueError as broken:
-        # Do not quote a body that looks like JSON, because it may contain personal data. HTML pages do not.
+        # Do not quote a body that looks like JSON, because it may contain personal data. An HTML page does not.
         start = response.content.removeprefix(BOM_UTF8).lstrip()[:400]
         if not start.startswith(b"<") and (b"{" in start or b"[" in start):
             return f"the body is not JSON: {broken}"
@@ -395,9 +395,10 @@ def retry_after(response: ReceivedResponse, *, now: datetime | None = None) -> f
         response: The response.
         now: The time of the response if it has no `Date`; by default the local time.
     """
-    header = response.headers.get("Retry-After")
+    header: str | None = response.headers.get("Retry-After")
     # httpx joins repeated headers with commas. Use the largest number.
-    seconds = max(filter(None, map(_seconds, header.split(","))), default=_seconds(header)) if header else None
+    numbers = map(_seconds, (header or "").split(","))
+    seconds = max((number for number in numbers if number is not None), default=None)
     if seconds is None and header is not None and (moment := http_date(header)) is not None:
         seconds = max(
             0.0, (moment - (server_time(response.headers) or now or datetime.now(timezone.utc))).total_seconds()
@@ -472,7 +473,7 @@ class RawResponse(Generic[T]):
         return self._parse(self._response)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Without the API key. Only the `_parse` of a list has it, because its page needs it to fetch the next page.
+        # Without the API key. Only the `_parse` of a list contains it, because the page needs it to fetch the next one.
         return RawResponse, (self._response.without_api_key(), self._parse)
 
     def __repr__(self) -> str:

@@ -65,7 +65,7 @@ def backoff(attempt_number: int) -> float:
 
 
 def with_jitter(seconds: float) -> float:
-    """Add jitter of up to 10% to a delay that the server requests."""
+    """Add jitter of up to 10%, and at most 5 s, to a delay that the server requests."""
     return seconds + random.uniform(0, min(seconds * RETRY_AFTER_JITTER, RETRY_AFTER_JITTER_MAXIMUM))  # noqa: S311 - likewise
 
 
@@ -106,6 +106,7 @@ def policy(
             return own_delay
         left = _call_state(state).time_left()
         delay = with_jitter(requested)
+        # Omit the jitter if it would exceed the deadline.
         return requested if left is not None and delay >= left else delay
 
     def stop(state: RetryCallState) -> bool:

@@ -91,7 +91,7 @@ class TLSStream(httpcore.NetworkStream):
         try:
             data = self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
-            # Replace the encrypted bytes, which the underlying stream recorded, by the decrypted ones.
+            # Replace the encrypted bytes, which the underlying stream recorded, with the decrypted ones.
             self._exchange.head = head
             self._exchange.record(data)
         return data
@@ -162,7 +162,7 @@ class AsyncTLSStream(httpcore.AsyncNetworkStream):
         try:
             data = await self.run(lambda: self._tls.read(max_bytes), timeout)
         finally:
-            # Replace the encrypted bytes, which the underlying stream recorded, by the decrypted ones.
+            # Replace the encrypted bytes, which the underlying stream recorded, with the decrypted ones.
             self._exchange.head = head
             self._exchange.record(data)
         return data

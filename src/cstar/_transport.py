@@ -148,16 +148,16 @@ class _BaseTransport(Generic[ClientsT]):
     ) -> APIResponseValidationError:
         """Record a response whose body is rejected, and return the error to raise."""
         reason = str(rejected) or "there is not enough memory for it"
-        status_code = 0 if response is None else response.status_code
-        headers = httpx.Headers() if response is None else response.headers
+        if response is None:
+            status_code, headers = 0, httpx.Headers()
+            sentence = f"{state} failed: {reason}."
+        else:
+            status_code, headers = response.status_code, response.headers
+            sentence = f"{state} returned {status_code}, but its body is rejected: {reason}."
         received = ReceivedResponse(status_code, headers, b"", self.options.api_key, state.attempts)
         self._notify(state, received, None)
         return APIResponseValidationError(
-            received.redact(
-                f"{state} failed: {reason}."
-                if response is None
-                else f"{state} returned {status_code}, but its body is rejected: {reason}."
-            ),
+            received.redact(sentence),
             status_code=status_code,
             headers=received.redacted_headers(),
             attempts=state.attempts,
@@ -213,7 +213,7 @@ class _BaseTransport(Generic[ClientsT]):
             state.call.method,
             state.call.path,
             state.attempts,
-            None if response is None else response.status_code,
+            None if response is None else response.status_code or None,
             outcome if isinstance(outcome, APIConnectionError) else None,
             state.attempt_duration,
             retry_wait,

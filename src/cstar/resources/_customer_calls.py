@@ -10,10 +10,11 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, NoReturn, TypedDict, cast, get_args
 
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
 from cstar import models
 from cstar._bulk import BulkJob, Item, errors_of
-from cstar._call import Call, Subject, encode, merge_body, merge_query, new_key
+from cstar._call import Call, Subject, merge_body, merge_query, new_key
 from cstar._check import (
     MAX_KEY_LENGTH,
     check_choice,
@@ -148,7 +149,7 @@ def create_call(
         "POST",
         _customers_path(team_id),
         object_of(models.Customer),
-        body=encode(merge_body(body, extra_body)),
+        body=to_json(merge_body(body, extra_body)),
         idempotency_key=new_key(idempotency_key),
         subject=Subject(email=str(body["email"])),
     )
@@ -190,7 +191,7 @@ def update_call(
         "PATCH",
         _customer_path(team_id, customer_id),
         object_of(models.Customer),
-        body=encode(body),
+        body=to_json(body),
         idempotency_key=new_key(idempotency_key),
         subject=Subject(customer_id, str(body["email"]) if body.get("email") else None),
     )
@@ -262,7 +263,7 @@ class UpsertSteps:
 def bulk_update_job(
     team_id: Id, extra_body: Mapping[str, Json] | None, idempotency_key: str | None, **fields: Unpack[_Fields]
 ) -> BulkJob[models.BulkResult]:
-    data = encode(_update_body(extra_body, fields))
+    data = to_json(_update_body(extra_body, fields))
     return _bulk_job(team_id, "update", b'],"data":' + data + b"}", idempotency_key)
 
 
@@ -286,7 +287,7 @@ def _bulk_job(team_id: Id, action: str, after: bytes, idempotency_key: str | Non
 
 
 def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | None) -> BulkJob[models.ImportResult]:
-    strategy = encode(check_non_blank("merge_strategy", merge_strategy))
+    strategy = to_json(check_non_blank("merge_strategy", merge_strategy))
     return BulkJob(
         param="records",
         path=f"{_team_path(team_id)}/import",
@@ -303,7 +304,7 @@ def bulk_import_job(team_id: Id, merge_strategy: str, idempotency_key: str | Non
 
 def _check_id_item(param: str, value: object) -> Item:
     customer_id = check_id(param, value)
-    return Item(encode(customer_id), id=customer_id)
+    return Item(to_json(customer_id), id=customer_id)
 
 
 def _check_record(param: str, value: object) -> Item:
@@ -316,7 +317,7 @@ def _check_record(param: str, value: object) -> Item:
     if missing := [name for name in ("name", "email") if name not in given]:
         raise InvalidParameterError(f"{param} must have a name and an email, but has no {missing[0]}", param=param)
     body = {_api_name(name): _CHECKS[name](f"{param}.{name}", field) for name, field in given.items()}
-    return Item(encode(body), email=str(body["email"]))
+    return Item(to_json(body), email=str(body["email"]))
 
 
 def _reject_field(param: str, field: object, value: object) -> NoReturn:
@@ -377,7 +378,7 @@ def export_call(
         "POST",
         f"{_team_path(team_id)}/export",
         converted(object_of(ExportData), _as_export),
-        body=encode(body),
+        body=to_json(body),
         idempotency_key=new_key(None),
     )
 
