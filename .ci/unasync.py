@@ -35,28 +35,36 @@ def formatted(text: str, path: Path) -> str:
     """Return the text as ruff formats it."""
     for command in (["check", "--select=I", "--fix", "--quiet"], ["format", "--quiet"]):
         arguments = [sys.executable, "-m", "ruff", *command, f"--stdin-filename={path}", "-"]
-        text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(arguments, input=text, capture_output=True, encoding="utf-8", check=True).stdout
     return text
+
+
+def is_generated(path: Path) -> bool:
+    """Return whether a module is generated. All resources are, so a resource needs no header to be recognized."""
+    is_resource = path.parent.name == "resources" and not path.name.startswith("_")
+    return is_resource or path.read_bytes().startswith(HEADER_START.encode())
 
 
 def main() -> int:
     stale, unused = False, set(RULES)
-    generated = {path for path in SOURCE.rglob("*.py") if path.read_text().startswith(HEADER_START)}
-    for source in sorted(SOURCE.rglob("*_async.py")):
+    sources = set(SOURCE.rglob("*_async.py"))
+    without_source = {path for path in SOURCE.rglob("*.py") if is_generated(path)} - sources
+    for source in sorted(sources):
         target = source.with_name(source.name.replace("_async", ""))
-        generated.discard(target)
-        wanted = formatted(HEADER.format(source.name) + to_sync(source.read_text(), unused), target)
-        if target.exists() and target.read_text() == wanted:
+        without_source.discard(target)
+        text = formatted(HEADER.format(source.name) + to_sync(source.read_text(encoding="utf-8"), unused), target)
+        wanted = text.encode()  # compared as bytes, so that other line ends count
+        if target.exists() and target.read_bytes() == wanted:
             continue
         stale = True
         print(f"{target.name} is out of date: run .ci/unasync.py" if "--check" in sys.argv else f"wrote {target.name}")
         if "--check" not in sys.argv:
-            target.write_text(wanted)
-    for path in generated:
+            target.write_bytes(wanted)
+    for path in sorted(without_source):
         print(f"{path.name} has no source")
     for pattern in unused:
         print(f"no module uses the rule {pattern!r}")
-    return int(bool(unused or generated) or (stale and "--check" in sys.argv))
+    return int(bool(unused or without_source) or (stale and "--check" in sys.argv))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ def export(client: Cstar, team_id: str, folder: Path) -> int:
     Raises:
         ListChangedError: Customers were created or deleted meanwhile. No folder was created.
     """
-    before = total, _ = state(client, team_id)
+    before = state(client, team_id)
+    total, _ = before
     pages = max(1, ceil(total / PAGE_SIZE))
     partitions = dd.from_map(
         read_page, range(1, pages + 1), client=client, team_id=team_id, total=total, meta=frame([])

@@ -97,7 +97,8 @@ def demo() -> None:
         Cstar(api_key=box.api_key, base_url=box.url) as client,
         tempfile.TemporaryDirectory() as folder,
     ):
-        run(client, box.team_id, path := Path(folder, "customers.duckdb"))
+        path = Path(folder, "customers.duckdb")
+        run(client, box.team_id, path)
         first, second, *_ = client.customers.list(box.team_id).data
         client.customers.update(box.team_id, first.id, notes="Called today")
         client.customers.delete(box.team_id, second.id)

@@ -238,6 +238,13 @@ def test_every_module_has_a_place_in_the_order() -> None:
     assert modules - {"__init__", "__pycache__"} == set(MODULES)
 
 
+def test_the_table_in_contributing_has_every_module_in_this_order() -> None:
+    page = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("| edit in `src/cstar/` |\n")[2].partition("\n\n")[0]
+    names = re.findall(r"`(\w+)(?:\.py|/)", table)
+    assert [*dict.fromkeys(names), "sandbox"] == MODULES
+
+
 # ── Type hints, pydantic and mocks ───────────────────────────────────────────────────────────────────────────────────
 
 PUBLIC_CLASSES = sorted({cls for pair in TWINS for cls in pair} | {cstar.AsyncPaginator, cstar.RawResponse}, key=str)
