@@ -224,7 +224,7 @@ def unforeseen_values(way: Way) -> str:
 
 
 def slow_response(way: Way) -> str:
-    """Send a byte each half second."""
+    """Send a byte every 0.5 s."""
 
     def respond(connection: socket.socket) -> None:
         connection.sendall(head("Connection: close"))
@@ -307,7 +307,7 @@ def rejections(way: Way) -> str:
         client.create(first)
         calls: dict[str, Callable[[], object]] = {
             "must be an email address": lambda: client.create({"name": "Ada", "email": "no address"}),
-            "There is no such API key": lambda: other_key.create(second),
+            "API key is unknown": lambda: other_key.create(second),
             "publishable key can only read": lambda: read_only.create(second),
             "There is no customer": lambda: client.update("cus_" + "0" * 32, name="Ada"),
             "Another customer": lambda: client.create(first),
@@ -330,7 +330,7 @@ SCENARIOS: dict[str, Callable[[Way], str]] = {
     "crash after 1,050 of 2,000 rows, 60 of them deleted before the restart: rows missed / read again": restart,
     "5,000 customers imported, two responses lost: requests / customers created": bulk_import,
     "seven rows with an unforeseen value: rows that cannot be read": unforeseen_values,
-    "one byte each half second, `timeout=2`, no retries: seconds until the call ends": slow_response,
+    "one byte every 0.5 s, `timeout=2`, no retries: seconds until the call ends": slow_response,
     "an endless body: MiB that the server could send": endless_response,
     "2,000 cancelled async calls: connections left open": cancelled_calls,
     "five rejected calls: errors whose text has the API's reason": rejections,

@@ -2,8 +2,8 @@
 
     export CSTAR_API_KEY=… CSTAR_TEAM_ID=…         # or the values that `python -m cstar.sandbox` prints
     uvicorn --app-dir examples async_app:app
-    curl http://127.0.0.1:8000/customers/cus_x9Y8z7W6v5U4
     curl 'http://127.0.0.1:8000/customers?search=jane'
+    curl http://127.0.0.1:8000/customers/cus_…        # an id from that list
 
 The client keeps its connections open between requests. A client for each request would open new connections each time.
 """
