@@ -157,7 +157,7 @@ BAD_FIELDS = [
     ("metadata", {str(n): "v" for n in range(51)}, "at most 50 keys, not 51"),
     ("extra_body", ["x"], "a mapping"),
     ("extra_body", {"x": object()}, "extra_body.x must be JSON"),
-    ("extra_body", {"name": "K"}, "may not repeat 'name'"),
+    ("extra_body", {"name": "K", "email": "k@x.io", "plan": "pro"}, "extra_body may not repeat 'email', 'name': "),
     ("idempotency_key", "", "1 to 255 printable ASCII"),
     ("idempotency_key", " a", "1 to 255 printable ASCII"),
     ("idempotency_key", "a\r\nX: 1", "1 to 255 printable ASCII"),
