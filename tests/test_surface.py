@@ -70,6 +70,7 @@ def parameters(method: Any) -> list[tuple[str, Any, Any, str]]:
 
 
 def without_async(text: str | None) -> str:
+    """Return a docstring without line breaks, and without the words that only an async twin has, such as `await`."""
     words = re.sub(r"\(?\bawait ([^)\n]*\))\)?", r"\1", text or "")
     words = re.sub(r"\ba(?=(?:iter|next|close)\()", "", words)
     return re.sub(r"\s+", " ", re.sub(r"\basync |Async", "", words))
@@ -77,6 +78,7 @@ def without_async(text: str | None) -> str:
 
 @pytest.mark.parametrize(("sync", "async_"), TWINS, ids=lambda cls: cls.__name__)
 def test_twins_have_the_same_methods(sync: type, async_: type) -> None:
+    # AsyncCstar has both `close` and `aclose`.
     renamed = RENAMED | RENAMED_IN.get(sync, {"aclose": "close"})
     assert {renamed.get(name, name) for name in public(sync)} == {renamed.get(name, name) for name in public(async_)}
 
