@@ -282,7 +282,7 @@ def test_an_export_of_10_000_customers_logs_a_warning(
 
 def test_both_writes_of_an_upsert_send_all_fields(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
-    api_mock.get(CUSTOMERS).respond(json=ok([CUSTOMER], pagination={"total": 1, "page": 1, "hasMore": False}))
+    api_mock.get(CUSTOMERS).respond(json=page_of([CUSTOMER], has_more=False))
     api_mock.patch(f"{CUSTOMERS}/{ID}").respond(json=ok(CUSTOMER))
     fields = {"sentiment": "happy", "status": "inactive", "tags": ["a"], "notes": "n", "custom_fields": {"a": 1}}
     email, other = CUSTOMER["email"], {"metadata": {"crm": "7"}, "extra_body": {"vip": True}}
@@ -304,7 +304,7 @@ def test_both_writes_of_an_upsert_send_all_fields(api_mock: respx.Router, run: R
 @pytest.mark.parametrize("status", [403, 409])
 def test_an_upsert_raises_the_error_of_its_update(api_mock: respx.Router, run: Runner, status: int) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=error("resource_already_exists"))
-    api_mock.get(CUSTOMERS).respond(json=ok([CUSTOMER], pagination={"total": 1, "page": 1, "hasMore": False}))
+    api_mock.get(CUSTOMERS).respond(json=page_of([CUSTOMER], has_more=False))
     api_mock.patch(f"{CUSTOMERS}/{ID}").respond(status, json=error())
     with pytest.raises(APIStatusError) as raised:
         run(lambda client: client.customers.upsert(TEAM, email=CUSTOMER["email"], name="Jane", idempotency_key="k"))
