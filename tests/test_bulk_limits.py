@@ -361,7 +361,7 @@ def test_a_conflict_about_the_key_of_an_upsert_is_raised_at_once(
         ({"error": "Conflict"}, 1),
     ],
 )
-def test_an_upsert_retries_a_conflict_about_an_email_without_a_customer(
+def test_an_upsert_retries_only_a_conflict_about_the_email_address(
     api_mock: respx.Router, run: Runner, conflict: object, attempts: int
 ) -> None:
     api_mock.post(CUSTOMERS).respond(409, json=conflict)
