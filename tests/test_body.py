@@ -251,9 +251,8 @@ class EndlessStream(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_an_endless_body_of_a_custom_transport_is_rejected(kind: str, small_limit: int) -> None:
-    run = Runner(kind)
+@pytest.mark.parametrize("run", ["sync", "asyncio"], indirect=True)  # trio warns about the unfinished generator
+def test_an_endless_body_of_a_custom_transport_is_rejected(run: Runner, small_limit: int) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=EndlessStream()))
     with pytest.raises(APIResponseValidationError, match="it has more than the 1000000 bytes"):
         run(lambda client: client.whoami(), http_client=run.http_client(transport=transport))
