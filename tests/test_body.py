@@ -288,7 +288,7 @@ def test_a_rejected_body_raises_once_and_ignores_further_bytes(small_limit: int)
     assert body.content == b""
 
 
-def test_a_large_error_body_is_truncated_text(api_mock: respx.Router, run: Runner) -> None:
+def test_a_large_error_body_becomes_truncated_text(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(404, content=b"[" + b"[]," * 1_000_000 + b"[]]")
     with pytest.raises(APIStatusError) as raised:
         run(lambda client: client.whoami())

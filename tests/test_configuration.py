@@ -117,7 +117,7 @@ def test_an_invalid_base_url_is_rejected(build: Any, url: Any) -> None:
         *(("api_version", value) for value in ["2026\n", "é", "", None]),
     ],
 )
-def test_an_option_out_of_range_is_rejected_by_name(build: Any, option: str, value: Any) -> None:
+def test_an_invalid_option_is_rejected_with_its_name(build: Any, option: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=option):
         build(KEY, **{option: value})
 

@@ -363,7 +363,7 @@ def test_a_request_lost_on_a_stale_connection_counts_as_an_attempt(run: Runner) 
     assert [each.attempts for each in responses] == [1, 2]
 
 
-def test_a_resent_request_is_retried_once_per_attempt(run: Runner) -> None:
+def test_a_retry_after_a_resent_request_sends_one_request(run: Runner) -> None:
     requests: list[int] = []
 
     def handler(connection: socket.socket, number: int) -> None:
