@@ -92,7 +92,7 @@ def test_a_server_that_sends_no_response_is_a_timeout(timeout: float | httpx.Tim
     assert error.was_sent
 
 
-def test_a_late_malformed_chunk_ends_with_the_timeout() -> None:
+def test_a_call_with_a_late_malformed_chunk_ends_at_the_timeout() -> None:
     def handler(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")

@@ -71,19 +71,19 @@ def respond_with(content: bytes, headers: bytes, status: str = "200 OK") -> Any:
     return handler
 
 
-@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "compress"])
-def test_an_unrequested_content_encoding_is_rejected(run: Runner, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("headers", "encoding"),
+    [
+        (b"Content-Encoding: br\r\n", "br"),
+        (b"Content-Encoding: compress\r\n", "compress"),
+        (b"Content-Encoding: gzip, gzip\r\n", "gzip, gzip"),
+        (b"Content-Encoding: gzip\r\n" * 2, "gzip, gzip"),
+    ],
+)
+def test_an_unrequested_content_encoding_is_rejected(run: Runner, headers: bytes, encoding: str) -> None:
     with (
-        RawServer(respond_with(WHOAMI, f"Content-Encoding: {encoding}\r\n".encode())) as server,
+        RawServer(respond_with(WHOAMI, headers)) as server,
         pytest.raises(APIResponseValidationError, match=f"its encoding is '{encoding}', but only 'gzip, deflate'"),
-    ):
-        run(lambda client: client.whoami(), base_url=server.url)
-
-
-def test_two_content_encoding_headers_are_rejected(run: Runner) -> None:
-    with (
-        RawServer(respond_with(WHOAMI, b"Content-Encoding: gzip\r\n" * 2)) as server,
-        pytest.raises(APIResponseValidationError, match="its encoding is 'gzip, gzip'"),
     ):
         run(lambda client: client.whoami(), base_url=server.url)
 
@@ -147,12 +147,18 @@ def test_the_limit_applies_to_a_body_that_is_already_read(run: Runner, small_lim
         run(lambda client: client.whoami(), http_client=run.http_client(transport=transport))
 
 
+def run_program(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", "-c", script, KEY, *arguments]
+    environment = {"PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
 BOMB = """
 import asyncio, gzip, resource, sys, zlib
 from cstar import APIResponseValidationError, AsyncCstar, Cstar
 import httpx
 from rawserver import *
-kind, wbits, key = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+key, kind, wbits = sys.argv[1], sys.argv[2], int(sys.argv[3])
 compressor = zlib.compressobj(1, zlib.DEFLATED, wbits)
 body = compressor.compress(bytes(1_000_000)) + compressor.flush(zlib.Z_FULL_FLUSH)
 body += 400 * (compressor.compress(bytes(1_000_000)) + compressor.flush(zlib.Z_FULL_FLUSH))
@@ -183,9 +189,7 @@ with RawServer(handler) as server:
     ("kind", "wbits"), [("sync", 31), ("custom", 15), ("async", -15)], ids=["gzip", "deflate", "raw deflate"]
 )
 def test_a_decompression_bomb_is_rejected_within_200_mb_of_memory(kind: str, wbits: int) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", BOMB, kind, str(wbits), KEY]
-    here = str(Path(__file__).parent)
-    done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=300, check=False)
+    done = run_program(BOMB, kind, str(wbits))
     assert int(done.stdout) <= 200, done.stderr  # MB
 
 
@@ -209,9 +213,7 @@ with RawServer(handler) as server, Cstar(sys.argv[1], base_url=server.url) as cl
 
 
 def test_a_body_that_exceeds_memory_is_a_validation_error() -> None:
-    command = [sys.executable, "-c", OUT_OF_MEMORY, KEY]
-    here = str(Path(__file__).parent)
-    done = subprocess.run(command, env={"PYTHONPATH": here}, capture_output=True, text=True, timeout=300, check=False)
+    done = run_program(OUT_OF_MEMORY)
     assert "there is not enough memory for it" in done.stdout, done.stderr
 
 
@@ -263,9 +265,8 @@ class EndlessStream(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_an_endless_body_of_a_custom_transport_is_rejected(kind: str, small_limit: int) -> None:
-    run = Runner(kind)
+@pytest.mark.parametrize("run", ["sync", "asyncio"], indirect=True)  # trio warns about the unfinished generator
+def test_an_endless_body_of_a_custom_transport_is_rejected(run: Runner, small_limit: int) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=EndlessStream()))
     with pytest.raises(APIResponseValidationError, match="it has more than the 1000000 bytes"):
         run(lambda client: client.whoami(), http_client=run.http_client(transport=transport))
@@ -301,7 +302,7 @@ def test_a_rejected_body_raises_once_and_ignores_further_bytes(small_limit: int)
     assert body.content == b""
 
 
-def test_a_large_error_body_is_truncated_text(api_mock: respx.Router, run: Runner) -> None:
+def test_a_large_error_body_becomes_truncated_text(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(404, content=b"[" + b"[]," * 1_000_000 + b"[]]")
     with pytest.raises(APIStatusError) as raised:
         run(lambda client: client.whoami())

@@ -64,10 +64,8 @@ def test_the_default_base_url_is_that_of_the_api(run: Runner, api_mock: respx.Ro
     ["", " ", LIVE + "\n", "\n" + LIVE, LIVE + "\r\nX-Evil: 1", f"{LIVE} ", LIVE.replace("k", "к"), f"{LIVE}\0", 7],
 )
 def test_a_malformed_key_is_rejected_and_not_shown(build: Any, key: Any) -> None:
-    with pytest.raises(ConfigurationError) as raised:
+    with pytest.raises(ConfigurationError, match="api_key must") as raised:
         build(key)
-    assert "api_key must" in str(raised.value)
-    assert str(key).strip() not in str(raised.value) or not str(key).strip()
     assert "3Y_" not in str(raised.value)
 
 
@@ -119,7 +117,7 @@ def test_an_invalid_base_url_is_rejected(build: Any, url: Any) -> None:
         *(("api_version", value) for value in ["2026\n", "é", "", None]),
     ],
 )
-def test_an_option_out_of_range_is_rejected_by_name(build: Any, option: str, value: Any) -> None:
+def test_an_invalid_option_is_rejected_with_its_name(build: Any, option: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=option):
         build(KEY, **{option: value})
 

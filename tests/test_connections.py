@@ -56,12 +56,12 @@ def eventually(condition: Any) -> bool:
     return condition()
 
 
-def run_in_program(script: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def run_in_program(script: str) -> subprocess.CompletedProcess[str]:
     """Run a script in another process, in which warnings are errors."""
     command = [sys.executable, "-W", "error", "-c", script]
     # Without coverage, whose lock an interrupt can leave locked.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    environment |= {"PYTHONPATH": str(Path(__file__).parent), **settings}
+    environment["PYTHONPATH"] = str(Path(__file__).parent)
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -305,7 +305,7 @@ def test_waiting_calls_are_served_in_order(backend: str, monkeypatch: pytest.Mon
         anyio.run(act, server.url, backend=backend)
 
 
-def test_a_connection_given_to_a_call_as_it_is_cancelled_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_cancelled_as_it_gets_a_connection_passes_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._connections.MAX_CONNECTIONS", 1)
     tasks: list[asyncio.Task[Any]] = []
     all_waiting = threading.Event()
@@ -363,7 +363,7 @@ def test_a_request_lost_on_a_stale_connection_counts_as_an_attempt(run: Runner) 
     assert [each.attempts for each in responses] == [1, 2]
 
 
-def test_a_resent_request_is_retried_once_per_attempt(run: Runner) -> None:
+def test_a_retry_after_a_resent_request_sends_one_request(run: Runner) -> None:
     requests: list[int] = []
 
     def handler(connection: socket.socket, number: int) -> None:

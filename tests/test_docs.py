@@ -12,6 +12,7 @@ import io
 import itertools
 import re
 import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,12 @@ import cstar
 import cstar.sandbox
 import cstar.webhooks
 import pytest_cstar
-from cstar import CstarError
+from cstar import AsyncCstar, Cstar, CstarError
+from support import KEY
+from test_surface import resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -41,14 +44,34 @@ def text(*pages: Path) -> str:
     return "\n".join(page.read_text(encoding="utf-8") for page in pages)
 
 
+def in_reference(module: str) -> list[str]:
+    """Return the names of a module that mkdocstrings documents."""
+    return re.findall(rf"^::: {re.escape(module)}\.(\w+)$", text(*PAGES), re.MULTILINE)
+
+
+def assert_listed(listed: Iterable[str], expected: Iterable[str], place: str) -> None:
+    """Check that a place lists exactly the expected names, each once."""
+    missing, surplus = Counter(expected) - Counter(listed), Counter(listed) - Counter(expected)
+    assert not missing, f"add to {place}: {', '.join(missing)}"
+    assert not surplus, f"remove from {place}: {', '.join(surplus)}"
+
+
 @pytest.mark.parametrize("module", [cstar, cstar.webhooks, cstar.sandbox], ids=lambda module: module.__name__)
 def test_every_public_name_is_in_the_reference(module) -> None:
-    names = re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", text(*PAGES), re.MULTILINE)
-    assert sorted(names) == sorted(module.__all__)
+    place = f"docs/reference, as `::: {module.__name__}.NAME`"
+    assert_listed(in_reference(module.__name__), module.__all__, place)
+
+
+@pytest.mark.parametrize("build", [Cstar, AsyncCstar])
+def test_every_resource_is_in_the_reference(build: type[Cstar | AsyncCstar]) -> None:
+    for resource in map(type, resources(build(KEY)).values()):
+        names = in_reference(resource.__module__)
+        assert_listed(names, [resource.__name__], f"docs/reference, as `::: {resource.__module__}.NAME`")
 
 
 def test_every_fixture_is_in_the_reference() -> None:
-    assert set(re.findall(r"^::: pytest_cstar\.(\w+)$", text(*PAGES), re.MULTILINE)) == FIXTURES != set()
+    assert FIXTURES
+    assert_listed(in_reference("pytest_cstar"), FIXTURES, "docs/reference, as `::: pytest_cstar.NAME`")
 
 
 def error_sections() -> dict[str, str]:
@@ -58,7 +81,10 @@ def error_sections() -> dict[str, str]:
 
 
 def test_every_error_has_a_section_in_the_order_of_the_tree() -> None:
-    assert list(error_sections()) == ["All errors", *(error.__name__ for error in depth_first(CstarError))]
+    expected = ["All errors", *(error.__name__ for error in depth_first(CstarError))]
+    sections = list(error_sections())
+    assert_listed(sections, expected, "docs/errors.md, as `## NAME`")
+    assert sections == expected
 
 
 def depth_first(error: type[CstarError]) -> Iterator[type[CstarError]]:
@@ -71,25 +97,23 @@ def depth_first(error: type[CstarError]) -> Iterator[type[CstarError]]:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 def test_the_section_of_an_error_gives_advice_and_a_handler(error: type[CstarError]) -> None:
-    section = error_sections()[error.__name__]
-    assert "**What to do.**" in section
-    assert any(
-        re.search(rf"except {error.__name__}\b", block["body"])
-        for block in FENCE.finditer(section)
-        if block["language"] == "python"
-    )
+    section = error_sections().get(error.__name__, "")
+    code = [block["body"] for block in FENCE.finditer(section) if block["language"] == "python"]
+    assert "**What to do.**" in section, f"add **What to do.** to the section {error.__name__} of docs/errors.md"
+    assert re.search(rf"except {error.__name__}\b", "\n".join(code)), "add a Python block that catches the error"
 
 
 def test_the_tree_of_errors_matches_the_base_classes() -> None:
-    parents: dict[str, str] = {}
+    lines: list[str] = []
     path: list[str] = []
     for indent, name, anchor in re.findall(
         r"^( *)- \[`(\w+)`\]\(#(\w+)\)", error_sections()["All errors"], re.MULTILINE
     ):
         assert anchor == name.lower()
         path = [*path[: len(indent) // 4], name]
-        parents[name] = path[-2] if len(path) > 1 else "Exception"
-    assert parents == {error.__name__: error.__bases__[0].__name__ for error in ERRORS}
+        lines.append(f"{name} below {path[-2] if len(path) > 1 else 'Exception'}")
+    expected = [f"{error.__name__} below {error.__bases__[0].__name__}" for error in ERRORS]
+    assert_listed(lines, expected, "the tree in docs/errors.md")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/errors.md", "docs/index.md", "docs/quickstart.md"])
@@ -121,9 +145,8 @@ def test_the_output_on_a_page_is_that_of_its_programs(page: str, monkeypatch: py
 
 def test_llms_txt_links_every_page_except_the_front_page() -> None:
     links = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)/\)", text(DOCS / "llms.txt"), re.MULTILINE)
-    assert sorted(links) == sorted(
-        str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"
-    )
+    pages = [str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"]
+    assert_listed(links, pages, "docs/llms.txt")
 
 
 def test_all_project_urls_are_in_the_repository() -> None:
@@ -135,7 +158,9 @@ def test_all_project_urls_are_in_the_repository() -> None:
 
 def test_every_example_is_on_a_page() -> None:
     included = set(re.findall(r'--8<-- "examples/([^"]+)"', text(*PAGES)))
-    assert included == {path.name for path in (ROOT / "examples").glob("*.py")} != set()
+    examples = [path.name for path in (ROOT / "examples").glob("*.py")]
+    assert examples
+    assert_listed(included, examples, 'a page in docs, as `--8<-- "examples/NAME"`')
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))

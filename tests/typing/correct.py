@@ -23,6 +23,7 @@ from cstar import (
     AsyncPage,
     AsyncPaginator,
     AsyncRowIterator,
+    Attempt,
     BulkResult,
     ConflictError,
     Cstar,
@@ -73,21 +74,30 @@ class Ticket(BaseModel):
     id: str
 
 
+def record(attempt: Attempt) -> None:
+    assert_type((attempt.status_code, attempt.retry_wait), tuple[int | None, float | None])
+
+
 def clients(http_client: httpx.Client) -> None:
     with Cstar(
         "sk_test_key",
         base_url="http://127.0.0.1:4010/api/v1",
         timeout=httpx.Timeout(5, connect=1),
+        deadline=60,
         max_retries=5,
         max_retry_wait=3600,
         api_version="2026-03-01",
         default_headers={"X-Job": "7"},
+        on_attempt=record,
         http_client=http_client,
     ) as client:
         assert_type(client, Cstar)
     client = Cstar(timeout=5)
     assert_type(
-        client.with_options(timeout=5, max_retries=0, max_retry_wait=1.5, default_headers={"X-Job": "8"}), Cstar
+        client.with_options(
+            timeout=5, deadline=None, max_retries=0, max_retry_wait=1.5, default_headers={"X-Job": "8"}
+        ),
+        Cstar,
     )
     assert_type(client.whoami(), Identity)
     assert_type(client.whoami().team_id, str)
@@ -104,7 +114,7 @@ async def async_clients(http_client: httpx.AsyncClient) -> None:
     async with AsyncCstar("sk_test_key", timeout=5, http_client=http_client) as client:
         assert_type(client, AsyncCstar)
     client = AsyncCstar()
-    async with client.with_options(timeout=httpx.Timeout(5), max_retries=1, max_retry_wait=1.5) as same:
+    async with client.with_options(timeout=httpx.Timeout(5), deadline=None, max_retries=1) as same:
         assert_type(same, AsyncCstar)
     assert_type(await client.whoami(), Identity)
     assert_type(client.rate_limit, RateLimit | None)
@@ -225,6 +235,8 @@ def raw_responses(client: Cstar, team: str) -> None:
     assert_type(raw.get(team, "cus_1", expand="customer").parse(), CustomerDetail)
     assert_type(raw.update(team, "cus_1", notes=None).parse(), Customer)
     assert_type(raw.delete(team, "cus_1").parse(), DeletedCustomer)
+    assert_type(client.with_raw_response.whoami(), RawResponse[Identity])
+    assert_type(client.with_raw_response.request("GET", "/x", cast_to=Ticket).parse(), Ticket)
 
 
 async def async_raw_responses(client: AsyncCstar, team: str) -> None:
@@ -236,6 +248,8 @@ async def async_raw_responses(client: AsyncCstar, team: str) -> None:
     assert_type((await raw.get(team, "cus_1")).parse(), CustomerDetail)
     assert_type((await raw.update(team, "cus_1", notes=None)).parse(), Customer)
     assert_type((await raw.delete(team, "cus_1")).parse(), DeletedCustomer)
+    assert_type(await client.with_raw_response.whoami(), RawResponse[Identity])
+    assert_type((await client.with_raw_response.request("GET", "/x", cast_to=Ticket)).parse(), Ticket)
 
 
 def other_endpoints(client: Cstar, params: dict[str, QueryValue], body: Json) -> None:
