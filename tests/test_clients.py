@@ -508,7 +508,9 @@ async def _measure(attempt: Attempt) -> None: ...
 
 @BOTH
 @pytest.mark.parametrize(
-    ("value", "message"), [(7, "callable, not a int"), (_measure, "a plain function, not async")], ids=["int", "async"]
+    ("value", "message"),
+    [(7, "callable, not a value of type int"), (_measure, "a plain function, not async")],
+    ids=["int", "async"],
 )
 def test_on_attempt_must_be_a_sync_callable(build: Any, value: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"on_attempt must be {message}"):

@@ -69,6 +69,22 @@ def test_a_malformed_key_is_rejected_and_not_shown(build: Any, key: Any) -> None
     assert "3Y_" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        (f"{LIVE}\n", "was it read from a file with a line break at its end"),
+        (f"Bearer {LIVE}", "must not begin with 'Bearer'"),
+        (f'"{LIVE}"', "must not be in quotation marks"),
+        (f"'{LIVE}'", "must not be in quotation marks"),
+        ("whsec_3Y_x", "must be an API key, not the secret of a webhook"),
+    ],
+)
+def test_the_error_for_a_common_mistake_in_a_key_says_what_to_change(key: str, advice: str) -> None:
+    with pytest.raises(ConfigurationError, match=advice) as raised:
+        Cstar(key)
+    assert "3Y_" not in str(raised.value)
+
+
 @BOTH
 @pytest.mark.parametrize("key", [LIVE, "pk_live_x", "rk_new_kind_x"])
 @pytest.mark.parametrize(

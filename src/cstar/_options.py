@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://www.cstar.help/api/v1"
 
 _KEY = re.compile(r"[!-~]+")
+_QUOTES = ('"', "'")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~\t]*[!-~])?")
 # The headers that are set for each call. As a default header, an Idempotency-Key would make all writes one operation,
@@ -58,7 +59,9 @@ class Options:
         _check_max_retry_wait(self.max_retry_wait)
         _check_header("api_version", "CStar-Version", self.api_version)
         if self.on_attempt is not None and not callable(self.on_attempt):
-            raise ConfigurationError(f"on_attempt must be callable, not a {type(self.on_attempt).__name__}")
+            raise ConfigurationError(
+                f"on_attempt must be callable, not a value of type {type(self.on_attempt).__name__}"
+            )
         if inspect.iscoroutinefunction(self.on_attempt):
             raise ConfigurationError("on_attempt must be a plain function, not async: it is not awaited")
         for name, value in self.default_headers.items():
@@ -122,14 +125,18 @@ class Options:
 def _check_key(api_key: object) -> None:
     # No message may contain the key or a part of it.
     if not isinstance(api_key, str):
-        raise ConfigurationError(f"api_key must be a string, not a {type(api_key).__name__}")
+        raise ConfigurationError(f"api_key must be a string, not a value of type {type(api_key).__name__}")
     if not api_key:
         raise ConfigurationError("api_key must not be empty")
+    if api_key.casefold().startswith("bearer "):
+        raise ConfigurationError("api_key must not begin with 'Bearer', which the client adds")
     if not _KEY.fullmatch(api_key):
-        raise ConfigurationError(
-            "api_key must be printable ASCII without spaces or line breaks (the key is not shown here; "
-            "was it read from a file with a newline at its end?)"
-        )
+        reason = " (was it read from a file with a line break at its end?)" if api_key.endswith(("\n", "\r")) else ""
+        raise ConfigurationError(f"api_key must be printable ASCII without spaces or line breaks{reason}")
+    if api_key.startswith(_QUOTES) or api_key.endswith(_QUOTES):
+        raise ConfigurationError("api_key must not be in quotation marks")
+    if api_key.startswith("whsec_"):
+        raise ConfigurationError("api_key must be an API key, not the secret of a webhook")
 
 
 def _check_base_url(base_url: str, api_key: str) -> None:
@@ -202,7 +209,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _normalize_headers(headers: object) -> dict[str, str]:
     if not isinstance(headers, Mapping):
-        raise ConfigurationError(f"default_headers must be a mapping, not a {type(headers).__name__}")
+        raise ConfigurationError(f"default_headers must be a mapping, not a value of type {type(headers).__name__}")
     # In lower case, because header names are case-insensitive.
     named = cast("Mapping[object, str]", headers)
     if invalid := [name for name in named if not isinstance(name, str)]:
