@@ -50,12 +50,21 @@ def test_a_publishable_key_can_read(box, create, anonymous):
     assert anonymous.get(f"{customers}/{customer['id']}", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_a_publishable_key_cannot_write(box, api, create, method):
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/customers"),
+        ("PATCH", "/customers/{id}"),
+        ("DELETE", "/customers/{id}"),
+        ("POST", "/bulk"),
+        ("POST", "/import"),
+        ("POST", "/export"),
+    ],
+)
+def test_a_publishable_key_cannot_write(box, api, create, method, path):
     customer = create(name="Unchanged")
-    path = "/customers" if method == "POST" else f"/customers/{customer['id']}"
     headers = {"Authorization": f"Bearer {box.publishable_key}"}
-    response = api.request(method, path, headers=headers, content=b'{"name": "Changed"}')
+    response = api.request(method, path.format(**customer), headers=headers, json={"name": "Changed"})
     assert error_of(response) == (403, "authentication_error", "publishable_key_write")
     assert api.get(f"/customers/{customer['id']}").json()["data"]["name"] == "Unchanged"
 

@@ -4,10 +4,10 @@ import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
 from cstar.sandbox import Sandbox
+from support import team_client
 
 
 @pytest.fixture
@@ -39,11 +39,6 @@ def test_a_repeated_delete_replays_the_first_response(api, create, key):
     again = api.delete(path, headers=key)
     assert (again.status_code, again.content) == (200, first.content)
     assert api.delete(path).status_code == 404
-
-
-def test_a_write_without_a_key_is_not_replayed(api, create):
-    customer = create()
-    assert api.post("/customers", json={"name": "Jane Doe", "email": customer["email"]}).status_code == 409
 
 
 def test_a_read_ignores_a_key(api, create, key):
@@ -104,9 +99,9 @@ def test_a_rejected_request_does_not_replace_the_recorded_response(api, create, 
     assert api.patch(path, json={"notes": "first"}, headers=key).content == first.content
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "cl\u00e9".encode("latin-1"), b"a\tb", b"\xa0"])
-def test_a_key_must_have_1_to_255_printable_ascii_characters(api, key):
-    response = api.post("/customers", json={}, headers={"Idempotency-Key": key})
+@pytest.mark.parametrize("keys", [[""], ["k" * 256], ["cl\u00e9".encode("latin-1")], [b"a\tb"], [b"\xa0"], ["a", "b"]])
+def test_a_write_has_one_key_of_1_to_255_printable_ascii_characters(api, keys):
+    response = api.post("/customers", json={}, headers=[("Idempotency-Key", key) for key in keys])
     assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")
 
 
@@ -118,16 +113,10 @@ def test_a_key_may_have_255_characters(api, new_email):
 def test_a_key_expires_after_24_hours(key, monkeypatch):
     hours = 3600 * 1_000_000
     clock = iter([0, 24 * hours, 24 * hours + 1])
-    with Sandbox() as box:
+    request = {"json": {"name": "Jane", "email": "jane@example.com"}, "headers": key}
+    with Sandbox() as box, team_client(box) as api:
         monkeypatch.setattr("cstar.sandbox._clock.now", lambda: next(clock))
-        responses = [
-            httpx.post(
-                f"{box.url}/teams/{box.team_id}/customers",
-                json={"name": "Jane", "email": "jane@example.com"},
-                headers={**key, "Authorization": f"Bearer {box.api_key}"},
-            )
-            for _ in range(3)
-        ]
+        responses = [api.post("/customers", **request) for _ in range(3)]
     assert [response.status_code for response in responses] == [201, 201, 409]
     assert [response.headers.get("Idempotent-Replayed") for response in responses] == [None, "true", None]
 
@@ -150,9 +139,3 @@ def test_concurrent_creates_with_the_same_key_get_the_same_response(api, new_ema
     assert {response.content for response in responses} == {responses[0].content}
     assert [response.status_code for response in responses] == [201] * 32
     assert sum("Idempotent-Replayed" not in response.headers for response in responses) == 1
-
-
-def test_two_keys_in_one_request_are_rejected(api, new_email):
-    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-    response = api.post("/customers", json={"name": "Once", "email": new_email()}, headers=headers)
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")
