@@ -132,7 +132,7 @@ def test_updates_keep_the_text_and_the_focus_of_the_search_field(page, create):
     assert page.run("return document.activeElement.value") == "hop"
 
 
-def test_a_narrow_window_shows_the_result_of_a_search(page, create, api):
+def test_a_narrow_window_shows_the_result_of_a_search(page, create):
     page.resize(*NARROW)
     for _ in range(30):
         create()

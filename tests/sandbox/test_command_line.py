@@ -13,6 +13,9 @@ import pytest
 
 from cstar.sandbox.__main__ import main
 
+# Seconds for a stop, which takes 0.2. If it waited for idle connections, it would take 30.
+STOP_TIMEOUT = 15
+
 
 @contextmanager
 def running(*options):
@@ -27,7 +30,7 @@ def running(*options):
 
 
 def first_lines(process, count):
-    watchdog = threading.Timer(20, process.kill)
+    watchdog = threading.Timer(60, process.kill)
     watchdog.start()
     try:
         return [process.stdout.readline() for _ in range(count)]
@@ -55,7 +58,7 @@ def test_json_prints_one_line_with_the_url_and_the_keys():
         assert list(box) == ["url", "api_key", "publishable_key", "team_id", "webhook_secret"]
         assert create(box).status_code == 201
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=5)[0] == ""
+        assert process.communicate(timeout=STOP_TIMEOUT)[0] == ""
         assert process.returncode == 0
 
 
@@ -78,7 +81,7 @@ def test_the_command_prints_exports_and_logs_one_line_per_request_until_ctrl_c()
             assert identity["teamId"] == exported["CSTAR_TEAM_ID"]
             idle.get(f"{exported['CSTAR_BASE_URL']}/nowhere?search=jane%40example.com")
             process.send_signal(signal.SIGINT)
-            _, log = process.communicate(timeout=2)
+            _, log = process.communicate(timeout=STOP_TIMEOUT)
     assert process.returncode == 0
     first, second = log.splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d 200 GET    /api/v1/auth/whoami \d+\.\d ms", first)
@@ -115,9 +118,9 @@ def test_ctrl_c_stops_the_command_despite_delayed_responses_and_pending_webhooks
         [delivery] = httpx.get(httpx.URL(box["url"]).join("/_sandbox/deliveries")).json()["data"]
         assert delivery["outcome"] == "pending"
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{box['url']}/auth/whoami", timeout=0.1)
+            httpx.get(f"{box['url']}/auth/whoami", timeout=httpx.Timeout(10, read=0.5))
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=STOP_TIMEOUT) == 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The control endpoint, `/_sandbox`."""
+"""The control endpoints, below `/_sandbox`."""
 
 import httpx
 import pytest
@@ -79,7 +79,7 @@ def test_requests_from_web_pages_are_rejected(control, empty_api, cstar_sandbox,
     assert len(cstar_sandbox.requests) == 1
 
 
-def test_the_control_endpoint_is_not_part_of_the_api(control, cstar_sandbox):
+def test_faults_and_the_request_log_ignore_control_requests(control, cstar_sandbox):
     control.get("/faults")
     control.post("/faults", json={**FAULT, "path": "*"})
     assert control.get("/faults").status_code == 200

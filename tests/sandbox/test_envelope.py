@@ -104,7 +104,7 @@ def test_every_response_has_the_rate_limit_headers(responses):
         assert time.time() < int(response.headers["X-RateLimit-Reset"]) <= time.time() + 3601
 
 
-def test_a_bug_in_the_sandbox_is_a_500_and_rolls_back(monkeypatch, caplog):
+def test_a_bug_in_the_sandbox_is_a_500_and_changes_nothing(monkeypatch, caplog):
     def fail(*_, **__):
         raise ZeroDivisionError
 

@@ -296,20 +296,20 @@ def test_a_latency_does_not_delay_other_requests(empty_api, cstar_sandbox):
     cstar_sandbox.faults.add("latency", seconds=3600, method="POST")
     timeout = httpx.Timeout(10, read=0.2)
     with ThreadPoolExecutor() as threads, httpx.Client(base_url=empty_api.base_url, timeout=timeout) as other:
-        held = threads.submit(create, other)
+        delayed = threads.submit(create, other)
         wait_until(lambda: not list(cstar_sandbox.faults))
         assert statuses(empty_api, 1) == [200]
-        assert isinstance(held.result(), httpx.ReadTimeout)
+        assert isinstance(delayed.result(), httpx.ReadTimeout)
 
 
 def test_a_reset_drops_delayed_requests(empty_api, cstar_sandbox):
     """A delayed request of one test must not affect the next test."""
     cstar_sandbox.faults.add("latency", seconds=0.5, method="POST")
     with ThreadPoolExecutor() as threads:
-        held = threads.submit(create, empty_api)
+        delayed = threads.submit(create, empty_api)
         wait_until(lambda: not list(cstar_sandbox.faults))
         cstar_sandbox.reset()
-        assert isinstance(held.result(), httpx.RemoteProtocolError)
+        assert isinstance(delayed.result(), httpx.RemoteProtocolError)
     assert total(empty_api) == 0
     assert [request.method for request in cstar_sandbox.requests] == ["GET"]
 

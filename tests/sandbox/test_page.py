@@ -475,7 +475,7 @@ def test_a_lone_surrogate_does_not_break_the_page(api, load_page):
     assert "name" in load_page().texts["requests"]
 
 
-def test_requests_have_different_ids_that_do_not_change():
+def test_the_rows_of_requests_have_different_ids_that_do_not_change():
     def ids(requests):
         return [
             attributes["id"] for tag, attributes in render_page(requests=requests).tags if tag == "tr" and attributes

@@ -63,11 +63,8 @@ def test_a_dropped_request_has_no_status_and_its_fault(empty_api, cstar_sandbox)
     cstar_sandbox.faults.add("drop")
     with pytest.raises(httpx.RemoteProtocolError):
         empty_api.get("/customers")
-    assert (
-        cstar_sandbox.requests[0].status,
-        cstar_sandbox.requests[0].fault,
-        cstar_sandbox.requests[0].request_id,
-    ) == (None, "drop", None)
+    [received] = cstar_sandbox.requests
+    assert (received.status, received.fault, received.request_id) == (None, "drop", None)
 
 
 def test_a_path_is_logged_as_sent(empty_api, cstar_sandbox):
