@@ -224,7 +224,7 @@ def unforeseen_values(way: Way) -> str:
 
 
 def slow_response(way: Way) -> str:
-    """Send a byte each half second."""
+    """Send one byte every 0.5 s."""
 
     def respond(connection: socket.socket) -> None:
         connection.sendall(head("Connection: close"))
@@ -330,7 +330,7 @@ SCENARIOS: dict[str, Callable[[Way], str]] = {
     "crash after 1,050 of 2,000 rows, 60 of them deleted before the restart: rows missed / read again": restart,
     "5,000 customers imported, two responses lost: requests / customers created": bulk_import,
     "seven rows with an unforeseen value: rows that cannot be read": unforeseen_values,
-    "one byte each half second, `timeout=2`, no retries: seconds until the call ends": slow_response,
+    "one byte every 0.5 s, `timeout=2`, no retries: seconds until the call ends": slow_response,
     "an endless body: MiB that the server could send": endless_response,
     "2,000 cancelled async calls: connections left open": cancelled_calls,
     "five rejected calls: errors whose text has the API's reason": rejections,
