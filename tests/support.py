@@ -117,6 +117,12 @@ def team_client(box: Sandbox) -> httpx.Client:
     return httpx.Client(base_url=f"{box.url}/teams/{box.team_id}", headers=headers, timeout=30)
 
 
+def error_of(response: httpx.Response) -> tuple[int, str, str, str | None]:
+    """Return the status, type, code and parameter of an error response."""
+    error = response.json()["error"]
+    return response.status_code, error["type"], error["code"], error["param"]
+
+
 @dataclass
 class Runner:
     """Runs actions with one kind of client, so that one test specifies the behaviour of all kinds.

@@ -5,6 +5,8 @@ import uuid
 
 import pytest
 
+from support import error_of
+
 FIELDS = [
     "id",
     "object",
@@ -24,11 +26,6 @@ FIELDS = [
 
 def plain_uuid(prefixed):
     return str(uuid.UUID(prefixed.removeprefix("cus_")))
-
-
-def error_of(response):
-    error = response.json()["error"]
-    return response.status_code, error["type"], error["code"], error["param"]
 
 
 def test_a_customer_needs_only_a_name_and_an_email(api, new_email):

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from cstar.sandbox import Sandbox
-from support import team_client
+from support import error_of, team_client
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -65,9 +65,7 @@ def test_an_error_response_has_every_field(api, missing):
 @pytest.mark.parametrize("path", ["", "/", "/customers/", "/customers/cus_1/tickets", "/tickets", "/../../../etc"])
 def test_an_unknown_path_is_a_missing_resource(api, path):
     response = api.get(f"{str(api.base_url).rstrip('/')}{path}")
-    assert response.status_code == 404
-    assert response.json()["error"]["type"] == "not_found_error"
-    assert response.json()["error"]["code"] == "resource_missing"
+    assert error_of(response) == (404, "not_found_error", "resource_missing", None)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +79,8 @@ def test_an_unknown_path_is_a_missing_resource(api, path):
 )
 def test_an_unsupported_method_is_a_405_that_lists_the_supported_ones(api, method, path, allowed):
     response = api.request(method, path)
-    assert response.status_code == 405
+    assert error_of(response) == (405, "invalid_request_error", "method_not_allowed", None)
     assert response.headers["Allow"] == allowed
-    assert response.json()["error"]["code"] == "method_not_allowed"
 
 
 def test_the_default_version_is_the_latest(responses):
@@ -113,9 +110,7 @@ def test_a_bug_in_the_sandbox_is_a_500_and_changes_nothing(monkeypatch, caplog):
         with monkeypatch.context() as patch:
             patch.setattr("cstar.sandbox._store.Store.add_idempotency_record", fail)
             response = api.post("/customers", **request)
-        assert response.status_code == 500
-        assert response.json()["error"]["type"] == "api_error"
-        assert response.json()["error"]["code"] == "internal_error"
+        assert error_of(response) == (500, "api_error", "internal_error", None)
         assert api.get("/customers").json()["pagination"]["total"] == 0
         assert api.post("/customers", **request).status_code == 201
     assert "ZeroDivisionError" in caplog.text

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cstar.sandbox import Sandbox
-from support import team_client
+from support import error_of, team_client
 
 
 @pytest.fixture
@@ -59,12 +59,7 @@ def test_a_key_of_another_request_is_a_conflict_and_changes_nothing(api, create,
         "query": lambda: api.patch(path, params={"x": "y"}, json={"notes": "first"}, headers=key),
         "body": lambda: api.patch(path, json={"notes": "second"}, headers=key),
     }[change]()
-    error = response.json()["error"]
-    assert (response.status_code, error["type"], error["code"]) == (
-        409,
-        "invalid_request_error",
-        "idempotency_key_reused",
-    )
+    assert error_of(response) == (409, "invalid_request_error", "idempotency_key_reused", "Idempotency-Key")
     assert "Idempotent-Replayed" not in response.headers
     assert api.get(path).json()["data"]["notes"] == "first"
     assert api.get(f"/customers/{other['id']}").json()["data"]["notes"] is None
@@ -102,7 +97,7 @@ def test_a_rejected_request_does_not_replace_the_recorded_response(api, create, 
 @pytest.mark.parametrize("keys", [[""], ["k" * 256], ["cl\u00e9".encode("latin-1")], [b"a\tb"], [b"\xa0"], ["a", "b"]])
 def test_a_write_has_one_key_of_1_to_255_printable_ascii_characters(api, keys):
     response = api.post("/customers", json={}, headers=[("Idempotency-Key", key) for key in keys])
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")
+    assert error_of(response) == (400, "invalid_request_error", "parameter_invalid", "Idempotency-Key")
 
 
 def test_a_key_may_have_255_characters(api, new_email):

@@ -4,10 +4,7 @@ import json
 
 import pytest
 
-
-def error_of(response):
-    error = response.json()["error"]
-    return response.status_code, error["type"], error["code"], error["param"]
+from support import error_of
 
 
 def invalid(param):
