@@ -31,7 +31,7 @@ The sides:
 - **openai**, **stripe**: their clients with the defaults. openai gets, creates and lists fine-tuning jobs, and stripe
   customers. Both return models.
 - **cstar over httpx-aiohttp**: `AsyncCstar(http_client=httpx.AsyncClient(transport=AiohttpTransport(…), timeout=None))`
-  with up to 200 connections. It has a separate table, from the same rounds.
+  with up to 200 connections. Separate rows compare its figures with those of openai, from the same rounds.
 - **httpx2**: the same as bare httpx, with `httpx2.AsyncClient`.
 - **aiohttp**: one shared `aiohttp.ClientSession` with up to 200 connections; a get is `await response.json()`. It
   returns dicts, ignores the status and retries nothing.

@@ -25,7 +25,7 @@ def megabytes(size: float) -> str:
 
 
 def per_second(unit: str) -> Callable[[float], str]:
-    """Make a function that converts the seconds for one row to a rate, such as "1,200 rows/s"."""
+    """Make a function that converts seconds per unit to a rate, such as "1,200 rows/s"."""
     return lambda seconds: f"{1 / seconds:,.0f} {unit}/s"
 
 
@@ -36,8 +36,8 @@ class Goal:
     Attributes:
         target: The goal.
         minimum: The bound that must not be missed.
-        is_speed: Whether both are lower bounds of the speed in multiples of the other side's. Otherwise they are upper
-            bounds: of cstar's time divided by the other's, or of cstar's own figure.
+        is_speed: Whether both are lower bounds of cstar's speed divided by the other side's. Otherwise, they are upper
+            bounds of cstar's time divided by the other side's, or of cstar's own figure.
     """
 
     target: float

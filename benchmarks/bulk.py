@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks._measure import take_turns
@@ -13,36 +14,11 @@ from cstar.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cstar import Attempt
+    from cstar.resources.customers import Customers
 
 ROUNDS = 3
 IMPORTED, DELETED = 10_000, 5_000
 SINGLE_CALLS = 500  # the figures of single calls are scaled
-
-
-class Job:
-    """A job on the customers of a sandbox, and its number of requests.
-
-    Attributes:
-        requests: The number of requests.
-    """
-
-    def __init__(self, box: Sandbox) -> None:
-        box.reset()
-        self.team_id = box.team_id
-        self.client = Cstar(box.api_key, base_url=box.url, on_attempt=self._count)
-        self.requests = 0
-
-    def _count(self, _attempt: Attempt) -> None:
-        self.requests += 1
-
-    def measure(self, work: Callable[[], object], scale: float = 1) -> tuple[float, float]:
-        """Do the work, and return its requests and seconds, multiplied by `scale`."""
-        requests, started = self.requests, time.perf_counter()
-        work()
-        seconds = time.perf_counter() - started
-        self.client.close()
-        return (self.requests - requests) * scale, seconds * scale
 
 
 def run(*, quick: bool) -> Iterator[Benchmark]:
@@ -50,12 +26,15 @@ def run(*, quick: bool) -> Iterator[Benchmark]:
     rounds = 1 if quick else ROUNDS
     with Sandbox() as box:
         imports = {
-            "cstar": lambda: _bulk_import(box),
-            "create, one by one": lambda: _create(box),
-            "upsert, one by one": lambda: _upsert(box),
+            "cstar": partial(_measure, box, _bulk_import),
+            "create, one by one": partial(_measure, box, _create, scale=IMPORTED / SINGLE_CALLS),
+            "upsert, one by one": partial(_measure, box, _upsert, scale=IMPORTED / SINGLE_CALLS),
         }
         yield from _benchmarks(f"{IMPORTED:,} new customers", take_turns(imports, rounds, warm_up=False), 20)
-        deletions = {"cstar": lambda: _bulk_delete(box), "delete, one by one": lambda: _delete(box)}
+        deletions = {
+            "cstar": partial(_measure, box, _bulk_delete, existing=DELETED),
+            "delete, one by one": partial(_measure, box, _delete, existing=DELETED, scale=DELETED / SINGLE_CALLS),
+        }
         yield from _benchmarks(f"{DELETED:,} customers deleted", take_turns(deletions, rounds, warm_up=False), 50)
 
 
@@ -66,60 +45,43 @@ def _benchmarks(name: str, results: dict[str, list[tuple[float, float]]], goal: 
     yield Benchmark(f"{name}: time", seconds, lambda each: f"{each:,.2f} s")
 
 
+def _measure(
+    box: Sandbox, work: Callable[[Customers, str, list[str]], None], *, existing: int = 0, scale: float = 1
+) -> tuple[float, float]:
+    """Do some work in a sandbox with existing customers; return its requests and seconds, multiplied by `scale`."""
+    box.reset()
+    attempts: list[object] = []
+    with Cstar(box.api_key, base_url=box.url, on_attempt=attempts.append) as client:
+        client.customers.bulk_import(box.team_id, map(_record, range(existing)))
+        ids = [customer.id for customer in client.customers.list(box.team_id)]
+        attempts.clear()
+        started = time.perf_counter()
+        work(client.customers, box.team_id, ids)
+        return len(attempts) * scale, (time.perf_counter() - started) * scale
+
+
 def _record(number: int) -> CustomerRecord:
     return CustomerRecord(name=f"Customer {number}", email=f"{number}@example.com", tags=["imported"])
 
 
-def _bulk_import(box: Sandbox) -> tuple[float, float]:
-    job = Job(box)
-
-    def work() -> None:
-        result = job.client.customers.bulk_import(job.team_id, map(_record, range(IMPORTED)))
-        assert result.created == IMPORTED
-
-    return job.measure(work)
+def _bulk_import(customers: Customers, team_id: str, _ids: list[str]) -> None:
+    assert customers.bulk_import(team_id, map(_record, range(IMPORTED))).created == IMPORTED
 
 
-def _create(box: Sandbox) -> tuple[float, float]:
-    job = Job(box)
-
-    def work() -> None:
-        for number in range(SINGLE_CALLS):
-            job.client.customers.create(job.team_id, **_record(number))
-
-    return job.measure(work, IMPORTED / SINGLE_CALLS)
+def _create(customers: Customers, team_id: str, _ids: list[str]) -> None:
+    for number in range(SINGLE_CALLS):
+        customers.create(team_id, **_record(number))
 
 
-def _upsert(box: Sandbox) -> tuple[float, float]:
-    job = Job(box)
-
-    def work() -> None:
-        for number in range(SINGLE_CALLS):
-            assert job.client.customers.upsert(job.team_id, **_record(number)).created
-
-    return job.measure(work, IMPORTED / SINGLE_CALLS)
+def _upsert(customers: Customers, team_id: str, _ids: list[str]) -> None:
+    for number in range(SINGLE_CALLS):
+        assert customers.upsert(team_id, **_record(number)).created
 
 
-def _with_customers(box: Sandbox) -> tuple[Job, list[str]]:
-    job = Job(box)
-    job.client.customers.bulk_import(job.team_id, map(_record, range(DELETED)))
-    return job, [customer.id for customer in job.client.customers.list(job.team_id)]
+def _bulk_delete(customers: Customers, team_id: str, ids: list[str]) -> None:
+    assert customers.bulk_delete(team_id, ids).succeeded == DELETED
 
 
-def _bulk_delete(box: Sandbox) -> tuple[float, float]:
-    job, ids = _with_customers(box)
-
-    def work() -> None:
-        assert job.client.customers.bulk_delete(job.team_id, ids).succeeded == DELETED
-
-    return job.measure(work)
-
-
-def _delete(box: Sandbox) -> tuple[float, float]:
-    job, ids = _with_customers(box)
-
-    def work() -> None:
-        for customer_id in ids[:SINGLE_CALLS]:
-            assert job.client.customers.delete(job.team_id, customer_id).deleted
-
-    return job.measure(work, DELETED / SINGLE_CALLS)
+def _delete(customers: Customers, team_id: str, ids: list[str]) -> None:
+    for customer_id in ids[:SINGLE_CALLS]:
+        assert customers.delete(team_id, customer_id).deleted

@@ -224,7 +224,7 @@ def unforeseen_values(way: Way) -> str:
 
 
 def slow_response(way: Way) -> str:
-    """Send a byte every 0.5 s."""
+    """Send one byte every 0.5 s."""
 
     def respond(connection: socket.socket) -> None:
         connection.sendall(head("Connection: close"))

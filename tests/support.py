@@ -6,13 +6,16 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 
 import loopback
 from cstar import AsyncCstar, Cstar
+
+if TYPE_CHECKING:
+    from cstar.sandbox import Sandbox
 
 KEY = "sk_test_" + "k3Y_" * 8
 URL = "https://api.cstar.test/api/v1"
@@ -106,6 +109,18 @@ def customer(number: int, **changes: object) -> dict[str, Any]:
 def page_of(rows: list[dict[str, Any]], number: int = 1, *, size: int = 100, total: int | None = None, has_more: bool):
     paging = {"total": len(rows) if total is None else total, "page": number, "pageSize": size, "hasMore": has_more}
     return ok(rows, pagination=paging)
+
+
+def team_client(box: Sandbox) -> httpx.Client:
+    """Create an HTTP client with the secret key of a sandbox, at the URL of its team."""
+    headers = {"Authorization": f"Bearer {box.api_key}"}
+    return httpx.Client(base_url=f"{box.url}/teams/{box.team_id}", headers=headers, timeout=30)
+
+
+def error_of(response: httpx.Response) -> tuple[int, str, str, str | None]:
+    """Return the status, type, code and parameter of an error response."""
+    error = response.json()["error"]
+    return response.status_code, error["type"], error["code"], error["param"]
 
 
 @dataclass

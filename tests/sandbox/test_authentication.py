@@ -2,17 +2,14 @@
 
 import pytest
 
-
-def error_of(response):
-    error = response.json()["error"]
-    return response.status_code, error["type"], error["code"]
+from support import error_of
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic dXNlcjpwYXNz"])
 def test_a_request_without_a_bearer_token_is_rejected(anonymous, header):
     headers = {} if header is None else {"Authorization": header}
     response = anonymous.get("/auth/whoami", headers=headers)
-    assert error_of(response) == (401, "authentication_error", "authentication_required")
+    assert error_of(response) == (401, "authentication_error", "authentication_required", None)
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
@@ -21,13 +18,13 @@ def test_a_request_without_a_bearer_token_is_rejected(anonymous, header):
 )
 def test_a_malformed_key_is_rejected_as_malformed(anonymous, key):
     response = anonymous.get("/auth/whoami", headers={"Authorization": f"Bearer {key}"})
-    assert error_of(response) == (401, "authentication_error", "invalid_key_format")
+    assert error_of(response) == (401, "authentication_error", "invalid_key_format", None)
 
 
 @pytest.mark.parametrize("prefix", ["sk_test_", "sk_live_", "pk_test_", "pk_live_"])
 def test_an_unknown_key_is_rejected_as_invalid(anonymous, prefix):
     response = anonymous.get("/auth/whoami", headers={"Authorization": f"Bearer {prefix}{'a' * 32}"})
-    assert error_of(response) == (401, "authentication_error", "invalid_api_key")
+    assert error_of(response) == (401, "authentication_error", "invalid_api_key", None)
 
 
 def test_the_scheme_ignores_case(box, anonymous):
@@ -39,7 +36,7 @@ def test_the_scheme_ignores_case(box, anonymous):
 @pytest.mark.parametrize("path", ["customers", "customers/cus_1"])
 def test_the_key_of_another_team_is_rejected(box, api, team, path):
     response = api.get(f"{box.url}/teams/{team}/{path}")
-    assert error_of(response) == (403, "authentication_error", "team_access_denied")
+    assert error_of(response) == (403, "authentication_error", "team_access_denied", None)
 
 
 def test_a_publishable_key_can_read(box, create, anonymous):
@@ -50,13 +47,22 @@ def test_a_publishable_key_can_read(box, create, anonymous):
     assert anonymous.get(f"{customers}/{customer['id']}", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_a_publishable_key_cannot_write(box, api, create, method):
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/customers"),
+        ("PATCH", "/customers/{id}"),
+        ("DELETE", "/customers/{id}"),
+        ("POST", "/bulk"),
+        ("POST", "/import"),
+        ("POST", "/export"),
+    ],
+)
+def test_a_publishable_key_cannot_write(box, api, create, method, path):
     customer = create(name="Unchanged")
-    path = "/customers" if method == "POST" else f"/customers/{customer['id']}"
     headers = {"Authorization": f"Bearer {box.publishable_key}"}
-    response = api.request(method, path, headers=headers, content=b'{"name": "Changed"}')
-    assert error_of(response) == (403, "authentication_error", "publishable_key_write")
+    response = api.request(method, path.format(**customer), headers=headers, json={"name": "Changed"})
+    assert error_of(response) == (403, "authentication_error", "publishable_key_write", None)
     assert api.get(f"/customers/{customer['id']}").json()["data"]["name"] == "Unchanged"
 
 

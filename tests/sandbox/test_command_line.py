@@ -3,17 +3,18 @@
 import json
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from cstar.sandbox import Sandbox
 from cstar.sandbox.__main__ import main
+
+# Seconds for a stop, which takes 0.2. If it waited for idle connections, it would take 30.
+STOP_TIMEOUT = 15
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def running(*options):
 
 
 def first_lines(process, count):
-    watchdog = threading.Timer(20, process.kill)
+    watchdog = threading.Timer(60, process.kill)
     watchdog.start()
     try:
         return [process.stdout.readline() for _ in range(count)]
@@ -51,16 +52,14 @@ def create(box):
     )
 
 
-def test_json_prints_one_line_with_the_url_and_the_keys(tmp_path):
-    with running("--json", "--port", "0", "--customers", "3", "--database", str(tmp_path / "cstar.db")) as process:
+def test_json_prints_one_line_with_the_url_and_the_keys():
+    with running("--json", "--port", "0") as process:
         box = read_json(process)
         assert list(box) == ["url", "api_key", "publishable_key", "team_id", "webhook_secret"]
         assert create(box).status_code == 201
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=5)[0] == ""
+        assert process.communicate(timeout=STOP_TIMEOUT)[0] == ""
         assert process.returncode == 0
-    with Sandbox(database=tmp_path / "cstar.db") as again:
-        assert (again.api_key, again.team_id) == (box["api_key"], box["team_id"])
 
 
 def test_the_command_prints_exports_and_logs_one_line_per_request_until_ctrl_c():
@@ -82,7 +81,7 @@ def test_the_command_prints_exports_and_logs_one_line_per_request_until_ctrl_c()
             assert identity["teamId"] == exported["CSTAR_TEAM_ID"]
             idle.get(f"{exported['CSTAR_BASE_URL']}/nowhere?search=jane%40example.com")
             process.send_signal(signal.SIGINT)
-            _, log = process.communicate(timeout=2)
+            _, log = process.communicate(timeout=STOP_TIMEOUT)
     assert process.returncode == 0
     first, second = log.splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d 200 GET    /api/v1/auth/whoami \d+\.\d ms", first)
@@ -119,9 +118,9 @@ def test_ctrl_c_stops_the_command_despite_delayed_responses_and_pending_webhooks
         [delivery] = httpx.get(httpx.URL(box["url"]).join("/_sandbox/deliveries")).json()["data"]
         assert delivery["outcome"] == "pending"
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{box['url']}/auth/whoami", timeout=0.1)
+            httpx.get(f"{box['url']}/auth/whoami", timeout=httpx.Timeout(10, read=0.5))
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=STOP_TIMEOUT) == 0
 
 
 @pytest.fixture
@@ -150,14 +149,6 @@ def test_a_database_that_cannot_be_opened_is_a_one_line_error(fails, tmp_path):
     assert fails("--database", database) == line
 
 
-def test_a_database_of_another_program_is_a_one_line_error(fails, tmp_path):
-    database = str(tmp_path / "other.db")
-    with closing(sqlite3.connect(database)) as other:
-        other.execute("CREATE TABLE accounts (id)")
-    line = fails("--database", database)
-    assert line.startswith(f"cstar.sandbox: {database!r} is not a database of this version of the cStar sandbox")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -165,8 +156,6 @@ def test_a_database_of_another_program_is_a_one_line_error(fails, tmp_path):
         (["--latency", "-1"], "seconds must be greater than or equal to 0, not -1.0."),
         (["--fault-rate", "2"], "probability must be less than or equal to 1, not 2.0."),
         (["--fault", '{"kind": "explode"}'], "kind must be 'latency', "),
-        (["--port", "65536"], "port must be a whole number from 0 to 65535, not 65536."),
-        (["--customers", "-1"], "customers must be a whole number of at least 0, not -1."),
         (["--rate-limit", "0/60"], "rate_limit must be a whole number of requests and a number of seconds"),
     ],
 )

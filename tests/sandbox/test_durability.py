@@ -125,7 +125,7 @@ def customers_after(writes):
     return customers
 
 
-def test_a_kill_loses_no_acknowledged_write_and_others_can_be_repeated(tmp_path):
+def test_a_kill_loses_no_acknowledged_write_and_the_last_ones_can_be_repeated(tmp_path):
     database = tmp_path / "cstar.db"
     writers = kill_while_writing(database, random.randint(1, 80))
     assert all(write.response.is_success for writes in writers for write in writes[:-1])

@@ -4,10 +4,10 @@ import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
 from cstar.sandbox import Sandbox
+from support import error_of, team_client
 
 
 @pytest.fixture
@@ -41,11 +41,6 @@ def test_a_repeated_delete_replays_the_first_response(api, create, key):
     assert api.delete(path).status_code == 404
 
 
-def test_a_write_without_a_key_is_not_replayed(api, create):
-    customer = create()
-    assert api.post("/customers", json={"name": "Jane Doe", "email": customer["email"]}).status_code == 409
-
-
 def test_a_read_ignores_a_key(api, create, key):
     path = f"/customers/{create()['id']}"
     api.get(path, headers=key)
@@ -64,12 +59,7 @@ def test_a_key_of_another_request_is_a_conflict_and_changes_nothing(api, create,
         "query": lambda: api.patch(path, params={"x": "y"}, json={"notes": "first"}, headers=key),
         "body": lambda: api.patch(path, json={"notes": "second"}, headers=key),
     }[change]()
-    error = response.json()["error"]
-    assert (response.status_code, error["type"], error["code"]) == (
-        409,
-        "invalid_request_error",
-        "idempotency_key_reused",
-    )
+    assert error_of(response) == (409, "invalid_request_error", "idempotency_key_reused", "Idempotency-Key")
     assert "Idempotent-Replayed" not in response.headers
     assert api.get(path).json()["data"]["notes"] == "first"
     assert api.get(f"/customers/{other['id']}").json()["data"]["notes"] is None
@@ -104,10 +94,10 @@ def test_a_rejected_request_does_not_replace_the_recorded_response(api, create, 
     assert api.patch(path, json={"notes": "first"}, headers=key).content == first.content
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "cl\u00e9".encode("latin-1"), b"a\tb", b"\xa0"])
-def test_a_key_must_have_1_to_255_printable_ascii_characters(api, key):
-    response = api.post("/customers", json={}, headers={"Idempotency-Key": key})
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")
+@pytest.mark.parametrize("keys", [[""], ["k" * 256], ["cl\u00e9".encode("latin-1")], [b"a\tb"], [b"\xa0"], ["a", "b"]])
+def test_a_write_has_one_key_of_1_to_255_printable_ascii_characters(api, keys):
+    response = api.post("/customers", json={}, headers=[("Idempotency-Key", key) for key in keys])
+    assert error_of(response) == (400, "invalid_request_error", "parameter_invalid", "Idempotency-Key")
 
 
 def test_a_key_may_have_255_characters(api, new_email):
@@ -118,16 +108,10 @@ def test_a_key_may_have_255_characters(api, new_email):
 def test_a_key_expires_after_24_hours(key, monkeypatch):
     hours = 3600 * 1_000_000
     clock = iter([0, 24 * hours, 24 * hours + 1])
-    with Sandbox() as box:
+    request = {"json": {"name": "Jane", "email": "jane@example.com"}, "headers": key}
+    with Sandbox() as box, team_client(box) as api:
         monkeypatch.setattr("cstar.sandbox._clock.now", lambda: next(clock))
-        responses = [
-            httpx.post(
-                f"{box.url}/teams/{box.team_id}/customers",
-                json={"name": "Jane", "email": "jane@example.com"},
-                headers={**key, "Authorization": f"Bearer {box.api_key}"},
-            )
-            for _ in range(3)
-        ]
+        responses = [api.post("/customers", **request) for _ in range(3)]
     assert [response.status_code for response in responses] == [201, 201, 409]
     assert [response.headers.get("Idempotent-Replayed") for response in responses] == [None, "true", None]
 
@@ -150,9 +134,3 @@ def test_concurrent_creates_with_the_same_key_get_the_same_response(api, new_ema
     assert {response.content for response in responses} == {responses[0].content}
     assert [response.status_code for response in responses] == [201] * 32
     assert sum("Idempotent-Replayed" not in response.headers for response in responses) == 1
-
-
-def test_two_keys_in_one_request_are_rejected(api, new_email):
-    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-    response = api.post("/customers", json={"name": "Once", "email": new_email()}, headers=headers)
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "Idempotency-Key")

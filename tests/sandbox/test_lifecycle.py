@@ -7,24 +7,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import datetime, timezone
 
 import httpx
 import pytest
-import time_machine
 import uvicorn
 
 from cstar.sandbox import Sandbox
+from cstar.sandbox._server import REQUEST_TIMEOUT
+from support import team_client
 
 INCOMPLETE_REQUEST = b"POST /api/v1/auth/whoami HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
 
 
-def whoami(box, key=None):
-    return httpx.get(f"{box.url}/auth/whoami", headers={"Authorization": f"Bearer {key or box.api_key}"})
-
-
-def customers_url(box):
-    return f"{box.url}/teams/{box.team_id}/customers"
+def whoami(box):
+    return httpx.get(f"{box.url}/auth/whoami", headers={"Authorization": f"Bearer {box.api_key}"})
 
 
 def test_several_sandboxes_have_different_ports_keys_and_teams(box):
@@ -83,18 +79,22 @@ def test_a_second_start_is_an_error_and_does_not_stop_the_first(box):
     assert whoami(box).status_code == 200
 
 
-def test_the_sandbox_can_be_started_again_after_a_stop():
+def test_the_sandbox_can_be_started_again_and_its_request_log_is_then_empty():
     box = Sandbox()
     for _ in range(2):
         with box:
+            assert box.requests == ()
             assert whoami(box).status_code == 200
 
 
 def test_the_sandbox_starts_and_stops_well_within_a_second():
-    began = time.monotonic()
-    with Sandbox(customers=100):
-        pass
-    assert time.monotonic() - began < 1
+    def start_and_stop():
+        began = time.monotonic()
+        with Sandbox(customers=100):
+            pass
+        return time.monotonic() - began
+
+    assert min(start_and_stop() for _ in range(3)) < 1  # other load may slow one of them
 
 
 def test_the_sandbox_stops_quickly_despite_idle_and_half_open_connections():
@@ -106,7 +106,7 @@ def test_the_sandbox_stops_quickly_despite_idle_and_half_open_connections():
             idle.get(f"{box.url}/auth/whoami")  # after this response, the incomplete request has arrived
             began = time.monotonic()
             box.stop()
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < REQUEST_TIMEOUT / 2
 
 
 def test_an_aborted_request_does_not_affect_the_next_one(box, caplog):
@@ -118,11 +118,13 @@ def test_an_aborted_request_does_not_affect_the_next_one(box, caplog):
 
 
 def test_responses_on_a_reused_connection_are_not_delayed(api):
-    api.get("/customers/cus_nobody")
-    began = time.monotonic()
-    for _ in range(20):
+    def seconds():
+        began = time.monotonic()
         api.get("/customers/cus_nobody")
-    assert time.monotonic() - began < 20 * 0.040  # Nagle's algorithm would add 40 ms to each
+        return time.monotonic() - began
+
+    seconds()
+    assert min(seconds() for _ in range(20)) < 0.040  # Nagle's algorithm would add 40 ms to each
 
 
 def test_a_port_in_use_is_an_error_and_creates_no_thread_and_no_database(box, tmp_path):
@@ -163,22 +165,15 @@ def test_an_error_in_the_running_server_reaches_the_excepthook(monkeypatch):
 def test_a_database_keeps_its_keys_team_and_customers(tmp_path):
     seen = []
     for database in (tmp_path / "cstar.db", str(tmp_path / "cstar.db")):
-        with Sandbox(database=database, customers=3) as box:
-            customers = httpx.get(
-                f"{box.url}/teams/{box.team_id}/customers", headers={"Authorization": f"Bearer {box.api_key}"}
-            )
+        with Sandbox(database=database, customers=3) as box, team_client(box) as api:
             identity = (box.api_key, box.publishable_key, box.team_id, box.webhook_secret)
-            seen.append((identity, customers.json()["data"]))
+            seen.append((identity, api.get("/customers").json()["data"]))
     assert seen[0] == seen[1]
 
 
-def test_the_sandbox_logs_requests_itself_and_silences_uvicorn(caplog, new_email):
-    with caplog.at_level(logging.INFO), Sandbox() as box:
-        httpx.post(
-            f"{box.url}/teams/{box.team_id}/customers?x=%0A",
-            headers={"Authorization": f"Bearer {box.api_key}"},
-            json={},
-        )
+def test_the_sandbox_logs_requests_itself_and_silences_uvicorn(caplog):
+    with caplog.at_level(logging.INFO), Sandbox() as box, team_client(box) as api:
+        api.post("/customers?x=%0A", json={})
     assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "cstar.sandbox"]
     assert line.startswith("400 POST   /api/v1/teams/")
@@ -193,18 +188,20 @@ def test_the_sandbox_does_not_silence_other_uvicorn_servers(box, caplog):
 
 
 def test_a_reset_keeps_only_the_port_the_keys_and_the_demo_customers():
-    with Sandbox(customers=2) as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
+    key = {"Idempotency-Key": "k"}
+    with Sandbox(customers=2) as box, team_client(box) as api:
         before = (box.url, box.api_key, box.publishable_key, box.team_id, box.webhook_secret)
-        customers = f"{box.url}/teams/{box.team_id}/customers"
-        demo = client.get(customers).json()["data"]
-        client.delete(f"{customers}/{demo[0]['id']}")
-        client.post(customers, json={"name": "Jane", "email": "jane@example.com"})
+        demo = api.get("/customers").json()["data"]
+        api.delete(f"/customers/{demo[0]['id']}")
+        api.post("/customers", json={"name": "Jane", "email": "jane@example.com"}, headers=key)
         box.faults.add("drop")
         box.reset()
-        assert client.get(customers).json()["data"] == demo
+        assert api.get("/customers").json()["data"] == demo
         assert (box.url, box.api_key, box.publishable_key, box.team_id, box.webhook_secret) == before
         assert len(box.requests) == 1
         assert not list(box.faults)
+        other = {"name": "Other", "email": "other@example.com"}
+        assert api.post("/customers", json=other, headers=key).status_code == 201
 
 
 def test_after_a_stop_requests_can_be_read_but_not_reset():
@@ -231,6 +228,9 @@ def test_the_attributes_of_a_sandbox_raise_an_error_before_its_first_start(attri
         ({"customers": -1}, "customers must be a whole number of at least 0, not -1."),
         ({"customers": "10"}, "customers must be a whole number of at least 0, not '10'."),
         ({"customers": 1.5}, "customers must be a whole number of at least 0, not 1.5."),
+        ({"database": ""}, "database must be a path, or ':memory:', not ''."),
+        ({"database": 5}, "database must be a path, or ':memory:', not 5."),
+        ({"database": None}, "database must be a path, or ':memory:', not None."),
         ({"webhook_url": 5}, "webhook_url must be a URL or a list of URLs, not 5."),
         ({"webhook_url": [5]}, "webhook_url must be a URL or a list of URLs, not [5]."),
     ],
@@ -240,22 +240,13 @@ def test_an_invalid_option_is_rejected_with_the_allowed_values(options, message)
         Sandbox(**options)
 
 
-def test_a_new_start_clears_the_request_log():
-    box = Sandbox()
-    for _ in range(2):
-        with box:
-            assert box.requests == ()
-            whoami(box)
-
-
 def test_a_reset_happens_between_two_requests():
     with Sandbox(customers=1) as box, ThreadPoolExecutor(4) as threads:
-        customers = f"{box.url}/teams/{box.team_id}/customers"
 
         def write(number):
-            with httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
+            with team_client(box) as api:
                 return [
-                    client.post(customers, json={"name": "J", "email": f"j{number}.{n}@example.com"}).status_code
+                    api.post("/customers", json={"name": "J", "email": f"j{number}.{n}@example.com"}).status_code
                     for n in range(20)
                 ]
 
@@ -265,18 +256,6 @@ def test_a_reset_happens_between_two_requests():
         assert {status for each in writing for status in each.result()} == {201}
 
 
-def test_a_demo_customer_does_not_replace_one_created_at_the_same_time(tmp_path):
-    newest = datetime(2025, 6, 1, tzinfo=timezone.utc)
-    body = {"name": "Mine", "email": "mine@example.com"}
-    with time_machine.travel(newest, tick=False), Sandbox(database=tmp_path / "cstar.db") as box:
-        httpx.post(customers_url(box), json=body, headers={"Authorization": f"Bearer {box.api_key}"})
-    with Sandbox(database=tmp_path / "cstar.db", customers=2) as box:
-        response = httpx.get(customers_url(box), headers={"Authorization": f"Bearer {box.api_key}"})
-    emails = [customer["email"] for customer in response.json()["data"]]
-    assert len(emails) == 3
-    assert "mine@example.com" in emails
-
-
 def test_an_error_at_the_start_of_the_webhooks_is_raised_by_start(monkeypatch):
     def fail(*_arguments, **_options):
         raise OSError("no certificates")
@@ -284,9 +263,3 @@ def test_an_error_at_the_start_of_the_webhooks_is_raised_by_start(monkeypatch):
     monkeypatch.setattr(httpx, "AsyncClient", fail)
     with pytest.raises(OSError, match="no certificates"):
         Sandbox(webhook_url="https://example.com/hooks").start()
-
-
-@pytest.mark.parametrize("database", ["", 5, None])
-def test_a_database_must_be_a_path(database):
-    with pytest.raises(ValueError, match=r"^database must be a path, or ':memory:', not "):
-        Sandbox(database=database)

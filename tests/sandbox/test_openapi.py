@@ -12,6 +12,7 @@ from cstar.sandbox import Sandbox
 from cstar.sandbox._errors import ERROR_CODES, ApiError
 from cstar.sandbox._openapi import document
 from cstar.sandbox._parsing import MAX_BODY_SIZE
+from support import team_client
 
 # Headers of the HTTP server.
 HTTP_HEADERS = {"content-length", "content-type", "date"}
@@ -96,16 +97,12 @@ def test_the_document_is_served_at_the_root_without_a_key(box, openapi, anonymou
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "application/json"
     assert response.json() == openapi
+    assert openapi["components"]["parameters"]["teamId"]["schema"]["enum"] == [box.team_id]
 
 
 def test_the_document_is_valid_openapi_3_1(openapi):
     assert openapi["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(openapi).validate()
-
-
-def test_the_document_has_the_url_and_the_team_of_the_sandbox(box, openapi):
-    assert openapi["servers"] == [{"url": box.url}]
-    assert openapi["components"]["parameters"]["teamId"]["schema"]["enum"] == [box.team_id]
 
 
 def test_the_document_has_the_paths_and_methods_of_the_api(openapi):
@@ -274,9 +271,9 @@ def test_the_error_for_a_bug_in_the_sandbox_is_as_documented(openapi, monkeypatc
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    with Sandbox() as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as client:
+    with Sandbox() as box, team_client(box) as api:
         monkeypatch.setattr("cstar.sandbox._store.Store.customers", fail)
-        response = client.get(f"{box.url}/teams/{box.team_id}/customers")
+        response = api.get("/customers")
     assert_is_documented(openapi, "listCustomers", 500, response)
 
 

@@ -74,22 +74,6 @@ def test_the_plugin_imports_nothing_before_a_fixture_is_used(pytester, monkeypat
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "pytest_cstar").assert_outcomes(passed=1)
 
 
-def test_without_the_extra_the_error_says_what_to_install(pytester):
-    pytester.makepyfile(
-        """
-        import sys
-
-        sys.modules["starlette"] = None
-
-        def test_it(cstar_sandbox):
-            pass
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:schemathesis")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*cstar.sandbox needs the extra 'sandbox'*"])
-
-
 def test_the_fixtures_are_listed_with_their_docstrings(pytester):
     shown = pytester.runpytest_inprocess("--fixtures", "-p", "no:cacheprovider").stdout.str()
     for line in ("cstar_sandbox -- ", "cstar_client -- ", "async_cstar_client -- "):

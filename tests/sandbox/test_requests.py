@@ -25,12 +25,6 @@ def test_a_request_is_logged_before_its_response_is_sent(empty_api, cstar_sandbo
     assert timedelta(0) <= datetime.now(timezone.utc) - received.at < timedelta(minutes=1)
 
 
-def test_requests_are_in_the_order_of_their_responses(empty_api, cstar_sandbox):
-    for number in range(3):
-        empty_api.get("/customers", params={"page": number})
-    assert [received.query for received in cstar_sandbox.requests] == ["page=0", "page=1", "page=2"]
-
-
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "Basic ", ""])
 def test_the_authorization_header_is_redacted(cstar_sandbox, scheme):
     httpx.get(f"{cstar_sandbox.url}/auth/whoami", headers={"Authorization": scheme + cstar_sandbox.api_key})
@@ -63,11 +57,8 @@ def test_a_dropped_request_has_no_status_and_its_fault(empty_api, cstar_sandbox)
     cstar_sandbox.faults.add("drop")
     with pytest.raises(httpx.RemoteProtocolError):
         empty_api.get("/customers")
-    assert (
-        cstar_sandbox.requests[0].status,
-        cstar_sandbox.requests[0].fault,
-        cstar_sandbox.requests[0].request_id,
-    ) == (None, "drop", None)
+    [received] = cstar_sandbox.requests
+    assert (received.status, received.fault, received.request_id) == (None, "drop", None)
 
 
 def test_a_path_is_logged_as_sent(empty_api, cstar_sandbox):
@@ -80,7 +71,7 @@ def request(number, body=b""):
     return ReceivedRequest("GET", f"/{number}", "", {}, body, 200, None, False, None, now, 0.0)
 
 
-def test_the_log_keeps_the_newest_1000_requests():
+def test_the_log_keeps_the_newest_1000_requests_oldest_first():
     log = RequestLog()
     for number in range(1001):
         log.add(request(number))

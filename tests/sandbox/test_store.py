@@ -170,7 +170,10 @@ def test_more_demo_customers_are_added_to_existing_ones(store):
     seed(store, 30)
     with closing(Store(":memory:")) as other:
         seed(other, 40)
-        assert all_customers(store) == all_customers(other)
+        customers = all_customers(other)
+    assert all_customers(store) == customers
+    assert all(" " in customer.name and customer.email.isascii() for customer in customers)
+    assert len({customer.sentiment for customer in customers}) > 2
 
 
 def test_a_demo_customer_with_an_existing_email_is_omitted(store):
@@ -182,6 +185,17 @@ def test_a_demo_customer_with_an_existing_email_is_omitted(store):
     seed(store, 3)
     assert all_customers(store) == [demos[0], demos[2], mine]
     assert store.seeded == 3
+
+
+def test_a_demo_customer_does_not_replace_one_created_at_the_same_time(store):
+    seed(store, 1)
+    [demo] = all_customers(store)
+    store.clear()
+    mine = demo.model_copy(update={"id": f"cus_{1:032x}", "email": "mine@example.com"})
+    store.put(mine)
+    seed(store, 2)
+    assert len(all_customers(store)) == 3
+    assert mine in all_customers(store)
 
 
 def test_tickets_of_the_same_instant_are_in_the_order_of_their_ids(store):
@@ -210,16 +224,15 @@ def test_a_second_store_for_a_file_is_an_error(tmp_path):
         with pytest.raises(sqlite3.OperationalError, match="cannot be opened: another process is using it;"):
             Store(tmp_path / "cstar.db")
         assert len(all_customers(store)) == 3
-    with closing(Store(tmp_path / "cstar.db")) as store:
-        assert len(all_customers(store)) == 3
 
 
-def test_a_database_of_an_older_version_is_rejected_and_not_changed(tmp_path):
+@pytest.mark.parametrize("change", ["user_version = 2", "application_id = 0"], ids=["older version", "other program"])
+def test_a_database_of_another_version_or_program_is_rejected_and_not_changed(tmp_path, change):
     database = tmp_path / "cstar.db"
     with closing(Store(database)):
         pass
-    with closing(sqlite3.connect(database)) as older:
-        older.execute("PRAGMA user_version = 2")
+    with closing(sqlite3.connect(database)) as other:
+        other.execute(f"PRAGMA {change}")
     before = database.read_bytes()
     with pytest.raises(ValueError, match="not a database of this version of the cStar sandbox; move it away") as raised:
         Store(database)
@@ -227,13 +240,10 @@ def test_a_database_of_an_older_version_is_rejected_and_not_changed(tmp_path):
     assert database.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("notes.txt", "file is not a database"), ("no/cstar.db", "unable to open database file")]
-)
-def test_the_error_names_a_file_that_cannot_be_opened(tmp_path, name, reason):
+def test_the_error_names_a_file_that_is_not_a_database_and_does_not_change_it(tmp_path):
     notes, text = tmp_path / "notes.txt", "Longer than the header of a database.\n" * 50
     notes.write_text(text)
-    with pytest.raises(sqlite3.DatabaseError, match=reason) as raised:
-        Store(tmp_path / name)
-    assert repr(str(tmp_path / name)) in str(raised.value)
+    with pytest.raises(sqlite3.DatabaseError, match="file is not a database") as raised:
+        Store(notes)
+    assert repr(str(notes)) in str(raised.value)
     assert notes.read_text() == text
