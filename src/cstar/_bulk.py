@@ -7,6 +7,7 @@ replays the responses to the chunks that it has received, and processes the othe
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import suppress
@@ -205,10 +206,10 @@ def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> I
     """Yield the errors of a chunk, each with its index in the input of the job, if it can be determined."""
     positions: dict[str, int | None] = {}  # by id and email address; None if several items have it
     for index, item in enumerate(items):
-        for identifier in map(_normalized, filter(None, (item.id, item.email))):
+        for identifier in map(normalized, filter(None, (item.id, item.email))):
             positions[identifier] = None if identifier in positions else index
     for error in errors:
-        found = {positions.get(_normalized(identifier)) for identifier in (error.id, error.email) if identifier}
+        found = {positions.get(normalized(identifier)) for identifier in (error.id, error.email) if identifier}
         found -= {None}
         position = found.pop() if len(found) == 1 else error.index
         if isinstance(position, int) and 0 <= position < len(items):
@@ -219,8 +220,10 @@ def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> I
             yield error.model_copy(update={"index": None})
 
 
-def _normalized(identifier: object) -> str:
-    return str(identifier).strip().casefold()
+def normalized(identifier: object) -> str:
+    """Return the form of an id or email address in which it is compared with others."""
+    # A server may change the case, and store an accented letter as one character or two.
+    return unicodedata.normalize("NFC", str(identifier).strip().casefold())
 
 
 def iterate(param: str, items: object) -> Iterator[object]:

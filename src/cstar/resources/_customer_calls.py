@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -13,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
 from cstar import models
-from cstar._bulk import BulkJob, Item, errors_of
+from cstar._bulk import BulkJob, Item, errors_of, normalized
 from cstar._call import Call, Subject, merge_body, merge_query, new_key
 from cstar._check import (
     MAX_KEY_LENGTH,
@@ -107,12 +106,7 @@ def check_email(email: object) -> str:
 
 def has_email(customer: models.Customer, email: str) -> bool:
     """Return whether a customer has an email address, ignoring case."""
-    return _normalized_email(str(customer.email or "")) == _normalized_email(email)
-
-
-def _normalized_email(email: str) -> str:
-    # A server may store an accented letter as one character or two.
-    return unicodedata.normalize("NFC", email.casefold())
+    return normalized(customer.email) == normalized(email)
 
 
 def _filters(
