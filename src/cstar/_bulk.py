@@ -192,14 +192,12 @@ def _check_expected(expected: Mapping[str, str], data: BulkData) -> BulkData:
 
 
 def errors_of(data: BulkData) -> list[BulkError]:
-    """Return the errors of a response. An invalid error, which was kept as received, becomes a message."""
+    """Return the errors of a response. An invalid one becomes a message."""
     from cstar.models.bulk import BulkError
 
-    errors = cast("object", data.errors)
-    if errors is None:
-        return []
-    entries = cast("list[object]", errors) if isinstance(errors, list) else [errors]
-    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in entries]
+    # The lenient parser puts a single error into a list, and keeps invalid items of a list as received.
+    errors = cast("list[object]", data.errors or [])
+    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in errors]
 
 
 def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> Iterator[BulkError]:
