@@ -676,7 +676,7 @@ def test_an_export_has_the_matching_customers(box: Sandbox, run: Runner) -> None
 
 
 def test_iterating_an_export_raises_with_a_hint() -> None:
-    with pytest.raises(TypeError, match=r"^an export is not iterable: iterate its \.customers$"):
+    with pytest.raises(TypeError, match=r"^an export is not iterable: iterate over its \.customers$"):
         list(CustomerExport())
 
 

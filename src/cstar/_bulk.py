@@ -91,7 +91,7 @@ class BulkJob(Generic[ResultT]):
                 f"the request without its items must have at most {MAX_BODY_SIZE // 2:,} bytes as JSON, "
                 f"not {MAX_BODY_SIZE - self._room:,}"
             )
-        # The incomplete chunk, the index of its first item, and its size in bytes with commas.
+        # The incomplete chunk, the index of its first item, and its size in bytes, with the commas.
         self._items: list[Item] = []
         self._first = 0
         self._size = 0
@@ -168,7 +168,7 @@ class BulkJob(Generic[ResultT]):
             # Without the errors, because there may be many.
             counts = ", ".join(f"{name}={count}" for name, count in self._counts.items()) or "none"
             note = f"Requests sent by this bulk call: {self._chunk_count}. Results: {counts}. "
-            with suppress(Exception):  # Python 3.10 has no notes, and an exception may take none
+            with suppress(Exception):  # Python 3.10 has no notes, and an exception may reject them
                 cast("Any", error).add_note(f"{note}To continue, repeat it with idempotency_key={self.key!r}.")
 
     def _redacted_result(self, api_key: str) -> ResultT:
@@ -202,7 +202,7 @@ def errors_of(data: BulkData) -> list[BulkError]:
 
 def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> Iterator[BulkError]:
     """Yield the errors of a chunk, each with its index in the input of the job, if it can be determined."""
-    positions: dict[str, int | None] = {}  # by id and email address; None if several items have it
+    positions: dict[str, int | None] = {}  # by id and email address; None if several items share it
     for index, item in enumerate(items):
         for identifier in map(normalized, filter(None, (item.id, item.email))):
             positions[identifier] = None if identifier in positions else index
@@ -259,10 +259,11 @@ async def iterate_async(param: str, items: object) -> AsyncGenerator[object, Non
 
 
 async def close_source(source: AsyncGenerator[object], error: BaseException) -> None:
-    """Close the items of a bulk call after an error. A failure to close is logged, so the first error is raised."""
+    """Close the items of a bulk call after an error. Log a failure to close, so that the first error is raised."""
     try:
         await source.aclose()
     except BaseException as failure:
+        # Raise an interrupt or a cancellation during the close, unless the first error is of the same kind.
         if not all(isinstance(each, (Exception, GeneratorExit, type(error))) for each in _leaves(failure)):
             raise
         logger.warning("the iterable of a bulk call could not be closed: %r", failure)

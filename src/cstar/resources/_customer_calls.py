@@ -238,7 +238,7 @@ class UpsertSteps:
             raise error
 
     def check_missing(self, error: ConflictError) -> None:
-        """Raise a conflict for which no customer was found, unless another attempt to create one can succeed."""
+        """Raise a conflict if the existing customer was not found, unless a new attempt to create it can succeed."""
         if not (error.param == "email" or ALREADY_EXISTS.search(error.code or error.message)):
             raise error
         if self.attempts >= MAX_UPSERT_ATTEMPTS:
@@ -381,7 +381,7 @@ def _as_export(data: ExportData) -> models.CustomerExport:
     """Convert the data of a response.
 
     Raises:
-        ValueError: Customers are missing.
+        ValueError: Customers are missing or invalid.
     """
     found: object = getattr(data.resources, "customers", None)
     total = _count(data.total_rows)
