@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=4010, help="TCP port; 0 picks a free one (default: %(default)s)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="further host name to serve; repeatable")
-    add("--database", default=":memory:", metavar="FILE", help="file to store the data in (default: none)")
+    add("--database", default=":memory:", metavar="FILE", help="file to store the data in (default: memory only)")
     add("--customers", type=int, default=0, metavar="N", help="number of demo customers (default: %(default)s)")
     add("--rate-limit", type=_rate, metavar="REQUESTS/SECONDS", help="limit of each key (default: 1000000/3600)")
     add("--webhook-url", action="append", default=[], metavar="URL", help="URL that receives events; repeatable")
