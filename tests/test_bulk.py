@@ -440,6 +440,15 @@ def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run:
     assert KEY.encode() not in pickle.dumps(raised.value)
 
 
+def test_a_partial_result_keeps_invalid_fields_of_its_errors(api_mock: respx.Router, run: Runner) -> None:
+    errors = [{"index": 0, "code": {"reason": KEY}}, "Not found.", 7]
+    api_mock.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"errors": errors})), httpx.Response(403)])
+    with pytest.raises(APIStatusError) as raised:
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    assert [each.code for each in raised.value.partial.errors] == [{"reason": "[hidden]"}, None, None]
+    assert [each.message for each in raised.value.partial.errors] == [None, "Not found.", "7"]
+
+
 async def ids_in_a_task_group() -> AsyncIterator[str]:
     async with anyio.create_task_group():
         for each in ids(500):
