@@ -702,6 +702,7 @@ def test_a_raw_response_of_an_export_survives_pickle(api_mock: respx.Router, run
         ({"total_rows": 12_000, "resources": {"customers": [CUSTOMER]}}, 12_000),
         ({"totalRows": 0, "resources": {"customers": None}}, 0),
         ({"totalRows": 0, "resources": None}, 0),
+        ({"totalRows": 0, "resources": {"customers": 7}}, 0),
         ({"totalRows": "many", "resources": {"customers": [CUSTOMER]}}, 1),
     ],
 )
@@ -719,6 +720,7 @@ def test_an_export_with_small_deviations_is_accepted(
     [
         {},
         {"totalRows": 3},
+        {"totalRows": "many", "resources": {"customers": {}}},
         {"totalRows": 3, "resources": None},
         {"totalRows": 3, "resources": {"customers": []}},
         {"totalRows": 1, "resources": [CUSTOMER]},

@@ -384,10 +384,10 @@ def _as_export(data: ExportData) -> models.CustomerExport:
         ValueError: Customers are missing or invalid.
     """
     found: object = getattr(data.resources, "customers", None)
+    rows = cast("list[object]", found) if isinstance(found, list) else []
     total = _count(data.total_rows)
-    if (not isinstance(found, list) or not found) and (total or "total_rows" not in data.model_fields_set):
+    if not rows and total != 0:
         raise ValueError("data.resources.customers: Field required")
-    rows = cast("list[object]", found or [])
     customers = [row for row in rows if isinstance(row, models.Customer)]
     if len(customers) < len(rows):
         raise ValueError("data.resources.customers: Each customer should be an object with an id")
