@@ -81,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every response")
     add("--fault-rate", type=float, default=0.0, metavar="RATE", help="share of requests that fail, from 0 to 1")
     add("--seed", type=int, metavar="N", help="seed of the random choices of --fault-rate")
-    example = """'{"kind": "status", "status": 503, "times": 2}'"""
-    add("--fault", type=_fault, action="append", default=[], metavar="JSON", help=f"such as {example}; repeatable")
+    fault_help = """fault to inject, such as '{"kind": "status", "status": 503, "times": 2}'; repeatable"""
+    add("--fault", type=_fault, action="append", default=[], metavar="JSON", help=fault_help)
     add("--json", action="store_true", help="print the URL and the keys as one line of JSON")
     return parser
 

@@ -290,7 +290,7 @@ def endpoints(urls: Sequence[str]) -> list[Endpoint]:
     """
     found = {endpoint.url: endpoint for endpoint in map(_endpoint, urls)}
     if len(found) < len(urls):
-        raise ValueError(f"A webhook URL is given twice; the different ones are {', '.join(found)}.")
+        raise ValueError(f"A webhook URL is given twice. The distinct URLs are {', '.join(found)}.")
     return list(found.values())
 
 
