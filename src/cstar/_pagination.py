@@ -630,7 +630,8 @@ class _AsyncPages(Generic[T]):
                 self._first = None
                 rows = self._walk.receive(request, data)
                 # Nothing below may raise or wait, because the walk will not return these rows again.
-                self._source.on_received(self._walk, was_useful=bool(rows) or not data.rows)
+                if not self._is_closed:
+                    self._source.on_received(self._walk, was_useful=bool(rows) or not data.rows)
                 is_first, self._is_first = self._is_first, False
                 if rows or is_first:
                     return request, replace(data, rows=rows)

@@ -101,9 +101,10 @@ class Prefetcher(Generic[T]):
             self._fill(walk)
 
     def close(self) -> None:
-        """Discard the pending requests, and join their threads."""
-        self._pending.clear()
-        self._cancelled.set()  # unlike `_discard`, create no objects: the interpreter may be shutting down
+        """Cancel the pending requests, and join their threads."""
+        # Unlike `_discard`, create no objects, because the interpreter may be shutting down. Keep the pending pages,
+        # because another thread may use them in `next_page`.
+        self._cancelled.set()
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for thread in list(self._threads):
             if thread is not threading.current_thread():  # the garbage collector may run `__del__` in one of them
@@ -198,7 +199,8 @@ class AsyncPrefetcher(Generic[T]):
             try:
                 await job.wait()
                 if not job.was_cancelled:
-                    self._pending.popleft()
+                    if self._pending:  # empty if another task has closed the iterator meanwhile
+                        self._pending.popleft()
                     return request, job.result()
             except BaseException:
                 # After an error, the iteration may be continued from this page.
