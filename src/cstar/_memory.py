@@ -36,7 +36,7 @@ class Memory:
         holes: The holes to return to. A walk that is returning is in the first one.
         is_behind_hole: Whether the last page was empty.
         is_returning: Whether the walk has reached its end and is returning to the holes.
-        lost: How many rows are missing in the holes that the walk has left.
+        lost: How many rows are missing: in the holes that the walk has left, and behind the last page.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:

@@ -130,8 +130,8 @@ class Api:
         if result.csv is not None:
             content, headers = result.csv.encode(), {"Content-Type": "text/csv; charset=utf-8"}
         else:
-            further = {"pagination": result.pagination} if result.pagination else {}
-            response = operation.response(data=result.data, **further, meta=_meta(context.request_id, context.now))
+            paging = {"pagination": result.pagination} if result.pagination else {}
+            response = operation.response(data=result.data, **paging, meta=_meta(context.request_id, context.now))
             content, headers = _encode(response), JSON
         return ApiResponse(operation.status, content, context.request_id, headers), result.events
 
