@@ -8,7 +8,7 @@ import multiprocessing
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, closing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -534,6 +534,24 @@ def test_an_iterator_closed_by_another_thread_during_prefetching_ends_after_a_pa
         monkeypatch.setattr(rows._pages._walk, "request_after", close_first)
         ids += [row.id for row in rows]
     assert ids == IDS[:20]
+
+
+def test_an_iterator_may_be_closed_while_it_starts_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    closings: list[Future[None]] = []
+    start = threading.Thread.start
+
+    def close_first(thread: threading.Thread) -> None:
+        if thread.name == "cstar-prefetch":
+            with ThreadPoolExecutor() as threads:
+                closings.append(threads.submit(rows.close))
+        start(thread)
+
+    with Cstar(KEY, base_url=URL, http_client=Server("sync").client()) as client:
+        rows: Any = iter(customers(prefetch=1)(client))
+        monkeypatch.setattr(threading.Thread, "start", close_first)
+        ids = [row.id for row in rows]
+    assert ids == IDS[:10]
+    assert [closing.exception() for closing in closings] == [None]
 
 
 def test_an_iterator_closed_by_another_task_ends_after_the_pending_page() -> None:

@@ -107,7 +107,8 @@ class Prefetcher(Generic[T]):
         self._cancelled.set()
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for thread in list(self._threads):
-            if thread is not threading.current_thread():  # the garbage collector may run `__del__` in one of them
+            # The garbage collector may run `__del__` in one of them, and another thread may be starting one.
+            with contextlib.suppress(RuntimeError):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def __del__(self) -> None:
