@@ -440,6 +440,15 @@ def test_the_api_key_is_redacted_in_partial_results(api_mock: respx.Router, run:
     assert KEY.encode() not in pickle.dumps(raised.value)
 
 
+def test_a_partial_result_keeps_invalid_fields_of_its_errors(api_mock: respx.Router, run: Runner) -> None:
+    errors = [{"index": 0, "code": {"reason": KEY}}, "Not found.", 7]
+    api_mock.post(BULK).mock(side_effect=[httpx.Response(200, json=ok({"errors": errors})), httpx.Response(403)])
+    with pytest.raises(APIStatusError) as raised:
+        run(lambda client: client.customers.bulk_delete(TEAM, ids(150)))
+    assert [each.code for each in raised.value.partial.errors] == [{"reason": "[hidden]"}, None, None]
+    assert [each.message for each in raised.value.partial.errors] == [None, "Not found.", "7"]
+
+
 async def ids_in_a_task_group() -> AsyncIterator[str]:
     async with anyio.create_task_group():
         for each in ids(500):
@@ -676,7 +685,7 @@ def test_an_export_has_the_matching_customers(box: Sandbox, run: Runner) -> None
 
 
 def test_iterating_an_export_raises_with_a_hint() -> None:
-    with pytest.raises(TypeError, match=r"^an export is not iterable: iterate its \.customers$"):
+    with pytest.raises(TypeError, match=r"^an export is not iterable: iterate over its \.customers$"):
         list(CustomerExport())
 
 
@@ -693,6 +702,7 @@ def test_a_raw_response_of_an_export_survives_pickle(api_mock: respx.Router, run
         ({"total_rows": 12_000, "resources": {"customers": [CUSTOMER]}}, 12_000),
         ({"totalRows": 0, "resources": {"customers": None}}, 0),
         ({"totalRows": 0, "resources": None}, 0),
+        ({"totalRows": 0, "resources": {"customers": 7}}, 0),
         ({"totalRows": "many", "resources": {"customers": [CUSTOMER]}}, 1),
     ],
 )
@@ -710,6 +720,7 @@ def test_an_export_with_small_deviations_is_accepted(
     [
         {},
         {"totalRows": 3},
+        {"totalRows": "many", "resources": {"customers": {}}},
         {"totalRows": 3, "resources": None},
         {"totalRows": 3, "resources": {"customers": []}},
         {"totalRows": 1, "resources": [CUSTOMER]},

@@ -106,9 +106,15 @@ def test_a_merge_strategy_must_not_be_blank(run: Runner, strategy: Any) -> None:
         run(lambda client: client.customers.bulk_import(TEAM, records(1), merge_strategy=strategy))
 
 
-def test_the_email_of_an_error_is_compared_by_unicode_case_folding(api_mock: respx.Router, run: Runner) -> None:
-    api_mock.post(IMPORT).respond(json=ok({"errors": [{"email": "STRASSE@example.com"}]}))
-    rows = [record(0), record(1, email="straße@example.com")]
+@pytest.mark.parametrize(
+    ("sent", "returned"),
+    [("straße@example.com", "STRASSE@example.com"), ("ren\u00e9@example.com", "RENE\u0301@example.com")],
+)
+def test_the_email_of_an_error_is_compared_case_folded_and_normalized(
+    api_mock: respx.Router, run: Runner, sent: str, returned: str
+) -> None:
+    api_mock.post(IMPORT).respond(json=ok({"errors": [{"email": returned}]}))
+    rows = [record(0), record(1, email=sent)]
     assert run(lambda client: client.customers.bulk_import(TEAM, rows)).errors[0].index == 1
 
 

@@ -7,6 +7,7 @@ import copy
 import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime  # noqa: TC003 - for pydantic
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -653,6 +654,11 @@ class Ticket(BaseModel):
     id: int
 
 
+class Dated(BaseModel):
+    id: int
+    created_at: datetime
+
+
 class WithoutId(BaseModel):
     name: str
 
@@ -670,6 +676,14 @@ def test_any_list_can_be_paginated(api_mock: respx.Router, run: Runner, options:
     )
     assert rows == [Ticket(id=number) for number in range(7)]
     assert route.calls[0].request.url.params.multi_items() == [("page", "1"), ("pageSize", "3"), ("a", "1"), ("a", "2")]
+
+
+def test_times_with_and_without_a_zone_can_be_prefetched(api_mock: respx.Router, run: Runner) -> None:
+    zones = ("Z", "", "Z", "")
+    rows = [{"id": number, "created_at": "2026-03-01T12:00:00" + zone} for number, zone in enumerate(zones)]
+    api_mock.get("/rows").mock(side_effect=serve(rows, current))
+    read = run.collect(lambda client: client.paginate("/rows", cast_to=Dated, page_size=1, prefetch=2))
+    assert [row.id for row in read] == [0, 1, 2, 3]
 
 
 def test_a_paginated_list_can_be_resumed(api_mock: respx.Router, run: Runner) -> None:

@@ -8,7 +8,7 @@ import multiprocessing
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, closing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from support import KEY, STOP, TEAM, URL, Runner, customer, error, page_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cstar._checkpoint import PageRequest
     from cstar.sandbox import Sandbox
 
 ROWS = [customer(number) for number in range(100)]
@@ -511,6 +512,62 @@ def test_an_iterator_closed_by_another_thread_ends_after_the_pending_page() -> N
             closing_it.result()
             ids += [row.id for row in reading.result()]
     assert ids == IDS[:20]
+    assert server.requested == [1, 2]
+
+
+def test_an_iterator_closed_by_another_thread_during_prefetching_ends_after_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Cstar(KEY, base_url=URL, http_client=Server("sync").client()) as client:
+        rows: Any = iter(customers(prefetch=20)(client))
+        ids = [next(rows).id for _ in range(10)]
+        for _, future in rows._pages._source._pending:
+            future.result()
+        request_after = rows._pages._walk.request_after
+
+        def close_first(request: PageRequest) -> PageRequest | None:
+            with ThreadPoolExecutor() as threads:
+                threads.submit(rows.close).result()
+            result: PageRequest | None = request_after(request)
+            return result
+
+        monkeypatch.setattr(rows._pages._walk, "request_after", close_first)
+        ids += [row.id for row in rows]
+    assert ids == IDS[:20]
+
+
+def test_an_iterator_may_be_closed_while_it_starts_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    closings: list[Future[None]] = []
+    start = threading.Thread.start
+
+    def close_first(thread: threading.Thread) -> None:
+        if thread.name == "cstar-prefetch":
+            with ThreadPoolExecutor() as threads:
+                closings.append(threads.submit(rows.close))
+        start(thread)
+
+    with Cstar(KEY, base_url=URL, http_client=Server("sync").client()) as client:
+        rows: Any = iter(customers(prefetch=1)(client))
+        monkeypatch.setattr(threading.Thread, "start", close_first)
+        ids = [row.id for row in rows]
+    assert ids == IDS[:10]
+    assert [closing.exception() for closing in closings] == [None]
+
+
+def test_an_iterator_closed_by_another_task_ends_after_the_pending_page() -> None:
+    server = Server("asyncio")
+
+    async def read() -> list[str]:
+        async with AsyncCstar(KEY, base_url=URL, http_client=server.client()) as client:
+            rows: Any = aiter(customers(prefetch=1)(client))
+            ids = [(await anext(rows)).id for _ in range(10)]
+            reading = asyncio.ensure_future(anext(rows))
+            [(_, job)] = rows._pages._source._pending
+            await job.wait()
+            await rows.aclose()
+            return [*ids, (await reading).id, *[row.id async for row in rows]]
+
+    assert asyncio.run(read()) == IDS[:20]
     assert server.requested == [1, 2]
 
 

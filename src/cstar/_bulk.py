@@ -7,11 +7,14 @@ replays the responses to the chunks that it has received, and processes the othe
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+
+from pydantic_core import from_json
 
 from cstar._call import Call, new_key
 from cstar._check import reject
@@ -90,7 +93,7 @@ class BulkJob(Generic[ResultT]):
                 f"the request without its items must have at most {MAX_BODY_SIZE // 2:,} bytes as JSON, "
                 f"not {MAX_BODY_SIZE - self._room:,}"
             )
-        # The incomplete chunk, the index of its first item, and its size in bytes with commas.
+        # The incomplete chunk, the index of its first item, and its size in bytes, with the commas.
         self._items: list[Item] = []
         self._first = 0
         self._size = 0
@@ -167,12 +170,16 @@ class BulkJob(Generic[ResultT]):
             # Without the errors, because there may be many.
             counts = ", ".join(f"{name}={count}" for name, count in self._counts.items()) or "none"
             note = f"Requests sent by this bulk call: {self._chunk_count}. Results: {counts}. "
-            with suppress(Exception):  # Python 3.10 has no notes, and an exception may take none
+            with suppress(Exception):  # Python 3.10 has no notes, and an exception may reject them
                 cast("Any", error).add_note(f"{note}To continue, repeat it with idempotency_key={self.key!r}.")
 
     def _redacted_result(self, api_key: str) -> ResultT:
+        from cstar._lenient import Reader
+
         text = self.result.model_dump_json().replace(api_key, REDACTED)
-        return cast("ResultT", self._model.model_validate_json(text))
+        # Read leniently, because the errors may have invalid values, which were kept as received.
+        result: ResultT = Reader().read(self._model, from_json(text))
+        return result
 
 
 def _check_expected(expected: Mapping[str, str], data: BulkData) -> BulkData:
@@ -191,24 +198,22 @@ def _check_expected(expected: Mapping[str, str], data: BulkData) -> BulkData:
 
 
 def errors_of(data: BulkData) -> list[BulkError]:
-    """Return the errors of a response. An invalid error, which was kept as received, becomes a message."""
+    """Return the errors of a response. An invalid one becomes a message."""
     from cstar.models.bulk import BulkError
 
-    errors = cast("object", data.errors)
-    if errors is None:
-        return []
-    entries = cast("list[object]", errors) if isinstance(errors, list) else [errors]
-    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in entries]
+    # The lenient parser puts a single error into a list, and keeps invalid items of a list as received.
+    errors = cast("list[object]", data.errors or [])
+    return [each if isinstance(each, BulkError) else BulkError(message=str(each)) for each in errors]
 
 
 def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> Iterator[BulkError]:
     """Yield the errors of a chunk, each with its index in the input of the job, if it can be determined."""
-    positions: dict[str, int | None] = {}  # by id and email address; None if several items have it
+    positions: dict[str, int | None] = {}  # by id and email address; None if several items share it
     for index, item in enumerate(items):
-        for identifier in map(_normalized, filter(None, (item.id, item.email))):
+        for identifier in map(normalized, filter(None, (item.id, item.email))):
             positions[identifier] = None if identifier in positions else index
     for error in errors:
-        found = {positions.get(_normalized(identifier)) for identifier in (error.id, error.email) if identifier}
+        found = {positions.get(normalized(identifier)) for identifier in (error.id, error.email) if identifier}
         found -= {None}
         position = found.pop() if len(found) == 1 else error.index
         if isinstance(position, int) and 0 <= position < len(items):
@@ -219,8 +224,10 @@ def _locate(errors: Sequence[BulkError], items: Sequence[Item], first: int) -> I
             yield error.model_copy(update={"index": None})
 
 
-def _normalized(identifier: object) -> str:
-    return str(identifier).strip().casefold()
+def normalized(identifier: object) -> str:
+    """Return the form of an id or email address in which it is compared with others."""
+    # A server may change the case, and store an accented letter as one character or two.
+    return unicodedata.normalize("NFC", str(identifier).strip().casefold())
 
 
 def iterate(param: str, items: object) -> Iterator[object]:
@@ -258,10 +265,11 @@ async def iterate_async(param: str, items: object) -> AsyncGenerator[object, Non
 
 
 async def close_source(source: AsyncGenerator[object], error: BaseException) -> None:
-    """Close the items of a bulk call after an error. A failure to close is logged, so the first error is raised."""
+    """Close the items of a bulk call after an error. Log a failure to close, so that the first error is raised."""
     try:
         await source.aclose()
     except BaseException as failure:
+        # Raise an interrupt or a cancellation during the close, unless the first error is of the same kind.
         if not all(isinstance(each, (Exception, GeneratorExit, type(error))) for each in _leaves(failure)):
             raise
         logger.warning("the iterable of a bulk call could not be closed: %r", failure)

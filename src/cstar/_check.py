@@ -77,9 +77,6 @@ def check_id(param: str, value: object) -> str:
     if isinstance(value, UUID):
         return str(value)
     text = _plain_str(value)
-    if text is not None and _API_KEY.match(text.strip()):
-        # In the path, the key would appear in URLs and logs.
-        raise InvalidParameterError(f"{param} must be an id, not an API key", param=param)
     if text is None:
         allowed = "a string (an id made of A-Z a-z 0-9 _ -) or a uuid.UUID"
         if hasattr(value, "id"):
@@ -87,7 +84,10 @@ def check_id(param: str, value: object) -> str:
                 f"{param} must be {allowed}, not a {type(value).__name__}: pass its .id", param=param
             )
         reject(param, allowed, value)
-    return _check_match(_ID, param, "an id made of A-Z a-z 0-9 _ -", value)
+    if _API_KEY.match(text.strip()):
+        # In the path, the key would appear in URLs and logs.
+        raise InvalidParameterError(f"{param} must be an id, not an API key", param=param)
+    return _check_match(_ID, param, "an id made of A-Z a-z 0-9 _ -", text)
 
 
 def check_idempotency_key(param: str, value: object, *, max_length: int = MAX_KEY_LENGTH) -> str:

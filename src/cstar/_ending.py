@@ -59,7 +59,10 @@ class Ending:
         self._stale_slices = 0
 
     def warn_if_incomplete(self, origin: int, memory: Memory, *, are_indexes_valid: bool) -> None:
-        """Log a warning if rows are missing: those in holes or, without valid indexes, the total less the rows read."""
+        """Log a warning if rows are missing.
+
+        With valid indexes, the memory has counted the missing rows. Without, they are the total less the rows read.
+        """
         expected, rows_read = self._total - origin, memory.rows_read
         if self._slices_past_total >= MAX_SLICES_PAST_TOTAL:
             logger.warning("iteration ended after %d rows, %s", rows_read, self._reason)

@@ -41,7 +41,7 @@ class Listing(Generic[T]):
 
     @property
     def first(self) -> PageRequest:
-        """The request for the first page: that of `begin` or, with `resume`, at the checkpoint."""
+        """The request for the first page: `begin` or, with `resume`, the page at the checkpoint."""
         return (self.resume and self.walk().next_request) or self.begin
 
     def page(self, request: PageRequest) -> Call[PageData[T]]:

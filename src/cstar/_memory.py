@@ -36,7 +36,7 @@ class Memory:
         holes: The holes to return to. A walk that is returning is in the first one.
         is_behind_hole: Whether the last page was empty.
         is_returning: Whether the walk has reached its end and is returning to the holes.
-        lost: How many rows are missing in the holes that the walk has left.
+        lost: How many rows are missing: in the holes that the walk has left, and behind the last page.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -61,7 +61,7 @@ class Memory:
         return len(self._segments) + self._rows_read_before
 
     def shift(self, row_id: RowId, index: int) -> None:
-        """Shift the checkpoint's rows by the distance that one of them has moved, because probably all have."""
+        """Shift the rows of the checkpoint as far as one of them has moved, because probably all have moved as far."""
         before = self.progress.before
         distance = next((index - old_index for each, old_index, _ in before.rows if each == row_id), 0)
         rows = tuple([(each, max(before.origin, old + distance), segment) for each, old, segment in before.rows])
@@ -70,7 +70,7 @@ class Memory:
     def first_known(self, rows: Sequence[HasId]) -> int | None:
         """Return the position of the first row that was read before.
 
-        In a hole, only the rows that precede the hole count.
+        In a hole, only rows before the hole count.
         """
         if self._segments.keys().isdisjoint([row.id for row in rows]):
             return None

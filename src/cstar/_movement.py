@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -115,4 +115,7 @@ class Resumption:
 def _created_at(rows: Sequence[HasId]) -> datetime | None:
     """Return when the first row was created; `None` if rows have no creation time."""
     created_at = getattr(rows[0], "created_at", None) if rows else None
-    return created_at if isinstance(created_at, datetime) else None
+    if not isinstance(created_at, datetime):
+        return None
+    # A time without a zone can only be compared with another one, and some rows may have a zone.
+    return created_at if created_at.tzinfo else created_at.replace(tzinfo=timezone.utc)

@@ -127,7 +127,8 @@ class Page(_Page[T]):
             newest = client.customers.list(team_id).to_list(limit=500)
             ```
         """
-        with closing(_rows(self._transport, _limited(self._listing, limit), (self._request, self._data))) as rows:
+        pages = _Pages(self._transport, _limited(self._listing, limit), (self._request, self._data))
+        with closing(RowIterator(pages)) as rows:
             return list(islice(rows, limit))
 
     def first(self) -> T | None:
@@ -147,7 +148,7 @@ class Page(_Page[T]):
         return next(iter(self.to_list(limit=1)), None)
 
     def __iter__(self) -> RowIterator[T]:
-        return _rows(self._transport, self._listing, (self._request, self._data))
+        return RowIterator(_Pages(self._transport, self._listing, (self._request, self._data)))
 
 
 class AsyncPage(_Page[T]):
@@ -235,7 +236,7 @@ class AsyncPage(_Page[T]):
         return next(iter(await self.to_list(limit=1)), None)
 
     def __aiter__(self) -> AsyncRowIterator[T]:
-        return _async_rows(self._transport, self._listing, (self._request, self._data))
+        return AsyncRowIterator(_AsyncPages(self._transport, self._listing, (self._request, self._data)))
 
 
 class _NotAwaitedError(CstarError, AttributeError, TypeError):
@@ -319,7 +320,7 @@ class AsyncPaginator(Generic[T]):
         return next(iter(await self.to_list(limit=1)), None)
 
     def __aiter__(self) -> AsyncRowIterator[T]:
-        return _async_rows(self._transport, self._listing, None)
+        return AsyncRowIterator(_AsyncPages(self._transport, self._listing, None))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a list cannot be pickled or copied, because it holds a client: use its rows")
@@ -571,7 +572,7 @@ class _Pages(Generic[T]):
         return Page(self._transport, self.listing.at(request), data)
 
     def next_data(self) -> tuple[PageRequest, PageData[T]]:
-        """Return the next page that has new rows, with these only, and its request."""
+        """Return the next page that has new rows, without its other rows, and its request."""
         with self._lock:  # threads may share the iterator
             while self._walk.next_request is not None and not self._is_closed:
                 request, data = self._first or self._source.next_page(self._walk)
@@ -619,7 +620,7 @@ class _AsyncPages(Generic[T]):
         return AsyncPage(self._transport, self.listing.at(request), data)
 
     async def next_data(self) -> tuple[PageRequest, PageData[T]]:
-        """Return the next page that has new rows, with these only, and its request."""
+        """Return the next page that has new rows, without its other rows, and its request."""
         if self._is_busy:
             raise CstarError("an iterator serves one task at a time: use one iterator per task, or a queue")
         self._is_busy = True
@@ -629,7 +630,8 @@ class _AsyncPages(Generic[T]):
                 self._first = None
                 rows = self._walk.receive(request, data)
                 # Nothing below may raise or wait, because the walk will not return these rows again.
-                self._source.on_received(self._walk, was_useful=bool(rows) or not data.rows)
+                if not self._is_closed:
+                    self._source.on_received(self._walk, was_useful=bool(rows) or not data.rows)
                 is_first, self._is_first = self._is_first, False
                 if rows or is_first:
                     return request, replace(data, rows=rows)
@@ -660,16 +662,6 @@ def _async_source(transport: AsyncTransport, listing: Listing[T]) -> _AsyncSourc
     return AsyncPrefetcher(transport, listing)
 
 
-def _rows(transport: Transport, listing: Listing[T], first: tuple[PageRequest, PageData[T]]) -> RowIterator[T]:
-    return RowIterator(_Pages(transport, listing, first))
-
-
-def _async_rows(
-    transport: AsyncTransport, listing: Listing[T], first: tuple[PageRequest, PageData[T]] | None
-) -> AsyncRowIterator[T]:
-    return AsyncRowIterator(_AsyncPages(transport, listing, first))
-
-
 async def _to_list(
     transport: AsyncTransport, listing: Listing[T], first: tuple[PageRequest, PageData[T]] | None, limit: int | None
 ) -> list[T]:
@@ -677,7 +669,7 @@ async def _to_list(
     listing = _limited(listing, limit)
     if limit == 0:
         return rows
-    async with aclosing(_async_rows(transport, listing, first)) as iterator:
+    async with aclosing(AsyncRowIterator(_AsyncPages(transport, listing, first))) as iterator:
         async for row in iterator:
             rows.append(row)
             if len(rows) == limit:

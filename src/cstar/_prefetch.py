@@ -101,12 +101,14 @@ class Prefetcher(Generic[T]):
             self._fill(walk)
 
     def close(self) -> None:
-        """Discard the pending requests, and join their threads."""
-        self._pending.clear()
-        self._cancelled.set()  # without new objects as in `_discard`: the interpreter may be shutting down
+        """Cancel the pending requests, and join their threads."""
+        # Unlike `_discard`, create no objects, because the interpreter may be shutting down. Keep the pending pages,
+        # because another thread may use them in `next_page`.
+        self._cancelled.set()
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for thread in list(self._threads):
-            if thread is not threading.current_thread():  # the garbage collector may run `__del__` in one of them
+            # The garbage collector may run `__del__` in one of them, and another thread may be starting one.
+            with contextlib.suppress(RuntimeError):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def __del__(self) -> None:
@@ -122,7 +124,7 @@ class Prefetcher(Generic[T]):
         self._cancellable = self._transport.until(self._cancelled)
 
     def _fill(self, walk: Walk[T]) -> None:
-        with contextlib.suppress(RuntimeError):  # the system starts no further thread
+        with contextlib.suppress(RuntimeError):  # the system cannot start another thread
             while len(self._pending) < self._window.size:
                 request = walk.request_after(self._pending[-1][0]) if self._pending else walk.next_request
                 if request is None or not self._request(request):
@@ -135,7 +137,7 @@ class Prefetcher(Generic[T]):
         # The thread must not refer to `self`, or an abandoned iterator would never be garbage-collected.
         transport, call = self._cancellable, self._listing.page(request)
         slots, cancelled, threads = self._slots, self._cancelled, self._threads
-        # Release the reservation once, even if a signal handler raises in `thread.start()` of a started thread.
+        # Release the reservation only once, even if a signal handler raises in `thread.start()` after the start.
         releases = deque([transport.budget.release_page])
 
         def release() -> None:
@@ -198,7 +200,8 @@ class AsyncPrefetcher(Generic[T]):
             try:
                 await job.wait()
                 if not job.was_cancelled:
-                    self._pending.popleft()
+                    if self._pending:  # empty if another task has closed the iterator meanwhile
+                        self._pending.popleft()
                     return request, job.result()
             except BaseException:
                 # After an error, the iteration may be continued from this page.

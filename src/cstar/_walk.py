@@ -154,7 +154,7 @@ class Walk(Generic[T]):
         else:
             next_request = self._page_after(request, next_index + self._movement.drift)
             if not is_by_number and not self._movement.drift and next_request.page * next_request.size <= end:
-                self._stop_verifying()  # pages of a few rows do not overlap at every index
+                self._stop_verifying()  # with few rows per page, possibly no page holds both the last row and the next
                 next_request, self.plan_changed = self._page_at(end), True
             self.next_request = next_request
         return new_rows
@@ -206,7 +206,7 @@ class Walk(Generic[T]):
     def _skip_empty_page(self, request: PageRequest, end: int, total: int) -> list[T]:
         """Continue behind an empty page; the walk returns to it at the end."""
         if self.memory.is_returning:
-            # Request a page that was not empty before once more.
+            # If the page is empty for the first time, request it once more.
             is_first = self.memory.add_empty_page_in_hole(request)
             self.next_request = request if is_first else self._return_to_hole(is_read=False)
         elif self.memory.add_empty_page(request, self._end, self._total or 0) and end < total:
@@ -231,7 +231,7 @@ class Walk(Generic[T]):
                 )
                 return None
             hole = memory.enter_hole()
-            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row in front would reveal inserts
+            if self._mode is _Mode.BY_NUMBER and not hole.before:  # no known row before the hole would reveal inserts
                 self._mode = _Mode.OVERLAPPING
             self._end, self._total, self._resumption, self._search = hole.end, hole.total, None, None
             self._ending.on_return_to_hole()

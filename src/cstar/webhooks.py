@@ -79,7 +79,7 @@ class _Payload(Model):
 
     @model_validator(mode="after")
     def _reject_two_spellings(self) -> Self:
-        # Given a field in snake_case and camelCase, pydantic sets the field and an extra field of the same name.
+        # Given a field in both snake_case and camelCase, pydantic sets the field and an extra field of the same name.
         if self.model_extra and not type(self).model_fields.keys().isdisjoint(self.model_extra):
             raise PydanticCustomError("two_spellings", "Input should have each field in one spelling")
         return self

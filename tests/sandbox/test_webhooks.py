@@ -663,7 +663,7 @@ def test_the_error_about_a_url_does_not_contain_its_password(webhooks_to, url):
 
 @pytest.mark.parametrize("again", ["http://example.com/hook", "http://me:hunter2@EXAMPLE.com:80/hook#here"])
 def test_a_duplicate_url_is_rejected(webhooks_to, again):
-    message = "A webhook URL is given twice; the different ones are http://example.com/hook."
+    message = "A webhook URL is given twice. The distinct URLs are http://example.com/hook."
     with pytest.raises(ValueError, match=re.escape(message)):
         webhooks_to("http://example.com/hook", again)
 

@@ -81,7 +81,7 @@ class CustomerExport(Model):
     """The customers, newest first; at most 10,000."""
 
     def __iter__(self) -> NoReturn:
-        raise TypeError("an export is not iterable: iterate its .customers")
+        raise TypeError("an export is not iterable: iterate over its .customers")
 
 
 class CustomerRecord(TypedDict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -13,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
 from cstar import models
-from cstar._bulk import BulkJob, Item, errors_of
+from cstar._bulk import BulkJob, Item, errors_of, normalized
 from cstar._call import Call, Subject, merge_body, merge_query, new_key
 from cstar._check import (
     MAX_KEY_LENGTH,
@@ -107,12 +106,7 @@ def check_email(email: object) -> str:
 
 def has_email(customer: models.Customer, email: str) -> bool:
     """Return whether a customer has an email address, ignoring case."""
-    return _normalized_email(str(customer.email or "")) == _normalized_email(email)
-
-
-def _normalized_email(email: str) -> str:
-    # A server may store an accented letter as one character or two.
-    return unicodedata.normalize("NFC", email.casefold())
+    return normalized(customer.email) == normalized(email)
 
 
 def _filters(
@@ -244,7 +238,7 @@ class UpsertSteps:
             raise error
 
     def check_missing(self, error: ConflictError) -> None:
-        """Raise a conflict for which no customer was found, unless another attempt to create one can succeed."""
+        """Raise a conflict if the existing customer was not found, unless a new attempt to create it can succeed."""
         if not (error.param == "email" or ALREADY_EXISTS.search(error.code or error.message)):
             raise error
         if self.attempts >= MAX_UPSERT_ATTEMPTS:
@@ -387,13 +381,13 @@ def _as_export(data: ExportData) -> models.CustomerExport:
     """Convert the data of a response.
 
     Raises:
-        ValueError: Customers are missing.
+        ValueError: Customers are missing or invalid.
     """
     found: object = getattr(data.resources, "customers", None)
+    rows = cast("list[object]", found) if isinstance(found, list) else []
     total = _count(data.total_rows)
-    if (not isinstance(found, list) or not found) and (total or "total_rows" not in data.model_fields_set):
+    if not rows and total != 0:
         raise ValueError("data.resources.customers: Field required")
-    rows = cast("list[object]", found or [])
     customers = [row for row in rows if isinstance(row, models.Customer)]
     if len(customers) < len(rows):
         raise ValueError("data.resources.customers: Each customer should be an object with an id")

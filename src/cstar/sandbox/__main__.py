@@ -74,15 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=4010, help="TCP port; 0 picks a free one (default: %(default)s)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="further host name to serve; repeatable")
-    add("--database", default=":memory:", metavar="FILE", help="file to store the data in (default: none)")
+    add("--database", default=":memory:", metavar="FILE", help="file to store the data in (default: memory only)")
     add("--customers", type=int, default=0, metavar="N", help="number of demo customers (default: %(default)s)")
     add("--rate-limit", type=_rate, metavar="REQUESTS/SECONDS", help="limit of each key (default: 1000000/3600)")
     add("--webhook-url", action="append", default=[], metavar="URL", help="URL that receives events; repeatable")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every response")
     add("--fault-rate", type=float, default=0.0, metavar="RATE", help="share of requests that fail, from 0 to 1")
     add("--seed", type=int, metavar="N", help="seed of the random choices of --fault-rate")
-    example = """'{"kind": "status", "status": 503, "times": 2}'"""
-    add("--fault", type=_fault, action="append", default=[], metavar="JSON", help=f"such as {example}; repeatable")
+    fault_help = """fault to inject, such as '{"kind": "status", "status": 503, "times": 2}'; repeatable"""
+    add("--fault", type=_fault, action="append", default=[], metavar="JSON", help=fault_help)
     add("--json", action="store_true", help="print the URL and the keys as one line of JSON")
     return parser
 

@@ -47,7 +47,7 @@ class ApiResponse:
 
 
 class Api:
-    """The API over one store; `publish` is called with the events of each write and their instant."""
+    """The API over one store; `publish` is called with the events of each write and their time."""
 
     def __init__(self, store: Store, *, publish: Callable[[Sequence[Event], int], None], limiter: RateLimiter) -> None:
         self._store = store
@@ -130,8 +130,8 @@ class Api:
         if result.csv is not None:
             content, headers = result.csv.encode(), {"Content-Type": "text/csv; charset=utf-8"}
         else:
-            further = {"pagination": result.pagination} if result.pagination else {}
-            response = operation.response(data=result.data, **further, meta=_meta(context.request_id, context.now))
+            paging = {"pagination": result.pagination} if result.pagination else {}
+            response = operation.response(data=result.data, **paging, meta=_meta(context.request_id, context.now))
             content, headers = _encode(response), JSON
         return ApiResponse(operation.status, content, context.request_id, headers), result.events
 
@@ -165,7 +165,7 @@ class Api:
 
 
 def replace_with_error(response: ApiResponse, error: ApiError) -> ApiResponse:
-    """Replace a response by an error; the request has been performed nevertheless."""
+    """Replace a response with an error, although the request has been performed."""
     failure = _failure(error, response.request_id, _clock.now())
     return replace(failure, headers={**response.headers, **failure.headers})
 

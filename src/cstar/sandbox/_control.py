@@ -1,7 +1,7 @@
 """The control endpoints, for other processes: set faults, list requests and deliveries, and reset the sandbox.
 
-They need no API key, but web pages may not use them: a browser sends the `Origin` header with their requests, which are
-rejected.
+They need no API key, but web pages may not use them: changes with the `Origin` header, which browsers send, are
+rejected, and a browser hides the response to a GET from the pages of other sites.
 """
 
 from __future__ import annotations

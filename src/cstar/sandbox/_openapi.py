@@ -36,7 +36,7 @@ _ERRORS = {
     403: ("The API key belongs to another team, or it can only read.",),
     404: ("The resource or the path does not exist.", "Idempotent-Replayed"),
     405: ("The path does not have this method; `Allow` lists its methods.", "Allow"),
-    409: ("Another customer has this email, or another request this `Idempotency-Key`.", "Idempotent-Replayed"),
+    409: ("The email belongs to another customer, or the `Idempotency-Key` to another request.", "Idempotent-Replayed"),
     413: (f"The request body is larger than {MAX_BODY_SIZE} bytes.",),
     429: ("The API key has used up its rate limit; `Retry-After` has the seconds until a retry.", "Retry-After"),
     500: ("The server failed.",),

@@ -207,9 +207,8 @@ def _change(context: RequestContext, customer: Customer, fields: JsonObject) -> 
 
 
 def _find(context: RequestContext, id: str) -> Customer:
-    digits = id.removeprefix("cus_") if re.fullmatch(_models.ID_PATTERN, id) else id
-    is_uuid = digits != id or re.fullmatch(_models.UUID_PATTERN, id)
-    customer = context.store.customer(f"cus_{uuid.UUID(digits).hex}") if is_uuid else None
+    is_valid = re.fullmatch(f"{_models.ID_PATTERN}|{_models.UUID_PATTERN}", id)
+    customer = context.store.customer(f"cus_{uuid.UUID(id.removeprefix('cus_')).hex}") if is_valid else None
     if customer is None:
         raise ApiError("resource_missing", f"There is no customer '{id}'.")
     return customer

@@ -35,7 +35,7 @@ State: TypeAlias = "dict[str, Any]"  # the variables of the template; each list 
 _MAX_CUSTOMERS, _MAX_REQUESTS, _MAX_DELIVERIES = 25, 50, 50
 _MAX_BODY = 4000  # characters of each body; browsers are slow to display many bodies of 1 MiB
 
-# In escaped text. A line may break after it, but not within a number, an IP address or a customer id.
+# In escaped text, a line may break after punctuation, but not within a number, an IP address or a customer id.
 _PUNCTUATION = re.compile(r"(?:&amp;|[@/?=:,-]|\.(?![0-9])|_(?![0-9a-f]{20}))+")
 
 

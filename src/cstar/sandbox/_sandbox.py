@@ -36,8 +36,8 @@ class Sandbox:
     Use it as a context manager, or call `start()` and `stop()`. It serves from one background thread; any number of
     clients may use it at once. Several sandboxes can run side by side, each with its own database.
 
-    It belongs to the process that started it. In a forked child, clients, `url` and the keys can be used;
-    everything else raises RuntimeError.
+    It belongs to the process that started it. A forked child can use clients, `url` and the keys. There, the methods,
+    `faults`, `requests` and `deliveries` raise RuntimeError.
 
     Args:
         port: The TCP port; 0 picks a free one.

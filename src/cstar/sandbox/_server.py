@@ -21,10 +21,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cstar.sandbox import _clock
 
 # Seconds for a client to send its next request, to the last byte. Clients close idle connections earlier (httpx after
-# 5 s): if both sides close a connection at the same moment, a request is lost.
+# 5 s). If the server closed one first, a request that was just sent would be lost.
 REQUEST_TIMEOUT = 30.0
-# The most connections without a complete request; a further one closes the oldest. The limit is below the 1,024 open
-# files that a process may often have.
+# The most connections without a complete request; a further one closes the oldest. This is below the usual limit of
+# 1,024 open files per process.
 MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"

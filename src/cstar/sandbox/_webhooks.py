@@ -189,7 +189,7 @@ class Webhooks:
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The pending deliveries and the newest finished ones, oldest first. Any thread may call it."""
+        """The pending deliveries and the newest finished ones, oldest first. Any thread may read them."""
         with self._changed:
             return tuple(self._deliveries.values())
 
@@ -197,8 +197,8 @@ class Webhooks:
         """Block for at most `timeout` seconds until no delivery is pending. Do not call it on the event loop.
 
         Raises:
-            TimeoutError: Deliveries are still pending. The message has their number, URLs and last errors. Raised at
-                once if the sandbox has stopped.
+            TimeoutError: Deliveries are still pending. The message has their number, URLs and last errors. If the
+                sandbox has stopped, it is raised at once.
         """
         deadline = _clock.real_time() + timeout  # not Condition.wait_for(), whose clock a test can freeze
         with self._changed:
@@ -290,7 +290,7 @@ def endpoints(urls: Sequence[str]) -> list[Endpoint]:
     """
     found = {endpoint.url: endpoint for endpoint in map(_endpoint, urls)}
     if len(found) < len(urls):
-        raise ValueError(f"A webhook URL is given twice; the different ones are {', '.join(found)}.")
+        raise ValueError(f"A webhook URL is given twice. The distinct URLs are {', '.join(found)}.")
     return list(found.values())
 
 
@@ -320,7 +320,7 @@ def _reason(failure: Exception) -> str:
             return "connection refused"
         if isinstance(cause, (ConnectionResetError, anyio.BrokenResourceError)):
             return "connection reset"
-        members: Sequence[BaseException] = getattr(cause, "exceptions", ())  # in Python 3.10, groups have no class
+        members: Sequence[BaseException] = getattr(cause, "exceptions", ())  # Python 3.10 has no ExceptionGroup
         cause = members[0] if members else cause.__cause__ or cause.__context__
     return str(failure).rstrip(".") or type(failure).__name__
 
