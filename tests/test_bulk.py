@@ -274,7 +274,7 @@ def test_a_csv_file_with_wrong_columns_is_rejected_with_a_hint(run: Runner, tabl
         ({"status": "gone"}, "status must be one of 'active', 'inactive', not 'gone'"),
         (
             {"notes": "x", "idempotency_key": "k" * 245},
-            "idempotency_key must be 1 to 244 printable ASCII characters without a space at either end, not 'kkk",
+            "idempotency_key must be a string of 1 to 244 printable ASCII characters without a space at either end",
         ),
         (
             {"notes": "x" * 600_000},
@@ -824,7 +824,7 @@ def test_an_upsert_gives_up_after_five_conflicts(api_mock: respx.Router, run: Ru
     [
         ({"email": "nobody"}, "email must be a complete email address, not 'nobody'"),
         ({"name": ""}, "name must be a string that is not blank, not ''"),
-        ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable ASCII characters"),
+        ({"idempotency_key": "k" * 201}, "idempotency_key must be a string of 1 to 200 printable ASCII characters"),
     ],
 )
 def test_an_upsert_is_validated_before_the_first_request(run: Runner, fields: dict[str, Any], message: str) -> None:

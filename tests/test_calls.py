@@ -12,7 +12,14 @@ import httpx
 import pytest
 
 import cstar
-from cstar import Customer, CustomerDetail, DeletedCustomer, Identity, InvalidParameterError
+from cstar import (
+    APIResponseValidationError,
+    Customer,
+    CustomerDetail,
+    DeletedCustomer,
+    Identity,
+    InvalidParameterError,
+)
 from rawserver import IDENTITY
 from support import (
     CUSTOMER,
@@ -236,6 +243,19 @@ def test_request_returns_the_json_of_the_response(api_mock: respx.Router, run: R
     request = only_request(route)
     assert request.url.params.multi_items() == [("status", "open")]
     assert "Idempotency-Key" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("cast_to", "locations"),
+    [(int, ["data: Input should be a valid integer"]), (list[int], ["data.0: Input should", "; data.2: Input should"])],
+)
+def test_the_error_for_data_of_another_type_has_the_location_of_each_value(
+    api_mock: respx.Router, run: Runner, cast_to: Any, locations: list[str]
+) -> None:
+    api_mock.get("/things").respond(json=ok(["a", 1, "b"]))
+    with pytest.raises(APIResponseValidationError) as raised:
+        run(lambda client: client.request("GET", "/things", cast_to=cast_to))
+    assert [text for text in locations if text not in str(raised.value)] == []
 
 
 def test_request_converts_data_to_cast_to(api_mock: respx.Router, run: Runner) -> None:

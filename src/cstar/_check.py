@@ -91,7 +91,7 @@ def check_id(param: str, value: object) -> str:
 
 
 def check_idempotency_key(param: str, value: object, *, max_length: int = MAX_KEY_LENGTH) -> str:
-    allowed = f"1 to {max_length} printable ASCII characters without a space at either end"
+    allowed = f"a string of 1 to {max_length} printable ASCII characters without a space at either end"
     key = _check_match(_IDEMPOTENCY_KEY, param, allowed, value)
     return key if len(key) <= max_length else reject(param, allowed, key)
 

@@ -246,7 +246,7 @@ class Reader:
         try:
             return _adapter(type_).validate_json(to_json(value))
         except ValidationError as invalid:
-            raise ValueError(f"{location}.{format_validation_error(invalid)}") from None
+            raise ValueError(format_validation_error(invalid, location)) from None
 
     def read_rows(self, model: Any, value: Any) -> list[Any]:
         """Return the rows of a list. Null is an empty list.

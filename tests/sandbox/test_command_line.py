@@ -153,10 +153,9 @@ def test_a_database_that_cannot_be_opened_is_a_one_line_error(fails, tmp_path):
     ("options", "message"),
     [
         (["--webhook-url", "localhost:8000"], "The webhook URL 'localhost:8000' is not an absolute URL"),
-        (["--latency", "-1"], "seconds must be greater than or equal to 0, not -1.0."),
-        (["--fault-rate", "2"], "probability must be less than or equal to 1, not 2.0."),
-        (["--fault", '{"kind": "explode"}'], "kind must be 'latency', "),
-        (["--rate-limit", "0/60"], "rate_limit must be a whole number of requests and a number of seconds"),
+        (["--latency", "-1"], "--latency: seconds must be greater than or equal to 0, not -1.0."),
+        (["--fault-rate", "2"], "--fault-rate: probability must be less than or equal to 1, not 2.0."),
+        (["--fault", '{"kind": "explode"}'], "--fault: kind must be 'latency', "),
     ],
 )
 def test_an_invalid_value_is_a_one_line_error(fails, options, message):
@@ -168,6 +167,7 @@ def test_an_invalid_value_is_a_one_line_error(fails, options, message):
     [
         ["--port", "http"],
         ["--rate-limit", "1000"],
+        ["--rate-limit", "0/60"],
         ["--fault", "drop"],
         ["--nonsense"],
     ],

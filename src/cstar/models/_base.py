@@ -56,8 +56,16 @@ def _unchanged(value: object) -> object:
     return value
 
 
-def format_validation_error(invalid: ValidationError) -> str:
-    """Format at most three errors with their locations and reasons, but without the values, which are private."""
+def format_validation_error(invalid: ValidationError, *location: str) -> str:
+    """Format at most three errors with their locations and reasons, but without the values, which are private.
+
+    Args:
+        invalid: The errors.
+        location: The location of the validated value, for errors in a part of a response.
+    """
     found = invalid.errors(include_url=False, include_input=False, include_context=False)
-    reasons = [": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]])) for each in found[:3]]
+    reasons: list[str] = []
+    for each in found[:3]:
+        place = ".".join(map(str, (*location, *each["loc"])))
+        reasons.append(f"{place}: {each['msg']}" if place else each["msg"])
     return "; ".join(reasons) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")

@@ -11,7 +11,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -42,12 +43,11 @@ def _serve(options: argparse.Namespace) -> int:
             webhook_url=options.webhook_url,
             allow_hosts=options.allow_host,
         )
-        if options.latency:
-            box.faults.add("latency", seconds=options.latency, probability=1)
-        if options.fault_rate:
-            box.faults.add("flaky", probability=options.fault_rate, seed=options.seed)
-        for fault in options.fault:
-            box.faults.add(**read_fault(fault))
+        for option, fault in _faults(options):
+            try:
+                box.faults.add(**read_fault(fault))
+            except ValueError as error:  # noqa: PERF203 - the error names the option
+                return _fail(f"{option}: {error}")
         box.start()
         _on_signals(signal.default_int_handler)
     except (ValueError, sqlite3.Error) as error:
@@ -64,6 +64,16 @@ def _serve(options: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the stop
         box.stop()
+
+
+def _faults(options: argparse.Namespace) -> Iterator[tuple[str, Json]]:
+    """Yield each fault, with the option that asks for it."""
+    if options.latency:
+        yield "--latency", {"kind": "latency", "seconds": options.latency, "probability": 1}
+    if options.fault_rate:
+        yield "--fault-rate", {"kind": "flaky", "probability": options.fault_rate, "seed": options.seed}
+    for fault in options.fault:
+        yield "--fault", fault
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,10 +99,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rate(text: str) -> tuple[int, float]:
     requests, _, seconds = text.partition("/")
-    try:
-        return int(requests), float(seconds)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be requests and seconds, such as 1000/3600") from None
+    with suppress(ValueError):
+        rate = int(requests), float(seconds)
+        if min(rate) > 0:
+            return rate
+    raise argparse.ArgumentTypeError("must be requests and seconds, such as 1000/3600")
 
 
 def _fault(text: str) -> Json:
