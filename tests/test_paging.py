@@ -170,22 +170,6 @@ def test_an_async_list_sends_no_request_before_it_is_awaited(api_mock: respx.Rou
     assert route.call_count == 0
 
 
-@pytest.mark.parametrize("body", [ok(ROWS), ok(ROWS, meta={}), ok(ROWS, pagination=None)])
-def test_a_list_without_pagination_is_rejected(api_mock: respx.Router, run: Runner, body: object) -> None:
-    api_mock.get(CUSTOMERS).respond(json=body)
-    with pytest.raises(APIResponseValidationError, match="pagination: Field required"):
-        run(lambda client: client.customers.list(TEAM))
-
-
-@pytest.mark.parametrize("paging", [{}, {"page": 1}, {"page": 1, "pageSize": 7}])
-def test_pagination_that_does_not_identify_the_last_page_is_rejected(
-    api_mock: respx.Router, run: Runner, paging: dict[str, int]
-) -> None:
-    api_mock.get(CUSTOMERS).respond(json=ok(ROWS, pagination=paging))
-    with pytest.raises(APIResponseValidationError, match=r"hasMore, totalPages and total is required|Field required"):
-        run(lambda client: client.customers.list(TEAM))
-
-
 # ── Iteration ends, and yields each row once ─────────────────────────────────────────────────────────────────────────
 
 
