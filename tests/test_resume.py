@@ -60,7 +60,7 @@ def resumed_walks(
     holes: float,
     damage: Callable[[Checkpoint], Checkpoint] = lambda checkpoint: checkpoint,
 ) -> tuple[list[list[str]], set[str], int]:
-    """Walk a list that others change in several runs.
+    """Walk a list in several runs, each resumed from the checkpoint of the last, while others change the list.
 
     Returns:
         The ids read in each run, the ids of the rows that stayed throughout, and the number of requests.
@@ -241,6 +241,11 @@ def test_canned_pages_without_a_known_row_are_read_from_the_start() -> None:
     assert ids == [row.id for number in range(1, 5) for row in page(number).rows]
 
 
+def test_a_hole_one_row_behind_another_hole_is_read() -> None:
+    runs, stayed, _ = resumed_walks(340, gapless=True, prefetch=8, holes=0.1)  # a walk with such holes
+    assert stayed <= {row for run in runs for row in run}
+
+
 # ── The token ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 HOLE = Hole(1, 100, 350, 100, ("a", "b"), ("c",), (PageRequest(2, 100),))
@@ -255,7 +260,7 @@ CHECKPOINT = Checkpoint(0, 100, 350, (("a", 7, 0), ("ü", 8, 0), ("\ud800", 3, 1
         Checkpoint(200, 30, 5, ((7, 0, 0), (UUID(int=7), 1, 0))),  # ids of other types
     ],
 )
-def test_a_token_holds_a_checkpoint(checkpoint: Checkpoint) -> None:
+def test_a_checkpoint_is_restored_from_its_url_safe_token(checkpoint: Checkpoint) -> None:
     token = encode(checkpoint, SCOPE)
     assert decode(token, SCOPE) == checkpoint
     assert token.isascii()
@@ -286,33 +291,21 @@ def tampered(**changes: Any) -> str:
         *(tampered(total=10**30), tampered(largest=0), tampered(largest=101), tampered(ids=["a"]), tampered(ids="abc")),
         *(tampered(ids=[None, 1, 2]), tampered(ids=[["x"], 1, 2]), tampered(places=[[0, 0, 10**9]]), tampered(holes=1)),
         *(tampered(places=[[0, 0, 1.0]]), tampered(holes=[[1]]), tampered(holes=[[1, 1, 1, 1, [], [], []]])),
-        *(tampered(list=7), tampered(total=float("nan")), "A" * 2_000_000),
+        *(tampered(list=7), tampered(total=float("nan")), "A" * 2_000_000, b"e30", 7, ["x"]),
     ],
-    ids=lambda token: token[:20],
+    ids=lambda token: repr(token)[:20],
 )
-def test_a_string_that_is_not_a_token_is_rejected_and_not_shown(token: str) -> None:
+def test_a_value_that_is_not_a_token_is_rejected_and_not_shown(token: object) -> None:
     with pytest.raises(InvalidParameterError, match="resume must be a checkpoint: the string that") as caught:
         decode(token, SCOPE)
     assert caught.value.param == "resume"
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("token", [b"e30", 7, ["x"]])
-def test_a_token_is_a_string(token: object) -> None:
-    with pytest.raises(InvalidParameterError, match="resume must be a checkpoint: the string that"):
-        decode(token, SCOPE)
-
-
 @given(st.text(max_size=200))
 def test_any_other_string_is_rejected_with_the_same_error(token: str) -> None:
-    with pytest.raises(InvalidParameterError):
+    with pytest.raises(InvalidParameterError, match="resume must be a checkpoint: the string that"):
         decode(token, SCOPE)
-
-
-def test_a_token_of_another_list_is_rejected() -> None:
-    with pytest.raises(InvalidParameterError, match="it belongs to a list with another path") as caught:
-        decode(encode(CHECKPOINT, "1" * 16), SCOPE)
-    assert caught.value.param == "resume"
 
 
 @given(count=st.integers(0, 3000), step=st.integers(1, 500))
@@ -324,9 +317,3 @@ def test_a_token_stays_small_in_a_long_walk(count: int, step: int) -> None:
     assert len(rows) <= LAST_ROWS + 12
     distances = [count - row[1] for row in rows[:-LAST_ROWS]]
     assert all(each <= 4.5 * max(LAST_ROWS, nearer) + 2 * step for each, nearer in itertools.pairwise(distances))
-
-
-def test_a_hole_one_row_behind_another_hole_is_read() -> None:
-    # The walk of this seed has a hole one row behind another hole.
-    runs, stayed, _ = resumed_walks(340, gapless=True, prefetch=8, holes=0.1)
-    assert stayed <= {row for run in runs for row in run}

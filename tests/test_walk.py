@@ -571,6 +571,13 @@ def test_a_gapless_walk_of_canned_pages_warns_that_gaps_are_possible(caplog: pyt
     assert "gaps cannot be ruled out" in caplog.text
 
 
+def test_a_gapless_walk_of_pages_of_one_row_warns_that_gaps_are_possible(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server.of(5, max_page_size=1)
+    assert read(Walk(1, page_size=100, gapless=True), server) == [f"row{number}" for number in range(5)]
+    assert [request.page for request in server.requests] == [1, 2, 3, 4, 5]
+    assert "gaps cannot be ruled out" in caplog.text
+
+
 def test_canned_pages_log_no_warning_without_gapless(caplog: pytest.LogCaptureFixture) -> None:
     walk: Walk[Row] = Walk(1, page_size=2)
     walk.receive(PageRequest(1, 2), PageData([Row("a")], 2, 1, 2, has_more=True))
