@@ -458,7 +458,7 @@ def test_an_error_status_with_a_truncated_body_is_not_retried(run: Runner) -> No
     ("message", "sentence"),
     [("Slow down", "Slow down."), ("Slow down.", "Slow down."), ("Slow down!", "Slow down!"), ("Why?", "Why?")],
 )
-def test_a_message_is_terminated_before_the_next_sentence(
+def test_a_message_gets_a_full_stop_before_the_next_sentence_if_it_has_none(
     api_mock: respx.Router, run: Runner, message: str, sentence: str
 ) -> None:
     api_mock.get(GET).respond(429, json=error(message=message), headers={"Retry-After": "90.2"})

@@ -306,7 +306,7 @@ def test_the_body_of_an_error_is_read_leniently(api_mock: respx.Router) -> None:
 
 
 @pytest.mark.parametrize("success", [None, 1, "true"])
-def test_an_envelope_without_a_reported_failure_is_a_success(api_mock: respx.Router, success: Any) -> None:
+def test_an_envelope_that_reports_no_failure_is_a_success(api_mock: respx.Router, success: Any) -> None:
     api_mock.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
     assert SYNC(lambda client: client.customers.get(TEAM, "cus_1")).id == "cus_1"
 

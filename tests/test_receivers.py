@@ -111,7 +111,7 @@ def new_inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
         yield new
 
 
-# ── The receivers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The receivers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +384,7 @@ def test_an_event_is_handled_again_after_the_handler_failed(
     assert error.getMessage() == f"Event {delivery.event_id} was not handled; it is handled again in 0.01 s."
 
 
-# ── The documented commands ───────────────────────────────────────────────────────────────────────────────────────────
+# ── The documented commands ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -428,7 +428,7 @@ def test_a_receiver_does_not_start_without_its_secret(framework: str, monkeypatc
         runpy.run_path(str(EXAMPLES / f"webhooks_{framework}.py"))
 
 
-# ── The inbox ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The inbox ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_inbox_detects_repeats_from_several_threads(new_inbox: Callable[..., Inbox], handler: Handler) -> None:

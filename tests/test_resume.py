@@ -20,7 +20,7 @@ from cstar import InvalidParameterError
 from cstar._checkpoint import LAST_ROWS, Checkpoint, Hole, PageRequest, ReadRow, decode, encode, thin
 from cstar._decode import PageData
 from cstar._walk import Walk
-from test_walk import WRITERS, Row, Server
+from test_walk import WRITERS, CannedServer, Row, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ SCOPE = "0" * 16
 
 @dataclass
 class Flaky(Server):
-    """A server that returns a random share of the pages empty, each page at most once."""
+    """A server that returns a page empty with the probability `share`, but each page at most once."""
 
     rng: random.Random = field(default_factory=random.Random)
     share: float = 0.0
@@ -133,7 +133,7 @@ def test_a_resume_costs_at_most_one_request_if_nothing_has_moved(stop: int, page
     first, checkpoint = read_some(Walk(1, page_size=page_size), server, stop)
     rest, _ = read_some(Walk(1, page_size=page_size, resume=checkpoint), server, None)
     assert first + rest == [f"row{number}" for number in range(700)]
-    # One page is requested again, and one page may have been requested in vain.
+    # The second walk requests one page again. The first walk may have requested a page of which it read no row.
     assert len(server.requests) <= 700 / page_size + 2
 
 
@@ -217,28 +217,21 @@ def test_canned_pages_are_resumed_after_the_last_row_read() -> None:
         number: PageData([Row(f"{number}-{place}") for place in range(length)], 10**6, number, 100, has_more=number < 4)
         for number, length in enumerate([3, 1, 5, 2], 1)
     }
-
-    class Mock(Server):
-        def respond(self, request: PageRequest) -> PageData[Row]:
-            return pages[request.page]
-
+    server = CannedServer([], pages=pages)
     whole = [row.id for data in pages.values() for row in data.rows]
     for stop in range(len(whole) + 1):
-        first, checkpoint = read_some(Walk(1, page_size=100), Mock([]), stop)
-        assert first + read_some(Walk(1, page_size=100, resume=checkpoint), Mock([]), None)[0] == whole
+        first, checkpoint = read_some(Walk(1, page_size=100), server, stop)
+        assert first + read_some(Walk(1, page_size=100, resume=checkpoint), server, None)[0] == whole
 
 
 def test_canned_pages_without_a_known_row_are_read_from_the_start() -> None:
-    def page(number: int) -> PageData[Row]:
-        return PageData([Row(f"{number}-0"), Row(f"{number}-1")], 10**6, number, 100, has_more=number < 4)
-
-    class Mock(Server):
-        def respond(self, request: PageRequest) -> PageData[Row]:
-            return page(request.page)
-
+    pages = {
+        number: PageData([Row(f"{number}-0"), Row(f"{number}-1")], 10**6, number, 100, has_more=number < 4)
+        for number in range(1, 5)
+    }
     checkpoint = Checkpoint(0, 100, 10**6, (("gone", 201, 0),))
-    ids, _ = read_some(Walk(1, page_size=100, resume=checkpoint), Mock([]), None)
-    assert ids == [row.id for number in range(1, 5) for row in page(number).rows]
+    ids, _ = read_some(Walk(1, page_size=100, resume=checkpoint), CannedServer([], pages=pages), None)
+    assert ids == [row.id for data in pages.values() for row in data.rows]
 
 
 def test_a_hole_one_row_behind_another_hole_is_read() -> None:

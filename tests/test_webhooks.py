@@ -122,14 +122,6 @@ def test_each_documented_type_has_a_class(type_: str, cls: type) -> None:
     assert event.created_at.isoformat() == "2026-03-04T05:06:07+00:00"
 
 
-def test_an_event_can_be_matched_by_its_class() -> None:
-    match event_of():
-        case CustomerCreatedEvent() as event:
-            assert event.data.customer.email == "jane@example.com"
-        case other:
-            pytest.fail(f"matched nothing: {other!r}")
-
-
 SHAPES = {
     "in the envelope": lambda customer: {"customer": customer},
     "bare, as in older samples": lambda customer: customer,
@@ -145,22 +137,18 @@ def test_a_customer_is_parsed_in_every_known_shape(shape: Any, customer: dict[st
     event = construct_event(payload, signed(payload), SECRET)
     assert isinstance(event, CustomerCreatedEvent)
     assert event.data.customer == WebhookCustomer.model_validate(customer)
-    assert event.data.customer.model_dump(exclude_unset=True).keys() == customer.keys()
+    assert event.data.customer.model_dump(mode="json", exclude_unset=True) == customer
 
 
-def test_fields_missing_from_a_customer_are_none() -> None:
-    event = event_of(data={"customer": {"id": "cus_1"}})
+@pytest.mark.parametrize("customer", [{"id": "cus_1"}, {**dict.fromkeys(FULL), "id": "cus_1"}], ids=["missing", "null"])
+def test_missing_and_null_fields_of_a_customer_are_none(
+    caplog: pytest.LogCaptureFixture, customer: dict[str, Any]
+) -> None:
+    event = event_of(data={"customer": customer})
     assert isinstance(event, CustomerCreatedEvent)
-    missing = event.data.customer.model_dump(exclude={"id", "object"})
-    assert set(missing) == FULL.keys() - {"id", "object"}
-    assert set(missing.values()) == {None}
-
-
-def test_the_keys_of_custom_fields_and_metadata_are_unchanged() -> None:
-    event = event_of(data={"customer": FULL})
-    assert isinstance(event, CustomerCreatedEvent)
-    assert event.data.customer.custom_fields == FULL["custom_fields"]
-    assert event.data.customer.metadata == {"crm_id": "42"}
+    assert event.data.customer.model_dump() == {**dict.fromkeys(FULL), "id": "cus_1", "object": "customer"}
+    check_stored(event)
+    assert warnings(caplog) == []
 
 
 def test_unknown_fields_and_enum_values_are_kept() -> None:
@@ -518,15 +506,15 @@ def test_several_signature_headers_are_joined(make: Any) -> None:
     assert construct_event(PAYLOAD, make(signed(PAYLOAD, secret=OTHER), signed(PAYLOAD)), SECRET).id == "evt_1"
 
 
-# ── Times in milliseconds ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Timestamps in milliseconds ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_time_may_be_in_milliseconds() -> None:
+def test_a_timestamp_may_be_in_milliseconds() -> None:
     for age in (-300, 0, 300):
         assert construct_event(PAYLOAD, signed(PAYLOAD, at=(NOW - age) * 1000 + 999), SECRET).id == "evt_1"
 
 
-def test_the_age_of_a_time_in_milliseconds_is_in_seconds() -> None:
+def test_the_age_of_a_timestamp_in_milliseconds_is_in_seconds() -> None:
     assert "made 301 s ago" in rejected(signed(PAYLOAD, at=(NOW - 301) * 1000 + 999))
     assert "made 301 s ahead of" in rejected(signed(PAYLOAD, at=(NOW + 301) * 1000))
 
@@ -850,15 +838,6 @@ def test_a_missing_or_null_time_or_team_is_none(
     assert warnings(caplog) == []
 
 
-def test_every_field_of_a_customer_except_the_id_may_be_null(caplog: pytest.LogCaptureFixture) -> None:
-    event = signed_event({**ENVELOPE, "data": {"customer": {**dict.fromkeys(FULL), "id": "cus_1"}}})
-    assert isinstance(event, CustomerCreatedEvent)
-    assert event.data.customer.object == "customer"
-    assert set(event.data.customer.model_dump(exclude={"id", "object"}).values()) == {None}
-    check_stored(event)
-    assert warnings(caplog) == []
-
-
 NO_CUSTOMER: list[Any] = [
     None,
     {},
@@ -1081,7 +1060,7 @@ def test_a_signed_payload_that_is_not_a_json_object_is_an_error(payload: str, me
     assert SECRET not in shown
 
 
-def test_an_object_nested_up_to_about_200_levels_can_be_stored_and_any_other_is_rejected() -> None:
+def test_an_event_of_up_to_about_200_levels_is_accepted_and_can_be_stored() -> None:
     stored = []
     for depth in range(190, 1200, 7):
         body = json.dumps({**ENVELOPE, "type": "x", "data": "?"}).replace('"?"', "[" * depth + "]" * depth)
