@@ -19,7 +19,7 @@ import httpx
 import pytest
 import trio
 
-from cstar import AsyncCstar, Cstar, InternalServerError, InvalidParameterError, RateLimitError
+from cstar import AsyncCstar, Cstar, InternalServerError, RateLimitError
 from support import KEY, STOP, TEAM, URL, Runner, customer, error, page_of
 
 if TYPE_CHECKING:
@@ -662,12 +662,3 @@ def test_a_reset_later_than_max_retry_wait_is_not_waited_for(run: Runner, prefet
     assert caught.value.retry_after == 3000
     assert server.requested == [1, 2]
     assert run.sleeps == []
-
-
-# ── Options ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("prefetch", [-1, 101, 1.5])
-def test_prefetch_must_be_a_whole_number(run: Runner, prefetch: Any) -> None:
-    with pytest.raises(InvalidParameterError, match="prefetch must be a whole number from 0 to 100"):
-        run(lambda client: client.customers.list(TEAM, prefetch=prefetch))

@@ -572,6 +572,16 @@ def test_a_gapless_walk_of_canned_pages_warns_that_gaps_are_possible(caplog: pyt
     assert "gaps cannot be ruled out" in caplog.text
 
 
+def test_a_gapless_walk_discards_a_page_of_another_size_and_requests_it_by_number() -> None:
+    walk, server = Walk[Row](1, page_size=100, gapless=True), Server.of(300)
+    walk.receive(PageRequest(1, 100), server.respond(PageRequest(1, 100)))
+    assert walk.next_request == PageRequest(2, 99)
+    unrelated = [Row(f"unrelated{number}") for number in range(50)]
+    assert walk.receive(walk.next_request, PageData(unrelated, 300, 2, 50, has_more=True)) == []
+    assert walk.next_request == PageRequest(2, 100)
+    assert read(walk, server) == [f"row{number}" for number in range(100, 300)]
+
+
 def test_a_gapless_walk_of_pages_of_one_row_warns_that_gaps_are_possible(caplog: pytest.LogCaptureFixture) -> None:
     server = Server.of(5, max_page_size=1)
     assert read(Walk(1, page_size=100, gapless=True), server) == [f"row{number}" for number in range(5)]
