@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import signal
 import socket
 import threading
@@ -147,15 +148,16 @@ def test_a_timeout_error_of_an_event_hook_propagates_unchanged(backend: str) -> 
 
 
 @pytest.fixture
-def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], list[int]]], None]]:
+def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Return a function that makes api.cstar.test resolve to ports of this machine."""
     resolve = socket.getaddrinfo
 
-    def install(ports: Callable[[], list[int]]) -> None:
+    def install(ports: Callable[[], list[int]], families: tuple[int, ...] = (socket.AF_INET,)) -> None:
         def fake(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
             if host not in {"api.cstar.test", b"api.cstar.test"} or flags & socket.AI_NUMERICHOST:
                 return resolve(host, port, family, type, proto, flags)
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in ports()]
+            found = itertools.product(ports(), families)
+            return [(family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port, family in found]
 
         monkeypatch.setattr(socket, "getaddrinfo", fake)
 
@@ -240,18 +242,9 @@ def test_a_host_without_an_address_is_a_connection_error(run: Runner, addresses:
         run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
 
 
-def test_an_address_of_an_unsupported_family_is_skipped(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolve = socket.getaddrinfo
+def test_an_address_of_an_unsupported_family_is_skipped(run: Runner, addresses: Any) -> None:
     with RawServer() as server:
-
-        def fake(host: Any, *arguments: Any, **options: Any) -> Any:
-            if host != "api.cstar.test" or options.get("flags"):
-                return resolve(host, *arguments, **options)
-            return [
-                (family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)) for family in (9999, socket.AF_INET)
-            ]
-
-        monkeypatch.setattr(socket, "getaddrinfo", fake)
+        addresses(lambda: [server.port], families=(9999, socket.AF_INET))
         run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0)
 
 
