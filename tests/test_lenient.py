@@ -277,30 +277,21 @@ def test_a_lone_surrogate_becomes_the_replacement_character(
 
 
 @pytest.mark.parametrize(
-    "encode",
+    ("encode", "name"),
     [
-        lambda text: b"\xef\xbb\xbf" + text.encode(),
-        lambda text: text.encode("utf-16"),
-        lambda text: text.encode("utf-16-le"),
-        lambda text: text.encode("utf-32"),
+        (lambda text: b"\xef\xbb\xbf" + text.encode(), "Zoë"),
+        (lambda text: text.encode("utf-16"), "Zoë"),
+        (lambda text: text.encode("utf-16-le"), "Zoë"),
+        (lambda text: text.encode("utf-32"), "Zoë"),
+        (lambda text: text.encode("latin-1"), "Zo\ufffd"),
+        (lambda text: text.replace("Zoë", "Zo\n").encode(), "Zo\n"),
     ],
+    ids=["byte order mark", "UTF-16", "UTF-16-LE", "UTF-32", "Latin-1", "unescaped line break"],
 )
-def test_a_byte_order_mark_and_other_unicode_encodings_are_read(api_mock: respx.Router, encode: Any) -> None:
+def test_text_in_other_encodings_is_read(api_mock: respx.Router, encode: Any, name: str) -> None:
     text = json.dumps(page_of([customer(1, name="Zoë")], has_more=False), ensure_ascii=False)
     api_mock.get(CUSTOMERS).respond(content=encode(text))
-    assert SYNC(lambda client: client.customers.list(TEAM)).data[0].name == "Zoë"
-
-
-def test_invalid_utf_8_becomes_replacement_characters(api_mock: respx.Router) -> None:
-    text = json.dumps(page_of([customer(1, name="Zoë")], has_more=False), ensure_ascii=False)
-    api_mock.get(CUSTOMERS).respond(content=text.encode("latin-1"))
-    assert SYNC(lambda client: client.customers.list(TEAM)).data[0].name == "Zo\ufffd"
-
-
-def test_unescaped_line_breaks_in_strings_are_read(api_mock: respx.Router) -> None:
-    text = json.dumps(page_of([customer(1, notes="one?two")], has_more=False)).replace("?", "\n")
-    api_mock.get(CUSTOMERS).respond(content=text.encode())
-    assert SYNC(lambda client: client.customers.list(TEAM)).data[0].notes == "one\ntwo"
+    assert SYNC(lambda client: client.customers.list(TEAM)).data[0].name == name
 
 
 def test_the_body_of_an_error_is_read_leniently(api_mock: respx.Router) -> None:
@@ -315,7 +306,7 @@ def test_the_body_of_an_error_is_read_leniently(api_mock: respx.Router) -> None:
 
 
 @pytest.mark.parametrize("success", [None, 1, "true"])
-def test_an_envelope_without_a_reported_failure_is_a_success(api_mock: respx.Router, success: Any) -> None:
+def test_an_envelope_that_reports_no_failure_is_a_success(api_mock: respx.Router, success: Any) -> None:
     api_mock.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
     assert SYNC(lambda client: client.customers.get(TEAM, "cus_1")).id == "cus_1"
 
@@ -352,13 +343,19 @@ def test_deviating_paging_is_read(
         ({"success": True}, "data: Field required"),
         ({"success": True, "data": {}, "pagination": {}}, "data: Input should be a list"),
         (ok([customer(1)]), "pagination: Field required"),
+        (ok([customer(1)], meta={}), "pagination: Field required"),
+        (ok([customer(1)], pagination=None), "pagination: Field required"),
         (ok([customer(1)], pagination="none"), "pagination: Field required"),
-        (ok([customer(1)], pagination={"page": 1}), "pagination: "),
+        (ok([customer(1)], pagination={}), "pagination: Field required"),
+        (ok([customer(1)], pagination={"page": 1, "pageSize": 7}), "one of hasMore, totalPages and total is required"),
         (page_of([customer(1), 7], has_more=False), "data.1: Input should be an object"),  # type: ignore[list-item]
         (page_of([customer(1), {"name": "x"}], has_more=False), "data.1.id: Field required"),
         (page_of([customer(1, id=5)], has_more=False), "data.0.id: Input should be a valid string"),
         (page_of([customer(1, id=None)], has_more=False), "data.0.id: Field required"),
-        ({**page_of([customer(1)], has_more=False), "success": False}, "success: Input should be True"),
+        *(
+            ({**page_of([customer(1)], has_more=False), "success": success}, "success: Input should be True")
+            for success in (False, "False", 0)
+        ),
     ],
 )
 def test_a_response_with_an_invalid_structure_is_rejected(api_mock: respx.Router, envelope: Any, reason: str) -> None:
@@ -372,28 +369,6 @@ def test_paging_is_read_from_meta_if_pagination_is_invalid(api_mock: respx.Route
     meta = {"pagination": {"total": 1, "page": 1, "pageSize": 100, "totalPages": 1}}
     api_mock.get(CUSTOMERS).respond(json=ok([customer(1)], pagination="x", meta=meta))
     assert SYNC(lambda client: client.customers.list(TEAM)).total == 1
-
-
-@pytest.mark.parametrize("success", ["False", 0])
-def test_an_envelope_that_reports_a_failure_is_rejected(api_mock: respx.Router, success: Any) -> None:
-    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json={"success": success, "data": customer(1)})
-    with pytest.raises(APIResponseValidationError):
-        SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
-
-
-@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"callback("])
-def test_an_error_does_not_quote_truncated_json(api_mock: respx.Router, prefix: bytes) -> None:
-    api_mock.get(CUSTOMERS).respond(content=prefix + b'{"data": [{"name": "Private Words"')
-    with pytest.raises(APIResponseValidationError) as raised:
-        SYNC(lambda client: client.customers.list(TEAM))
-    assert "Private" not in str(raised.value)
-
-
-@pytest.mark.parametrize("data", [None, [customer(1)], {"name": "x"}])
-def test_a_single_resource_must_be_an_object_with_an_id(api_mock: respx.Router, data: Any) -> None:
-    api_mock.get(f"{CUSTOMERS}/cus_1").respond(json=ok(data))
-    with pytest.raises(APIResponseValidationError):
-        SYNC(lambda client: client.customers.get(TEAM, "cus_1"))
 
 
 def test_json_nested_too_deeply_is_rejected(api_mock: respx.Router) -> None:

@@ -211,6 +211,8 @@ def test_metadata_at_its_limits_is_sent(api_mock: respx.Router, run: Runner) -> 
     [
         *(("page", bad, "a whole number from 1 to 1000000000") for bad in [0, 1.0, "1", None, True]),
         *(("page_size", bad, "a whole number from 1 to 100") for bad in [0, 101]),
+        *(("prefetch", bad, "a whole number from 0 to 100") for bad in [-1, 101, 1.5]),
+        *(("gapless", bad, "True or False") for bad in [0, 1, "yes", None]),
         ("status", "archived", "one of 'active', 'inactive'"),
         ("sentiment", "", "one of 'happy'"),
         ("search", 7, "a string"),

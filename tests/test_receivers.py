@@ -52,7 +52,7 @@ DEADLINE = 30  # seconds
 
 
 def body(event_id: str, type: str = "ticket.created") -> bytes:
-    """Return an event as sent by cStar; by default, of an unknown type."""
+    """Return the body of a delivery as cStar sends it; by default, of an event of an unknown type."""
     event = {
         "id": event_id,
         "type": type,
@@ -111,7 +111,7 @@ def new_inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
         yield new
 
 
-# The receivers
+# ── The receivers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -257,22 +257,17 @@ def test_a_signed_body_that_cannot_be_parsed_gets_a_204_and_is_stored(
         assert [receiver.post(sent) for sent in unreadable * 2] == [204] * 8
         assert receiver.post(body("evt_good")) == 204
         assert handler.ids(1) == ["evt_good"]
-    assert unreadable_bodies(tmp_path) == unreadable
+    with contextlib.closing(sqlite3.connect(tmp_path / "webhooks.db")) as database:
+        assert [row[0] for row in database.execute("SELECT body FROM unreadable ORDER BY number")] == unreadable
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [error.getMessage() for error in errors] == ["Stored a delivery that cannot be parsed"] * 8
     assert errors[0].exc_info
     assert isinstance(errors[0].exc_info[1], WebhookPayloadError)
 
 
-def unreadable_bodies(directory: Path) -> list[bytes]:
-    with contextlib.closing(sqlite3.connect(directory / "webhooks.db")) as database:
-        return [row[0] for row in database.execute("SELECT body FROM unreadable ORDER BY number")]
-
-
-INVALID_TIME = body("evt_invalid_time", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon")
 DEVIATING = [
     b"{}",
-    INVALID_TIME,
+    body("evt_invalid_time", "customer.created").replace(b"2026-11-22T12:00:00Z", b"soon"),
     body("evt_without_customer", "customer.created"),
     b'{"id":"evt_invalid_tags","type":"customer.deleted","data":{"customer":{"id":"cus_1","tags":[[7]]}}}',
     b"\xef\xbb\xbf" + body("evt_byte_order_mark"),
@@ -320,21 +315,15 @@ def test_events_during_a_downtime_are_delivered_after_the_restart(
         jane = create_customer(client, box)
         box.wait_for_deliveries(DEADLINE)
     client.customers.update(box.team_id, jane.id, name="Janet")
-    wait_for_an_attempt(box, 1)
+    deadline = time.monotonic() + DEADLINE
+    while not box.deliveries[1].attempts:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     with receiver.up():
         created, updated = box.wait_for_deliveries(DEADLINE)
         assert handler.ids(2) == [created.event_id, updated.event_id]
     assert updated.attempts[0].error == "connection refused"
     assert updated.attempts[-1].status == 204
-
-
-def wait_for_an_attempt(box: Sandbox, number: int) -> None:
-    """Wait until a delivery that fails was attempted."""
-    deadline = time.monotonic() + DEADLINE
-    while not box.deliveries[number].attempts:
-        assert time.monotonic() < deadline
-        with contextlib.suppress(TimeoutError):
-            box.wait_for_deliveries(0.01)
 
 
 def test_a_delivery_gets_its_response_before_the_handler_returns(
@@ -395,7 +384,7 @@ def test_an_event_is_handled_again_after_the_handler_failed(
     assert error.getMessage() == f"Event {delivery.event_id} was not handled; it is handled again in 0.01 s."
 
 
-# The documented commands
+# ── The documented commands ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -439,7 +428,7 @@ def test_a_receiver_does_not_start_without_its_secret(framework: str, monkeypatc
         runpy.run_path(str(EXAMPLES / f"webhooks_{framework}.py"))
 
 
-# The inbox
+# ── The inbox ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_inbox_detects_repeats_from_several_threads(new_inbox: Callable[..., Inbox], handler: Handler) -> None:

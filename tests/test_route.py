@@ -17,6 +17,7 @@ import trustme
 
 from cstar import (
     APIConnectionError,
+    APIError,
     APIResponseValidationError,
     APIStatusError,
     AsyncCstar,
@@ -100,20 +101,12 @@ def test_the_credentials_in_a_proxy_url_are_sent_to_the_proxy(run: Runner, monke
     assert f"Proxy-Authorization: Basic {base64.b64encode(b'ann:p@ss').decode()}" in body["data"]["head"]
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_https_requests_use_a_tunnel_through_the_proxy(
-    run: Runner, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
+    run: Runner, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    with RawServer(tls=tls) as server, RawServer(forward) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        identity = run(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
-        assert (identity.team_id, proxy.connections, server.connections) == (TEAM, 1, 1)
-
-
-def test_the_connection_to_a_proxy_may_use_tls(
-    run: Runner, tls: ssl.SSLContext, trusted: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with RawServer(tls=tls) as server, RawServer(forward, tls=tls) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
+    with RawServer(tls=tls) as server, RawServer(forward, tls=tls if scheme == "https" else None) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://127.0.0.1:{proxy.port}")
         identity = run(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
         assert (identity.team_id, proxy.connections, server.connections) == (TEAM, 1, 1)
 
@@ -287,31 +280,28 @@ def test_the_error_for_a_failing_socks_proxy_names_the_proxy(
     assert not raised.value.was_sent
 
 
-def test_the_error_for_an_error_status_from_a_proxy_names_the_proxy(
-    run: Runner, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (
+            response(b"<h1>Who are you?</h1>", status="407 Proxy Authentication Required"),
+            APIStatusError,
+            r"\(possibly from the proxy http://127\.0\.0\.1:\d+ of HTTP_PROXY\): '<h1>Who are you\?",
+        ),
+        (
+            response(b"<title>Sign in</title>"),
+            APIResponseValidationError,
+            r"begins with 'Sign in' \(possibly from the proxy http://127\.0\.0\.1:\d+ of HTTP_PROXY\)",
+        ),
+    ],
+    ids=["error status", "sign-in page"],
+)
+def test_the_error_for_a_response_that_may_be_from_a_proxy_names_the_proxy(
+    run: Runner, data: bytes, error: type[APIError], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reject(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        connection.sendall(response(b"<h1>Who are you?</h1>", status="407 Proxy Authentication Required"))
-
-    with RawServer(reject) as proxy:
+    with RawServer(lambda connection, number: read_request(connection) and connection.sendall(data)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with pytest.raises(
-            APIStatusError, match=f"possibly from the proxy http://127.0.0.1:{proxy.port} of HTTP_PROXY"
-        ):
-            run(lambda client: client.whoami(), base_url="http://api.cstar.test")
-
-
-def test_the_error_for_a_sign_in_page_from_a_proxy_names_the_proxy(
-    run: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def sign_in(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        connection.sendall(response(b"<title>Sign in</title>"))
-
-    with RawServer(sign_in) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with pytest.raises(APIResponseValidationError, match=r"'Sign in' \(possibly from the proxy http://127"):
+        with pytest.raises(error, match=message):
             run(lambda client: client.whoami(), base_url="http://api.cstar.test")
 
 
@@ -331,11 +321,6 @@ def test_the_error_of_a_custom_async_http_client_has_the_cause(backend: str) -> 
 # ── Certificates ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_trusted_certificate_is_accepted(run: Runner, tls: ssl.SSLContext, trusted: None) -> None:
-    with RawServer(tls=tls) as server:
-        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
-
-
 def two_calls(client: Any) -> Any:
     """Send two calls over a client of either kind."""
     if isinstance(client, Cstar):
@@ -350,7 +335,6 @@ def two_calls(client: Any) -> Any:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_connections_are_reused(run: Runner, tls: ssl.SSLContext, trusted: None, version: ssl.TLSVersion) -> None:
     tls.minimum_version = tls.maximum_version = version
-
     with RawServer(tls=tls) as server:
         run(two_calls, base_url=server.url)
         assert server.connections == 1
@@ -452,23 +436,20 @@ def test_a_response_over_tls_may_close_the_connection(run: Runner, tls: ssl.SSLC
         assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
 
 
-def test_a_certificate_file_that_does_not_exist_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
-    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE must be a file of certificates.*'/nonexistent\.pem'"):
-        Route.resolve(REMOTE)
-
-
-def test_a_certificate_file_without_certificates_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "empty.pem"
-    file.write_text("nothing")
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE must be a file of certificates"):
-        Route.resolve(REMOTE)
-
-
-def test_a_certificate_directory_that_does_not_exist_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
-    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_DIR must be a directory of certificates"):
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("SSL_CERT_FILE", "/nonexistent.pem", r"^SSL_CERT_FILE must be a file of certificates.*'/nonexistent\.pem'"),
+        ("SSL_CERT_FILE", __file__, "^SSL_CERT_FILE must be a file of certificates"),
+        ("SSL_CERT_DIR", "/nonexistent", "^SSL_CERT_DIR must be a directory of certificates"),
+    ],
+    ids=["no such file", "no certificates", "no such directory"],
+)
+def test_an_invalid_certificate_setting_is_rejected(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=message):
         Route.resolve(REMOTE)
 
 

@@ -79,10 +79,8 @@ PAYLOAD = json.dumps(ENVELOPE).encode()
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [NOW + 0.5]
-    monkeypatch.setattr(time, "time", lambda: now[0])
-    return now
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW + 0.9)
 
 
 def signed(payload: str | bytes, *, secret: str = SECRET, at: int = NOW) -> str:
@@ -124,14 +122,6 @@ def test_each_documented_type_has_a_class(type_: str, cls: type) -> None:
     assert event.created_at.isoformat() == "2026-03-04T05:06:07+00:00"
 
 
-def test_an_event_can_be_matched_by_its_class() -> None:
-    match event_of():
-        case CustomerCreatedEvent() as event:
-            assert event.data.customer.email == "jane@example.com"
-        case other:
-            pytest.fail(f"matched nothing: {other!r}")
-
-
 SHAPES = {
     "in the envelope": lambda customer: {"customer": customer},
     "bare, as in older samples": lambda customer: customer,
@@ -147,22 +137,18 @@ def test_a_customer_is_parsed_in_every_known_shape(shape: Any, customer: dict[st
     event = construct_event(payload, signed(payload), SECRET)
     assert isinstance(event, CustomerCreatedEvent)
     assert event.data.customer == WebhookCustomer.model_validate(customer)
-    assert event.data.customer.model_dump(exclude_unset=True).keys() == customer.keys()
+    assert event.data.customer.model_dump(mode="json", exclude_unset=True) == customer
 
 
-def test_fields_missing_from_a_customer_are_none() -> None:
-    event = event_of(data={"customer": {"id": "cus_1"}})
+@pytest.mark.parametrize("customer", [{"id": "cus_1"}, {**dict.fromkeys(FULL), "id": "cus_1"}], ids=["missing", "null"])
+def test_missing_and_null_fields_of_a_customer_are_none(
+    caplog: pytest.LogCaptureFixture, customer: dict[str, Any]
+) -> None:
+    event = event_of(data={"customer": customer})
     assert isinstance(event, CustomerCreatedEvent)
-    missing = event.data.customer.model_dump(exclude={"id", "object"})
-    assert set(missing) == FULL.keys() - {"id", "object"}
-    assert set(missing.values()) == {None}
-
-
-def test_the_keys_of_custom_fields_and_metadata_are_unchanged() -> None:
-    event = event_of(data={"customer": FULL})
-    assert isinstance(event, CustomerCreatedEvent)
-    assert event.data.customer.custom_fields == FULL["custom_fields"]
-    assert event.data.customer.metadata == {"crm_id": "42"}
+    assert event.data.customer.model_dump() == {**dict.fromkeys(FULL), "id": "cus_1", "object": "customer"}
+    check_stored(event)
+    assert warnings(caplog) == []
 
 
 def test_unknown_fields_and_enum_values_are_kept() -> None:
@@ -200,11 +186,12 @@ def test_the_data_of_an_event_of_an_undocumented_type_may_be_any_json(data: Any)
     assert event_of(type="ticket.created", data=data).data == data
 
 
-@pytest.mark.parametrize("change", [{"customer": None}, {"customer": "cus_2"}])
-def test_a_bare_customer_may_have_a_field_named_customer(change: dict[str, Any]) -> None:
-    event = event_of(data={**FULL, **change})
+@pytest.mark.parametrize("value", [None, "cus_2", {"name": "Jo"}], ids=str)
+def test_a_bare_customer_may_have_a_field_named_customer(value: Any) -> None:
+    event = event_of(data={**FULL, "customer": value})
     assert isinstance(event, CustomerCreatedEvent)
-    assert event.data.customer.model_dump(include={"id", "customer"}) == {"id": "cus_1", **change}
+    assert (event.data.customer.id, event.data.customer.model_extra) == ("cus_1", {"customer": value})
+    check_stored(event)
 
 
 @pytest.mark.parametrize("type_", ["customer.merged", "Customer.Created", "", "unknown", "event"])
@@ -212,29 +199,17 @@ def test_only_the_exact_documented_types_are_known(type_: str) -> None:
     assert type(event_of(type=type_)) is UnknownEvent
 
 
-@pytest.mark.parametrize("type_", ["customer.updated", "ticket.created"])
-def test_an_event_survives_pickle_and_json(type_: str) -> None:
-    event = event_of(type=type_)
-    assert pickle.loads(pickle.dumps(event)) == event
-    assert TypeAdapter[WebhookEvent](WebhookEvent).validate_json(event.model_dump_json()) == event
-    assert TypeAdapter[WebhookEvent](WebhookEvent).validate_python(event) is event
-
-
 # ── Signatures ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def rejected(signature: Any, payload: str | bytes = PAYLOAD, secret: Any = SECRET, **options: Any) -> str:
+    """Return the message for a rejected signature. No secret and no valid signature may be shown."""
     with pytest.raises(WebhookSignatureError) as caught:
         construct_event(payload, signature, secret, **options)
     assert type(caught.value) is WebhookSignatureError
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert all(private not in shown for private in (SECRET, OTHER, signed(payload)[-64:], legacy(PAYLOAD)[-64:]))
     return str(caught.value)
-
-
-@pytest.mark.parametrize("payload", [PAYLOAD, PAYLOAD.decode()], ids=["bytes", "str"])
-def test_a_signed_delivery_is_accepted(payload: str | bytes) -> None:
-    assert construct_event(payload, signed(payload), SECRET).id == "evt_1"
 
 
 def test_a_signature_may_be_bytes() -> None:
@@ -267,6 +242,7 @@ def test_the_signed_time_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("age", [-300, 0, 300])
 def test_a_signature_is_accepted_within_the_tolerance(age: int) -> None:
+    # At 0.9 s after NOW: fractions of a second are ignored.
     assert construct_event(PAYLOAD, signed(PAYLOAD, at=NOW - age), SECRET).id == "evt_1"
 
 
@@ -278,11 +254,6 @@ def test_a_signature_outside_the_tolerance_is_rejected(age: int, message: str) -
     assert message in shown
     assert "the tolerance is 300 s" in shown
     assert "clock" in shown
-
-
-def test_fractions_of_a_second_are_ignored(clock: list[float]) -> None:
-    clock[0] = NOW + 0.9
-    assert construct_event(PAYLOAD, signed(PAYLOAD, at=NOW - 300), SECRET).id == "evt_1"
 
 
 def test_the_time_is_verified_as_written_in_the_header() -> None:
@@ -391,30 +362,6 @@ MALFORMED: dict[str, str | bytes] = {
 @pytest.mark.parametrize("header", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_signature_is_rejected(header: str | bytes) -> None:
     assert "not of the form t=" in rejected(header)
-
-
-LARGE_INVALID_VALUES = {
-    "numbers in tags": ("tags", "[" + "1," * 50_000 + "1]"),
-    "lists in tags": ("tags", "[" + "[]," * 25_000 + "[]]"),
-    "numbers in metadata": ("metadata", "{" + ",".join(f'"{n}":1' for n in range(15_000)) + "}"),
-    "objects in metadata": ("metadata", "{" + ",".join(f'"{n}":{{}}' for n in range(15_000)) + "}"),
-    "a number of many digits": ("ticket_count", "1" * 3_000_000),
-    "a blank time": ("created_at", '"2026-01-01T00:00' + " " * 3_000_000 + 'x"'),
-}
-
-
-@pytest.mark.parametrize(("field", "value"), LARGE_INVALID_VALUES.values(), ids=LARGE_INVALID_VALUES)
-def test_large_invalid_values_are_parsed_in_little_memory(field: str, value: str) -> None:
-    body = json.dumps({**ENVELOPE, "data": {"customer": {**FULL, field: "?"}}}).replace('"?"', value)
-    signature = signed(body)
-    tracemalloc.start()
-    try:
-        event = construct_event(body, signature, SECRET)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert isinstance(event, CustomerCreatedEvent)
-    assert peak < 150 * len(body)
 
 
 def test_a_payload_that_is_not_valid_unicode_is_rejected() -> None:
@@ -559,15 +506,15 @@ def test_several_signature_headers_are_joined(make: Any) -> None:
     assert construct_event(PAYLOAD, make(signed(PAYLOAD, secret=OTHER), signed(PAYLOAD)), SECRET).id == "evt_1"
 
 
-# ── Times in milliseconds ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Timestamps in milliseconds ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_time_may_be_in_milliseconds() -> None:
+def test_a_timestamp_may_be_in_milliseconds() -> None:
     for age in (-300, 0, 300):
         assert construct_event(PAYLOAD, signed(PAYLOAD, at=(NOW - age) * 1000 + 999), SECRET).id == "evt_1"
 
 
-def test_the_age_of_a_time_in_milliseconds_is_in_seconds() -> None:
+def test_the_age_of_a_timestamp_in_milliseconds_is_in_seconds() -> None:
     assert "made 301 s ago" in rejected(signed(PAYLOAD, at=(NOW - 301) * 1000 + 999))
     assert "made 301 s ahead of" in rejected(signed(PAYLOAD, at=(NOW + 301) * 1000))
 
@@ -674,10 +621,10 @@ def test_no_frame_of_an_interrupt_shows_the_secret(
     monkeypatch: pytest.MonkeyPatch, secret: Any, place: str, error: type[BaseException]
 ) -> None:
     monkeypatch.setattr(place, fail_with(error()))
-    calls = [lambda: construct_event(PAYLOAD, SIGNED, secret), lambda: sign(PAYLOAD, SECRET)]
+    calls: list[Callable[[], object]] = [lambda: construct_event(PAYLOAD, SIGNED, secret)]
+    if place != "hmac.compare_digest":  # `sign` compares nothing
+        calls.append(lambda: sign(PAYLOAD, SECRET))
     for call in calls:
-        if place == "hmac.compare_digest" and call is not calls[0]:
-            continue
         with pytest.raises(error) as caught:
             call()
         check_that_no_secret_is_shown(caught.value)
@@ -692,8 +639,9 @@ def test_no_frame_shows_the_secret_whenever_a_call_is_interrupted() -> None:
 
         def profile(frame: FrameType, event: str, argument: object) -> None:
             nonlocal count
-            is_outside = frame.f_code.co_filename == __file__
-            if not is_outside and not (event == "call" and frame.f_code in (construct_event.__code__, sign.__code__)):
+            # On entry to a public function, its arguments still hold the secret.
+            is_entry = event == "call" and frame.f_code in (construct_event.__code__, sign.__code__)
+            if frame.f_code.co_filename != __file__ and not is_entry:
                 count += 1
                 if count == number:
                     sys.setprofile(before)
@@ -847,6 +795,30 @@ def test_a_value_of_another_type_is_converted_if_its_meaning_is_clear(
     assert warnings(caplog) == []
 
 
+LARGE_INVALID_VALUES = {
+    "numbers in tags": ("tags", "[" + "1," * 50_000 + "1]"),
+    "lists in tags": ("tags", "[" + "[]," * 25_000 + "[]]"),
+    "numbers in metadata": ("metadata", "{" + ",".join(f'"{n}":1' for n in range(15_000)) + "}"),
+    "objects in metadata": ("metadata", "{" + ",".join(f'"{n}":{{}}' for n in range(15_000)) + "}"),
+    "a number of many digits": ("ticket_count", "1" * 3_000_000),
+    "a blank time": ("created_at", '"2026-01-01T00:00' + " " * 3_000_000 + 'x"'),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), LARGE_INVALID_VALUES.values(), ids=LARGE_INVALID_VALUES)
+def test_large_invalid_values_are_parsed_in_little_memory(field: str, value: str) -> None:
+    body = json.dumps({**ENVELOPE, "data": {"customer": {**FULL, field: "?"}}}).replace('"?"', value)
+    signature = signed(body)
+    tracemalloc.start()
+    try:
+        event = construct_event(body, signature, SECRET)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(event, CustomerCreatedEvent)
+    assert peak < 150 * len(body)
+
+
 @pytest.mark.parametrize("type_", ["customer.created", "ticket.created"])
 def test_the_time_of_an_event_always_has_a_time_zone(type_: str) -> None:
     for written in ("2026-03-04T05:06:07", "2026-03-04 05:06:07Z", 1_772_600_767_000):
@@ -863,15 +835,6 @@ def test_a_missing_or_null_time_or_team_is_none(
 ) -> None:
     event = signed_event({**envelope, "type": type_})
     assert (event.type, event.created_at, event.team_id) == (type_, None, None)
-    check_stored(event)
-    assert warnings(caplog) == []
-
-
-def test_every_field_of_a_customer_except_the_id_may_be_null(caplog: pytest.LogCaptureFixture) -> None:
-    event = signed_event({**ENVELOPE, "data": {"customer": {**dict.fromkeys(FULL), "id": "cus_1"}}})
-    assert isinstance(event, CustomerCreatedEvent)
-    assert event.data.customer.object == "customer"
-    assert set(event.data.customer.model_dump(exclude={"id", "object"}).values()) == {None}
     check_stored(event)
     assert warnings(caplog) == []
 
@@ -893,28 +856,20 @@ NO_CUSTOMER: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("data", NO_CUSTOMER, ids=str)
-def test_a_known_type_without_a_customer_is_an_unknown_event(caplog: pytest.LogCaptureFixture, data: Any) -> None:
-    event = signed_event({**ENVELOPE, "data": data})
+@pytest.mark.parametrize(
+    "envelope",
+    [without("data"), *({**ENVELOPE, "data": data} for data in NO_CUSTOMER)],
+    ids=lambda each: str(each.get("data", "missing")),
+)
+def test_a_known_type_without_a_customer_is_an_unknown_event(
+    caplog: pytest.LogCaptureFixture, envelope: dict[str, Any]
+) -> None:
+    event = signed_event(envelope)
     assert type(event) is UnknownEvent
-    assert (event.id, event.type, event.team_id, event.data) == ("evt_1", "customer.created", "team-1", data)
+    assert (event.id, event.type, event.team_id) == ("evt_1", "customer.created", "team-1")
+    assert event.data == envelope.get("data")
     check_stored(event)
     assert warnings(caplog) == ["Webhook event evt_1 is not as documented in: data"]
-
-
-def test_a_known_type_without_data_is_an_unknown_event(caplog: pytest.LogCaptureFixture) -> None:
-    event = signed_event(without("data"))
-    assert type(event) is UnknownEvent
-    assert (event.type, event.data) == ("customer.created", None)
-    check_stored(event)
-    assert warnings(caplog) == ["Webhook event evt_1 is not as documented in: data"]
-
-
-def test_a_customer_field_without_an_id_is_an_extra_field_of_a_bare_customer() -> None:
-    event = signed_event({**ENVELOPE, "data": {**FULL, "customer": {"name": "Jo"}}})
-    assert isinstance(event, CustomerCreatedEvent)
-    assert event.data.customer.model_extra == {"customer": {"name": "Jo"}}
-    check_stored(event)
 
 
 def test_copies_of_fields_in_the_envelope_are_kept_as_extra_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -980,9 +935,9 @@ def test_one_warning_names_all_deviating_fields_and_no_value(caplog: pytest.LogC
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def test_a_documented_event_logs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    signed_event(ENVELOPE)
-    signed_event({**ENVELOPE, "type": "ticket.created"})
+@pytest.mark.parametrize("type_", ["customer.updated", "ticket.created"])
+def test_a_documented_event_can_be_stored_and_logs_no_warning(caplog: pytest.LogCaptureFixture, type_: str) -> None:
+    check_stored(event_of(type=type_))
     assert warnings(caplog) == []
 
 
@@ -1106,7 +1061,8 @@ def test_a_signed_payload_that_is_not_a_json_object_is_an_error(payload: str, me
     assert SECRET not in shown
 
 
-def test_an_object_of_any_depth_is_rejected_or_can_be_stored() -> None:
+def test_an_event_of_up_to_about_200_levels_is_accepted_and_can_be_stored() -> None:
+    stored = []
     for depth in range(190, 1200, 7):
         body = json.dumps({**ENVELOPE, "type": "x", "data": "?"}).replace('"?"', "[" * depth + "]" * depth)
         try:
@@ -1114,16 +1070,17 @@ def test_an_object_of_any_depth_is_rejected_or_can_be_stored() -> None:
         except WebhookPayloadError:
             continue
         check_stored(event)
+        stored.append(depth)
+    assert 190 in stored
+    assert max(stored) < 220
 
 
-def test_no_error_chains_an_error_that_holds_the_secret_or_payload() -> None:
+def test_no_error_chains_an_error_that_holds_the_secret_or_the_payload() -> None:
     with pytest.raises(InvalidParameterError) as about_secret:
         sign(PAYLOAD, SECRET + "\ud800")
-    with pytest.raises(WebhookPayloadError) as about_payload:
-        construct_event("private", signed("private"), SECRET)
     with pytest.raises(WebhookSignatureError) as about_text:
         construct_event("private\ud800", signed("private"), SECRET)
-    for caught in (about_secret, about_payload, about_text):
+    for caught in (about_secret, about_text):
         assert caught.value.__cause__ is caught.value.__context__ is None
 
 
