@@ -170,7 +170,7 @@ class Walk(Generic[T]):
     def _update_mode(self, request: PageRequest, data: PageData[T], size: int, *, has_moved: bool) -> None:
         length, end = len(data.rows), (request.page - 1) * size + len(data.rows)
         is_as_requested = length == size and end < data.total if data.has_more else length <= size
-        is_as_requested &= self._max_page_size > 1 and data.page_size in {None, request.size, size}
+        is_as_requested &= data.page_size in {None, request.size, size}
         if not is_as_requested:
             self._stop_verifying()
         elif self._mode is _Mode.BY_NUMBER and has_moved:

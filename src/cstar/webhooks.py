@@ -571,19 +571,24 @@ def _utf8(text: str) -> bytes | None:
 
 
 def _check_secrets(secret: object) -> Sequence[object]:
-    kind = type(secret).__name__
+    shown = _shown(secret)
     if not isinstance(secret, Sequence) or isinstance(secret, (bytes, bytearray)) or not secret:
+        allowed = "a string, or a non-empty list of strings"
         raise InvalidParameterError(
-            f"secret must be a string, or a non-empty list of strings, not a {kind} (is its environment variable set?)",
-            param="secret",
+            f"secret must be {allowed}, not {shown} (is its environment variable set?)", param="secret"
         )
     return cast("Sequence[object]", secret)
+
+
+def _shown(secret: object) -> str:
+    # No message may show any part of the secret.
+    return "None" if secret is None else f"a value of type {type(secret).__name__}"
 
 
 def _check_secret(secret: object) -> bytes:
     # No message may show any part of the secret.
     if not isinstance(secret, str):
-        raise InvalidParameterError(f"secret must be a string, not a {type(secret).__name__}", param="secret")
+        raise InvalidParameterError(f"secret must be a string, not {_shown(secret)}", param="secret")
     if not secret.strip():
         raise InvalidParameterError(
             "secret must not be empty: anybody could sign with it (is its environment variable set?)", param="secret"
