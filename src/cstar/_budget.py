@@ -1,7 +1,7 @@
 """The rate limit of the API key: the latest headers, the requests reserved for prefetching, and the time to its reset.
 
-The server's clock may differ from the local clock. Therefore the seconds until the reset count from the `Date` of the
-response, and the monotonic clock measures them.
+The server's clock may differ from the local clock. Therefore the time until the reset is counted from the `Date` of the
+response, and measured with the monotonic clock.
 """
 
 from __future__ import annotations

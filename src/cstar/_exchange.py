@@ -38,7 +38,7 @@ class Exchange:
             timeouts: The timeouts in seconds, by httpx's names.
         """
         self.deadline = deadline
-        # With `read=None` or `write=None`, the waits without a timeout include those that the caller does not limit.
+        # With `read=None` or `write=None`, a wait without a timeout may be one that the caller does not limit.
         has_timeouts = timeouts.get("read") is not None and timeouts.get("write") is not None
         self.default_timeout = timeouts.get("connect") if has_timeouts else None
         self.reads = 0

@@ -299,7 +299,7 @@ class Reader:
         return self.read_fields(model, value, location, name)
 
     def read_fields(self, model: type[Model], value: Any, location: str = "data", name: str = "") -> Any:
-        """Convert a value that is known to deviate to a model, field by field.
+        """Convert a value to a model field by field, without validating it as a whole first.
 
         Raises:
             ValueError: The value is not an object, or its id is invalid.

@@ -61,7 +61,7 @@ class Memory:
         return len(self._segments) + self._rows_read_before
 
     def shift(self, row_id: RowId, index: int) -> None:
-        """Shift the rows of the checkpoint as far as one of them has moved, because probably all have moved as far."""
+        """Shift the rows of the checkpoint by the distance that one of them has moved; probably all moved as far."""
         before = self.progress.before
         distance = next((index - old_index for each, old_index, _ in before.rows if each == row_id), 0)
         rows = tuple([(each, max(before.origin, old + distance), segment) for each, old, segment in before.rows])

@@ -52,7 +52,8 @@ class Movement:
             max_page_size: The most rows per page.
             keeps_growing: Whether inserts in front have made a slice useless, so that more inserts are expected.
         """
-        # A loop that deletes rows probably deletes as many again. Expect as many inserts, less a quarter of a page.
+        # A loop that deletes rows probably deletes as many again. Expect as many inserts again, less a quarter of a
+        # page, so that the next slice probably overlaps.
         self.drift = max(0, self._steady_growth - max_page_size // 4) if keeps_growing else min(0, growth)
 
     def search(self, end: int, growth: int, max_page_size: int) -> Iterator[int]:
@@ -68,7 +69,7 @@ class Movement:
         """
         if growth:
             yield end + growth
-        if self._steady_growth:  # as many inserts until the next response, less half a page
+        if self._steady_growth:  # as many inserts before each of two more responses, less half a page
             yield end + growth + 2 * self._steady_growth - max_page_size // 2
         step = max(1, max_page_size // 4)
         while True:

@@ -572,7 +572,7 @@ class _Pages(Generic[T]):
         return Page(self._transport, self.listing.at(request), data)
 
     def next_data(self) -> tuple[PageRequest, PageData[T]]:
-        """Return the next page that has new rows, without its other rows, and its request."""
+        """Return the next page with its new rows only, and its request. Skip pages without any, except the first."""
         with self._lock:  # threads may share the iterator
             while self._walk.next_request is not None and not self._is_closed:
                 request, data = self._first or self._source.next_page(self._walk)
@@ -620,7 +620,7 @@ class _AsyncPages(Generic[T]):
         return AsyncPage(self._transport, self.listing.at(request), data)
 
     async def next_data(self) -> tuple[PageRequest, PageData[T]]:
-        """Return the next page that has new rows, without its other rows, and its request."""
+        """Return the next page with its new rows only, and its request. Skip pages without any, except the first."""
         if self._is_busy:
             raise CstarError("an iterator serves one task at a time: use one iterator per task, or a queue")
         self._is_busy = True

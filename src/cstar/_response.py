@@ -215,7 +215,7 @@ def is_already_deleted(call: Call[Any], response: ReceivedResponse) -> bool:
 
 
 def _is_bare_receipt(call: Call[Any], response: ReceivedResponse) -> bool:
-    """Return whether a response to a delete reports success without the deleted id."""
+    """Return whether a response to a delete reports success without the envelope, or without the deleted id."""
     if is_blank(response.content):
         return True
     body = response.body

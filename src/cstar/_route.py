@@ -133,7 +133,8 @@ def _ssl_context() -> Callable[[], ssl.SSLContext]:
     return lambda: context
 
 
-# Loading certificates takes longer than the rest of creating a client.
+# Loading certificates takes longer than the rest of creating a client. `modified_at` is part of the cache key, so that
+# a changed file is loaded again.
 @lru_cache(maxsize=8)
 def _load_certificates(file: str | None, directory: str | None, modified_at: int) -> ssl.SSLContext:  # noqa: ARG001
     return ssl.create_default_context(cafile=file, capath=directory)

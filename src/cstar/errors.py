@@ -110,7 +110,10 @@ class APITimeoutError(APIConnectionError):
 
 
 class APIResponseValidationError(APIError):
-    """The response has a success status, but is not JSON or not as documented. A write was probably carried out."""
+    """The response has a success status, but is not JSON or not as documented; or it is too large, with any status.
+
+    A write was probably carried out.
+    """
 
     def __init__(
         self,

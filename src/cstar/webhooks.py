@@ -147,11 +147,11 @@ class CustomerEventData(_Payload):
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_bare_resource(cls, data: JsonValue) -> JsonValue:
-        return _with_envelope(data)
+    def _accept_bare_customer(cls, data: JsonValue) -> JsonValue:
+        return _wrap_bare_customer(data)
 
 
-def _with_envelope(data: JsonValue) -> JsonValue:
+def _wrap_bare_customer(data: JsonValue) -> JsonValue:
     # The data of older deliveries is the customer itself, which may have a field named "customer", too.
     is_bare = isinstance(data, dict) and isinstance(data.get("id"), str) and not _is_customer(data.get("customer"))
     return {"customer": data} if is_bare else data
@@ -308,7 +308,7 @@ def _read_leniently(fields: dict[str, JsonValue]) -> tuple[WebhookEvent, list[st
     if not isinstance(type_, str):
         fields["type"] = type_ = ""
     known = _KNOWN.get(type_)
-    data = _with_envelope(fields.get("data"))
+    data = _wrap_bare_customer(fields.get("data"))
     has_customer = isinstance(data, dict) and _is_customer(data.get("customer"))
     event: WebhookEvent
     if known is not None and has_customer:
