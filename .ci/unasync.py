@@ -40,7 +40,7 @@ def formatted(text: str, path: Path) -> str:
 
 
 def is_generated(path: Path) -> bool:
-    """Return whether a module is generated. All resources are, so a resource needs no header to be recognized."""
+    """Return whether a module must be generated: it has the header, or it is a public module of `resources/`."""
     is_resource = path.parent.name == "resources" and not path.name.startswith("_")
     return is_resource or path.read_bytes().startswith(HEADER_START.encode())
 
@@ -53,7 +53,7 @@ def main() -> int:
         target = source.with_name(source.name.replace("_async", ""))
         without_source.discard(target)
         text = formatted(HEADER.format(source.name) + to_sync(source.read_text(encoding="utf-8"), unused), target)
-        wanted = text.encode()  # compared as bytes, so that other line ends count
+        wanted = text.encode()  # compared as bytes, to detect other line endings
         if target.exists() and target.read_bytes() == wanted:
             continue
         stale = True

@@ -93,7 +93,7 @@ class RequestsByHand(_ByHand):
         from requests.adapters import HTTPAdapter
         from urllib3 import Retry
 
-        # By default, Retry retries neither a POST nor any status.
+        # By default, Retry does not retry a POST, and retries a status only if the response has Retry-After.
         statuses = [429, 500, 502, 503, 504]
         retry = Retry(retries, backoff_factor=0.5, status_forcelist=statuses, allowed_methods=None)
         self.session = requests.Session()

@@ -61,15 +61,11 @@ async def cancel(url: str, count: int) -> bool:
         async with anyio.create_task_group() as tasks:
             for _ in range(CONCURRENCY):
                 tasks.start_soon(work, count // CONCURRENCY)
-        idle = len(await _idle_connections(client))
-        lost = open_files() - files - (idle - 1)
+        ((_, _, connections),) = client._transport.clients._built.values()
+        idle = len(connections._idle)
+        lost = open_files() - files - (idle - 1)  # one connection was idle before
         after = await later_calls()
     return report("async calls", count, cancelled, lost, after / before)
-
-
-async def _idle_connections(client: AsyncCstar) -> list[object]:
-    (connections,) = [each for _, _, each in client._transport.clients._built.values()]
-    return list(connections._idle)
 
 
 def interrupt(url: str, count: int) -> bool:
@@ -102,7 +98,7 @@ def interrupt(url: str, count: int) -> bool:
                 interrupted += 1
         assert client._transport.clients._built is not None
         idle = len(client._transport.clients._built[2]._idle)
-        lost = open_files() - files - (idle - 1)
+        lost = open_files() - files - (idle - 1)  # likewise
         after = later_calls()
     return report("sync calls", calls, interrupted, lost, after / before)
 

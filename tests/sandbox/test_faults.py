@@ -327,6 +327,8 @@ def test_a_reset_drops_delayed_requests(empty_api, cstar_sandbox):
         ({"kind": "status", "status": 199}, "status must be greater than or equal to 200, not 199"),
         ({"kind": "status", "status": 600}, "status must be less than or equal to 599, not 600"),
         ({"kind": "status", "status": "503"}, "status must be a valid integer, not '503'"),
+        ({"kind": "html", "retry_after": -3}, "retry_after must be greater than or equal to 0, not -3"),
+        ({"kind": "html", "retry_after": "ü"}, "retry_after must be a number of seconds, or printable ASCII text"),
         ({"kind": "drop", "status": 503}, "status has no meaning for the kind 'drop', only for status, html"),
         ({"kind": "drop", "seconds": 1}, "seconds has no meaning .* only for latency"),
         ({"kind": "cut", "when": "before"}, "when has no meaning .*"),
@@ -353,7 +355,7 @@ def test_an_invalid_fault_is_rejected_in_one_line(given, message):
     assert not list(faults)
 
 
-@pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", "ü", " 5", "5 ", 1.5, True, -3])
+@pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", " 5", "5 ", 1.5, True])
 def test_a_retry_after_that_no_header_can_hold_is_rejected(value):
     with pytest.raises(ValueError, match="retry_after must "):
         Faults().add("status", status=429, retry_after=value)

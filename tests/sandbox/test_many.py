@@ -212,6 +212,14 @@ def test_an_import_with_update_changes_only_the_given_fields(team):
     )
 
 
+def test_an_update_by_an_import_with_too_much_metadata_is_an_error(team):
+    data(import_(team, [record(1, metadata={f"key {n}": "" for n in range(50)})]))
+    changed = record(1, metadata={"one more": ""})
+    result = data(import_(team, [changed, record(2)], mergeStrategy="update"))
+    assert (result["created"], result["updated"], len(result["errors"])) == (1, 0, 1)
+    assert result["errors"][0]["message"] == "'metadata' must have at most 50 keys after the change."
+
+
 def test_each_invalid_record_of_an_import_has_an_error(team):
     result = data(import_(team, [record(1), {"email": "ada@example.com"}, record(2, email="nobody"), record(3, x=1)]))
     assert (result["total"], result["created"]) == (4, 1)

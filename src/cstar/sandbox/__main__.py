@@ -53,7 +53,7 @@ def _serve(options: argparse.Namespace) -> int:
     except (ValueError, sqlite3.Error) as error:
         return _fail(str(error))
     except OSError as error:
-        reason = str(error.strerror or error).partition(" (while")[0]
+        reason = str(error.strerror or error).partition(" (while")[0]  # create_server() appends the address
         hint = "; --port 0 picks a free port" if error.errno == errno.EADDRINUSE else ""
         return _fail(f"cannot listen on {options.host}:{options.port}: {reason}{hint}")
     _log_requests()

@@ -88,8 +88,8 @@ class _Endpoint:
         half = response.body[: len(response.body) // 2]
         await send({"type": "http.response.start", "status": response.status, "headers": whole.raw_headers})
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        transport.close()
-        await receive()
+        transport.close()  # after the half has been sent
+        await receive()  # as in _drop()
 
     async def _delay(self, seconds: float, transport: asyncio.Transport) -> bool:
         """Delay a request; return False if the sandbox was reset meanwhile."""

@@ -99,7 +99,9 @@ def _new_fault(*values: Any, **options: Any) -> Fault:
     try:
         return Fault(*values, **options)
     except ValidationError as invalid:
-        error = invalid.errors(include_url=False, include_context=False)[-1]  # in a union, the most general type
+        errors = invalid.errors(include_url=False, include_context=False)
+        # A union has an error for each of its types. Ignore those of the types that the value does not have.
+        error = next((each for each in errors if not each["type"].endswith("_type")), errors[0])
     if not error["loc"]:
         raise ValueError(error["msg"].removeprefix("Value error, "))
     names, name = [field.name for field in fields(Fault)], error["loc"][0]

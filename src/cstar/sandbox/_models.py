@@ -115,16 +115,16 @@ _VERSION = Field(
     description="The version of the API; without it, the latest.",
     json_schema_extra={"format": "date", "examples": [LATEST_VERSION]},
 )
-_KEY = "[!-~](?:[ -~]{0,253}[!-~])?"
-_KEY_FIELD = Field(
-    description="Identifies this write. For 24 hours, the same request with the same key gets the first response "
-    "again, and another request with the same key is a conflict.",
-    json_schema_extra={"pattern": f"^{_KEY}$"},
-)
-_is_key = matching(rf"\A{_KEY}\Z", "from 1 to 255 printable ASCII characters")
+_IDEMPOTENCY_KEY = "[!-~](?:[ -~]{0,253}[!-~])?"
+_REPLAY = "For 24 hours, the same request with this key gets the first response again; any other is a conflict."
+IdempotencyKey = Annotated[
+    str,
+    Field(description=_REPLAY, json_schema_extra={"pattern": f"^{_IDEMPOTENCY_KEY}$"}),
+    matching(rf"\A{_IDEMPOTENCY_KEY}\Z", "from 1 to 255 printable ASCII characters"),
+]
 # In the functional syntax, because their names have hyphens.
 Headers = TypedDict("Headers", {"CStar-Version": Annotated[str, _VERSION, AfterValidator(_date)]}, total=False)
-WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": Annotated[str, _KEY_FIELD, _is_key]}, total=False)
+WriteHeaders = TypedDict("WriteHeaders", {"Idempotency-Key": IdempotencyKey}, total=False)
 
 
 @_request

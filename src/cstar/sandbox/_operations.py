@@ -154,8 +154,9 @@ def _import(context: RequestContext) -> Result:
             elif not updates:
                 skipped += 1
             else:
+                after = _change(context, holder, fields)
                 updated += 1
-                if (after := _change(context, holder, fields)) is not holder:
+                if after is not holder:
                     events.append(Event("customer.updated", after))
         except ApiError as error:
             errors.append({"index": index, "code": error.code, "message": error.message})

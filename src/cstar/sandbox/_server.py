@@ -23,8 +23,8 @@ from cstar.sandbox import _clock
 # Seconds for a client to send its next request, to the last byte. Clients close idle connections earlier (httpx after
 # 5 s). If the server closed one first, a request that was just sent would be lost.
 REQUEST_TIMEOUT = 30.0
-# The most connections without a complete request; a further one closes the oldest. This is below the usual limit of
-# 1,024 open files per process.
+# The most connections that have not sent a complete request yet; a further one closes the oldest. This is below the
+# usual limit of 1,024 open files per process.
 MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"
@@ -146,7 +146,7 @@ class Server(uvicorn.Server):
             ws="none",
             log_config=None,  # the logging configuration belongs to the program around the sandbox
             server_header=False,
-            backlog=100,  # asyncio accepts up to this many connections at once, and logs each failure
+            backlog=100,  # asyncio calls accept() up to 100 times in a row, and logs each failure
             timeout_keep_alive=2 * int(REQUEST_TIMEOUT),  # REQUEST_TIMEOUT expires first
             timeout_graceful_shutdown=0,  # incomplete requests and delayed responses do not delay the stop
         )
