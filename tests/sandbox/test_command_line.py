@@ -108,6 +108,8 @@ def test_the_options_configure_the_sandbox():
         hosts = {"cstar": 200, "cstar.local": 200, "other": 403}
         for host, status in hosts.items():
             assert httpx.get(control.join("faults"), headers={"Host": host}).status_code == status
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=STOP_TIMEOUT) == 0
 
 
 def test_ctrl_c_stops_the_command_despite_delayed_responses_and_pending_webhooks():
