@@ -165,7 +165,8 @@ class LoopbackTransport(AiohttpTransport):
             extensions={**request.extensions, "timeout": self._timeout(plan, request)},
         )
         if plan.fault is httpx.ProxyError:
-            self.proxy, forwarded.url = httpx.Proxy(str(forwarded.url.copy_with(raw_path=b"/"))), request.url
+            self.proxy = httpx.Proxy(str(forwarded.url.copy_with(raw_path=b"/")))
+            forwarded.url = request.url
         try:
             return await super().handle_async_request(forwarded)
         finally:
@@ -217,7 +218,8 @@ async def respond(request: httpx.Request, response: httpx.Response) -> Plan:
         body = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
         body += b"" if is_cut else b"0\r\n\r\n"
     elif b"content-length" not in names and response.status_code >= 200:
-        headers.append((b"Content-Length", b"%d" % (len(body) + is_cut)))
+        length = len(body) + 1 if is_cut else len(body)  # a cut body lacks at least one byte
+        headers.append((b"Content-Length", b"%d" % length))
     reasons = {each.value: each.phrase for each in HTTPStatus}
     head = [f"HTTP/1.1 {response.status_code} {reasons.get(response.status_code, '')}".encode()]
     head += [name + b": " + value for name, value in headers]

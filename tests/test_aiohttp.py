@@ -139,7 +139,7 @@ def test_a_malformed_response_does_not_show_the_query(sleeps: list[float], caplo
 
 def test_an_exception_of_an_event_hook_is_passed_through() -> None:
     async def hook(request: httpx.Request) -> None:
-        "é".encode("ascii")
+        "é".encode("ascii")  # httpx-aiohttp raises this type for a reason that is not UTF-8
 
     async def act() -> None:
         async with httpx.AsyncClient(transport=AiohttpTransport(), event_hooks={"request": [hook]}) as http_client:

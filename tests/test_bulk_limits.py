@@ -78,10 +78,9 @@ def test_a_record_has_at_most_the_size_of_a_request() -> None:
         bodies(record(1, notes=filler + "x"))
 
 
-@pytest.mark.parametrize("size", [400_000, 524_000])
-def test_the_fields_of_a_bulk_update_may_take_half_of_a_request(api_mock: respx.Router, run: Runner, size: int) -> None:
+def test_the_fields_of_a_bulk_update_may_take_half_of_a_request(api_mock: respx.Router, run: Runner) -> None:
     api_mock.post(BULK).mock(side_effect=bulk_success)
-    assert run(lambda client: client.customers.bulk_update(TEAM, ids(1), notes="x" * size)).succeeded == 1
+    assert run(lambda client: client.customers.bulk_update(TEAM, ids(1), notes="x" * 524_000)).succeeded == 1
 
 
 def test_idempotency_keys_may_have_the_maximum_length(api_mock: respx.Router, run: Runner) -> None:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -30,6 +29,7 @@ from cstar import (
     Cstar,
     CstarError,
     CustomerDetail,
+    InternalServerError,
     NotFoundError,
     RawResponse,
 )
@@ -128,7 +128,7 @@ def test_a_raw_call_raises_the_error_of_a_status(api_mock: respx.Router, run: Ru
 
 def test_with_options_changes_only_the_given_options(api_mock: respx.Router, run: Runner) -> None:
     route = api_mock.get(GET).respond(500, headers={"Retry-After": "5"})
-    with suppress(CstarError):
+    with pytest.raises(InternalServerError):
         run(
             lambda client: (
                 client.with_options(default_headers={"X-B": "2"})
@@ -452,11 +452,13 @@ def test_a_client_with_a_custom_http_client_cannot_be_pickled(run: Runner) -> No
 
 
 @BOTH
-def test_no_repr_contains_the_api_key(build: Any) -> None:
+def test_no_repr_contains_the_api_key_or_a_default_header(build: Any) -> None:
     client = build(KEY, default_headers={"X-Secret": "hush"})
-    texts = [repr(client), repr(vars(client)), repr(client._transport.options), repr(vars(client._transport))]
-    texts += [repr(client._transport._requests._headers), repr(client.customers), str(client)]
-    assert KEY not in "".join(texts)
+    transport = client._transport
+    values = [client, vars(client), transport.options, vars(transport), client.customers]
+    texts = [str(client), *map(repr, values)]
+    assert "hush" not in "".join(texts)
+    assert KEY not in "".join([*texts, repr(transport._requests._headers)])
 
 
 # ── on_attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -198,19 +198,18 @@ def test_api_version_is_sent(api_mock: respx.Router, run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "parts"),
+    ("options", "parts"),
     [
-        (30.0, {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}),
-        (2, {"connect": 2, "read": 2, "write": 2, "pool": 2}),
-        (httpx.Timeout(5, connect=1), {"connect": 1, "read": 5, "write": 5, "pool": 5}),
-        (httpx.Timeout(None), {"connect": None, "read": None, "write": None, "pool": None}),
+        ({}, {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}),
+        ({"timeout": 2}, {"connect": 2, "read": 2, "write": 2, "pool": 2}),
+        ({"timeout": httpx.Timeout(5, connect=1)}, {"connect": 1, "read": 5, "write": 5, "pool": 5}),
+        ({"timeout": httpx.Timeout(None)}, {"connect": None, "read": None, "write": None, "pool": None}),
     ],
 )
 def test_every_attempt_has_the_timeout(
-    api_mock: respx.Router, run: Runner, timeout: float | httpx.Timeout, parts: dict[str, float | None]
+    api_mock: respx.Router, run: Runner, options: dict[str, Any], parts: dict[str, float | None]
 ) -> None:
     route = api_mock.get(GET).mock(side_effect=[httpx.Response(500), httpx.Response(200, json=ok(DETAIL))])
-    options = {} if timeout == 30.0 else {"timeout": timeout}
     run(lambda client: client.customers.get(TEAM, ID), **options)
     assert [call.request.extensions["timeout"] for call in route.calls] == [parts, parts]
 

@@ -117,7 +117,7 @@ def test_a_client_imports_little_beyond_its_three_libraries() -> None:
 
     libraries = modules("import httpx, pydantic, tenacity")
     added = modules(f"from cstar import Cstar, AsyncCstar; Cstar({KEY!r}), AsyncCstar({KEY!r})") - libraries
-    third_party = {name for name in added if name.partition(".")[0] not in {"cstar", "pydantic_core"}}
-    assert third_party <= {"pydantic.alias_generators", "encodings.idna", "stringprep"}
+    others = {name for name in added if name.partition(".")[0] not in {"cstar", "pydantic_core"}}
+    assert others <= {"pydantic.alias_generators", "encodings.idna", "stringprep"}
     for module in ("webhooks", "sandbox", "_prefetch", "_envelopes", "models.customer"):
         assert f"cstar.{module}" not in added

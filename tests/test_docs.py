@@ -1,6 +1,6 @@
 """The consistency of the documentation: its reference, errors, links, examples and code blocks.
 
-`.ci/docs` builds the documentation. Sybil runs its Python blocks: see `conftest.py`.
+`.ci/docs` builds the documentation. Sybil runs its Python blocks: see `conftest.py` in the root directory.
 """
 
 from __future__ import annotations

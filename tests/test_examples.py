@@ -52,14 +52,15 @@ def sync_crm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["sync_crm.py", *arguments])
         capsys.readouterr()
-        code: object = 0
+        code: int | str | None = None
         try:
             runpy.run_path(str(EXAMPLES / "sync_crm.py"), run_name="__main__")
         except SystemExit as end:
-            code = end.code or 0
-        message = "" if isinstance(code, int) else f"{code}\n"  # as Python prints it
+            code = end.code
         captured = capsys.readouterr()
-        return subprocess.CompletedProcess([], 1 if message else int(str(code)), captured.out, captured.err + message)
+        if isinstance(code, str):  # Python prints it, and exits with 1
+            return subprocess.CompletedProcess([], 1, captured.out, f"{captured.err}{code}\n")
+        return subprocess.CompletedProcess([], code or 0, captured.out, captured.err)
 
     return run
 

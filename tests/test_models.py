@@ -72,7 +72,7 @@ def test_a_required_field_must_be_present(missing: str) -> None:
 def test_fields_are_accepted_by_name_and_by_alias() -> None:
     now = datetime.now(timezone.utc)
     named = Customer(id="c", name="J", email="e", sentiment="happy", status="active", created_at=now, updated_at=now)
-    assert named == Customer.model_validate({**named.model_dump(by_alias=True)})
+    assert named == Customer.model_validate(named.model_dump(by_alias=True))
 
 
 def test_a_datetime_requires_a_zone_and_keeps_it() -> None:
