@@ -179,7 +179,7 @@ def test_rows_inserted_in_front_between_many_runs_repeat_no_row() -> None:
 
 
 @pytest.mark.parametrize("inserted", [1, 250, 3000])
-def test_rows_inserted_in_front_between_two_runs_cost_one_request(inserted: int) -> None:
+def test_rows_inserted_in_front_between_two_runs_cost_at_most_two_requests(inserted: int) -> None:
     server = Server.of(2000)
     first, checkpoint = read_some(Walk(1, page_size=100), server, 777)
     for _ in range(inserted):
@@ -187,7 +187,7 @@ def test_rows_inserted_in_front_between_two_runs_cost_one_request(inserted: int)
     before = len(server.requests)
     rest, _ = read_some(Walk(1, page_size=100, resume=checkpoint), server, None)
     assert first + rest == [f"row{number}" for number in range(2000)]
-    assert len(server.requests) - before <= 13 * 1.2 + 2
+    assert len(server.requests) - before <= 13 + 2
 
 
 def test_if_the_last_rows_are_deleted_the_walk_resumes_at_a_landmark() -> None:
@@ -269,17 +269,8 @@ def tampered(**changes: Any) -> str:
 @pytest.mark.parametrize(
     "token",
     [
-        *(
-            "",
-            "x",
-            "not a token",
-            "ü",
-            "e30",
-            "bnVsbA",
-            "W10",
-            encode(CHECKPOINT, SCOPE)[:-7],
-            encode(CHECKPOINT, SCOPE) + "A",
-        ),
+        *("", "x", "not a token", "ü", "e30", "bnVsbA", "W10"),
+        *(encode(CHECKPOINT, SCOPE)[:-7], encode(CHECKPOINT, SCOPE) + "A"),
         *(tampered(version=2), tampered(version="1"), tampered(origin=-1), tampered(total=1.5), tampered(total=True)),
         *(tampered(total=10**30), tampered(largest=0), tampered(largest=101), tampered(ids=["a"]), tampered(ids="abc")),
         *(tampered(ids=[None, 1, 2]), tampered(ids=[["x"], 1, 2]), tampered(places=[[0, 0, 10**9]]), tampered(holes=1)),

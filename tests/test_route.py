@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 REMOTE = "https://api.cstar.test/api/v1"
 
 
+def whoami(client: Any) -> Any:
+    return client.whoami()
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -107,7 +111,7 @@ def test_https_requests_use_a_tunnel_through_the_proxy(
 ) -> None:
     with RawServer(tls=tls) as server, RawServer(forward, tls=tls if scheme == "https" else None) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://127.0.0.1:{proxy.port}")
-        identity = run(lambda client: client.whoami(), base_url=f"https://api.cstar.test:{server.port}")
+        identity = run(whoami, base_url=f"https://api.cstar.test:{server.port}")
         assert (identity.team_id, proxy.connections, server.connections) == (TEAM, 1, 1)
 
 
@@ -125,7 +129,7 @@ def socks(connection: socket.socket, number: int) -> None:
 def test_a_socks_proxy_is_used(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer() as server, RawServer(socks) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
-        run(lambda client: client.whoami(), base_url=f"http://api.cstar.test:{server.port}")
+        run(whoami, base_url=f"http://api.cstar.test:{server.port}")
         assert (proxy.connections, server.connections) == (1, 1)
 
 
@@ -206,7 +210,7 @@ def test_no_error_shows_the_password_of_a_proxy(value: str, monkeypatch: pytest.
 def test_the_error_for_an_unreachable_proxy_names_the_proxy(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://ann:hush@127.0.0.1:9")
     with pytest.raises(APIConnectionError) as raised:
-        run(lambda client: client.whoami(), base_url=REMOTE, max_retries=0)
+        run(whoami, base_url=REMOTE, max_retries=0)
     assert "through the proxy http://127.0.0.1:9 of HTTPS_PROXY (ConnectError: " in str(raised.value)
     assert "hush" not in repr([raised.value, raised.value.__cause__])
     assert not raised.value.was_sent
@@ -220,7 +224,7 @@ def test_the_error_for_a_rejected_tunnel_names_the_proxy(run: Runner, monkeypatc
     with RawServer(reject) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match=r"of HTTPS_PROXY \(ProxyError: 403 Forbidden\)") as raised:
-            run(lambda client: client.whoami(), base_url=REMOTE)
+            run(whoami, base_url=REMOTE)
     assert (raised.value.was_sent, raised.value.attempts) == (False, 1)
 
 
@@ -251,7 +255,7 @@ def test_a_request_is_not_sent_if_the_tunnel_fails(
     with RawServer(handler) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match="of HTTPS_PROXY") as raised:
-            run(lambda client: client.whoami(), base_url=REMOTE, max_retries=0, timeout=timeout)
+            run(whoami, base_url=REMOTE, max_retries=0, timeout=timeout)
     assert not raised.value.was_sent
 
 
@@ -276,7 +280,7 @@ def test_the_error_for_a_failing_socks_proxy_names_the_proxy(
     with RawServer(handler) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError, match="of ALL_PROXY") as raised:
-            run(lambda client: client.whoami(), base_url="http://api.cstar.test", max_retries=0, timeout=timeout)
+            run(whoami, base_url="http://api.cstar.test", max_retries=0, timeout=timeout)
     assert not raised.value.was_sent
 
 
@@ -302,7 +306,7 @@ def test_the_error_for_a_response_that_may_be_from_a_proxy_names_the_proxy(
     with RawServer(lambda connection, number: read_request(connection) and connection.sendall(data)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(error, match=message):
-            run(lambda client: client.whoami(), base_url="http://api.cstar.test")
+            run(whoami, base_url="http://api.cstar.test")
 
 
 def test_a_custom_http_client_ignores_the_proxy_settings(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,28 +319,17 @@ def test_a_custom_http_client_ignores_the_proxy_settings(run: Runner, monkeypatc
 def test_the_error_of_a_custom_async_http_client_has_the_cause(backend: str) -> None:
     run = Runner(backend)
     with pytest.raises(APIConnectionError, match=r"\(ConnectError: \[Errno 111\] Connection refused\)"):
-        run(lambda client: client.whoami(), base_url="http://127.0.0.1:9", max_retries=0, http_client=run.http_client())
+        run(whoami, base_url="http://127.0.0.1:9", max_retries=0, http_client=run.http_client())
 
 
 # ── Certificates ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def two_calls(client: Any) -> Any:
-    """Send two calls over a client of either kind."""
-    if isinstance(client, Cstar):
-        return [client.whoami() for _ in range(2)]
-
-    async def calls() -> list[Any]:
-        return [await client.whoami() for _ in range(2)]
-
-    return calls()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_connections_are_reused(run: Runner, tls: ssl.SSLContext, trusted: None, version: ssl.TLSVersion) -> None:
     tls.minimum_version = tls.maximum_version = version
     with RawServer(tls=tls) as server:
-        run(two_calls, base_url=server.url)
+        run.in_order(whoami, whoami, base_url=server.url)
         assert server.connections == 1
 
 
@@ -368,7 +361,7 @@ def test_a_response_may_end_without_the_closing_alert_of_tls(run: Runner, tls: s
 
 def test_an_untrusted_certificate_is_an_error_that_is_not_retried(run: Runner, tls: ssl.SSLContext) -> None:
     with RawServer(tls=tls) as server, pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED") as raised:
-        run(lambda client: client.whoami(), base_url=server.url)
+        run(whoami, base_url=server.url)
     assert (raised.value.was_sent, raised.value.attempts) == (False, 1)
 
 
@@ -376,7 +369,7 @@ def test_a_certificate_of_another_host_is_rejected(run: Runner, authority: trust
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.test").configure_cert(context)
     with RawServer(tls=context) as server, pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+        run(whoami, base_url=server.url, max_retries=0)
 
 
 @pytest.mark.usefixtures("late_cancellation")
@@ -384,7 +377,7 @@ def test_a_timeout_bounds_the_tls_handshake(run: Runner, trusted: None) -> None:
     with RawServer(lambda connection, number: connection.recv(65536) and connection.recv(65536)) as server:
         url = server.url.replace("http:", "https:")
         with pytest.raises(APIConnectionError, match=r"within the timeout of 0\.3 s \(ConnectTimeout") as raised:
-            run(lambda client: client.whoami(), base_url=url, max_retries=0, timeout=0.3)
+            run(whoami, base_url=url, max_retries=0, timeout=0.3)
     assert not raised.value.was_sent
 
 
@@ -393,7 +386,7 @@ def test_a_server_without_tls_is_an_error_that_is_not_retried(run: Runner, trust
         RawServer(lambda connection, number: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server,
         pytest.raises(APIConnectionError, match=r"\(ConnectError: .*SSL") as raised,
     ):
-        run(lambda client: client.whoami(), base_url=server.url.replace("http:", "https:"))
+        run(whoami, base_url=server.url.replace("http:", "https:"))
     assert raised.value.attempts == 1
 
 
@@ -408,7 +401,7 @@ def test_an_idle_tls_connection_that_the_server_closes_is_replaced_at_once(
                 connection.unwrap()  # sends the closing alert
 
     with RawServer(handler, tls=tls) as server:
-        run(two_calls, base_url=server.url, max_retries=0)
+        run.in_order(whoami, whoami, base_url=server.url, max_retries=0)
         assert server.connections == 2
 
 
@@ -423,7 +416,7 @@ def test_invalid_tls_records_raise_a_connection_error(run: Runner, tls: ssl.SSLC
         RawServer(handler, tls=tls) as server,
         pytest.raises(APIConnectionError, match=r"\(ReadError: .*SSL") as raised,
     ):
-        run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+        run(whoami, base_url=server.url, max_retries=0)
     assert raised.value.was_sent
 
 
@@ -433,7 +426,7 @@ def test_a_response_over_tls_may_close_the_connection(run: Runner, tls: ssl.SSLC
         connection.sendall(response(headers=b"Connection: close\r\n"))
 
     with RawServer(handler, tls=tls) as server:
-        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+        assert run(whoami, base_url=server.url).team_id == TEAM
 
 
 @pytest.mark.parametrize(
@@ -471,6 +464,6 @@ def test_certificates_are_loaded_when_a_client_is_created(
     trustme.CA().cert_pem.write_to_path(str(file))
     with RawServer(tls=tls) as server:
         with pytest.raises(APIConnectionError):
-            run(lambda client: client.whoami(), base_url=server.url, max_retries=0)
+            run(whoami, base_url=server.url, max_retries=0)
         authority.cert_pem.write_to_path(str(file))
-        assert run(lambda client: client.whoami(), base_url=server.url).team_id == TEAM
+        assert run(whoami, base_url=server.url).team_id == TEAM

@@ -219,12 +219,11 @@ MODULES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", MODULES[:-1])  # tests/sandbox/test_isolation.py checks the sandbox
 def test_a_module_imports_only_from_modules_before_it(module: str) -> None:
     source = Path(cstar.__file__).parent
     files = sorted((source / module).glob("**/*.py")) or [source / f"{module}.py"]
-    # The sandbox imports nothing of the client.
-    importable = {"sandbox"} if module == "sandbox" else {*MODULES[: MODULES.index(module)], module}
+    importable = {*MODULES[: MODULES.index(module)], module}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "cstar":
@@ -283,7 +282,8 @@ def test_pydantic_validates_the_arguments_of_a_call() -> None:
         get("t", 7)
     with pytest.raises(pydantic.ValidationError, match="timeout"):
         pydantic.validate_call(CLIENTS[0].with_options)(timeout="soon")
-    assert pydantic.validate_call(CLIENTS[0].with_options)(timeout=httpx.Timeout(5))._transport.options.timeout
+    with_timeout = pydantic.validate_call(CLIENTS[0].with_options)(timeout=httpx.Timeout(5))
+    assert with_timeout._transport.options.timeout == httpx.Timeout(5)
 
 
 @pytest.mark.parametrize("build", [Cstar, AsyncCstar])

@@ -114,7 +114,7 @@ def test_a_timeout_bounds_a_request_that_the_server_does_not_read(run: Runner) -
         )
 
 
-def test_an_httpx_timeout_without_a_write_timeout_lets_a_write_take_longer(run: Runner) -> None:
+def test_without_a_write_timeout_a_write_may_take_longer_than_the_connect_timeout(run: Runner) -> None:
     def handler(connection: socket.socket, number: int) -> None:
         time.sleep(2 * TIMEOUT)
         read_request(connection)
@@ -170,10 +170,15 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 @pytest.fixture
 def unresolved(addresses: Any) -> Iterator[None]:
     """Keep api.cstar.test from being resolved until the test ends."""
-    end = threading.Event()
-    addresses(lambda: [9] * end.wait(SERVER_DELAY))
+    test_has_ended = threading.Event()
+
+    def resolve() -> list[int]:
+        test_has_ended.wait(SERVER_DELAY)
+        return []
+
+    addresses(resolve)
     yield
-    end.set()
+    test_has_ended.set()
 
 
 @pytest.fixture
@@ -288,6 +293,25 @@ def test_concurrent_calls_share_the_resolution_of_a_name(addresses: Any) -> None
     assert lookups == 1
 
 
+def test_an_error_of_a_custom_socket_class_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PySocks replaces `socket.socket`, and its errors have no arguments."""
+
+    class ProxyError(OSError):
+        def __init__(self, message: str) -> None:
+            self.message = message
+
+        def __str__(self) -> str:
+            return self.message
+
+    class ProxiedSocket(socket.socket):
+        def connect(self, address: Any) -> None:
+            raise ProxyError("the proxy refuses connections")
+
+    monkeypatch.setattr(socket, "socket", ProxiedSocket)
+    with pytest.raises(APIConnectionError, match="the proxy refuses connections"):
+        Cstar(KEY, base_url="http://127.0.0.1:1", max_retries=0).whoami()
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
     """Wait up to 20 seconds for a condition."""
     end = time.monotonic() + 20
@@ -390,25 +414,6 @@ def test_a_signal_handler_may_be_any_callable(alarm: Any) -> None:
                 client.whoami()
         finally:
             signal.signal(signal.SIGALRM, previous)
-
-
-def test_an_error_of_a_custom_socket_class_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PySocks replaces `socket.socket`, and its errors have no arguments."""
-
-    class ProxyError(OSError):
-        def __init__(self, message: str) -> None:
-            self.message = message
-
-        def __str__(self) -> str:
-            return self.message
-
-    class ProxiedSocket(socket.socket):
-        def connect(self, address: Any) -> None:
-            raise ProxyError("the proxy refuses connections")
-
-    monkeypatch.setattr(socket, "socket", ProxiedSocket)
-    with pytest.raises(APIConnectionError, match="the proxy refuses connections"):
-        Cstar(KEY, base_url="http://127.0.0.1:1", max_retries=0).whoami()
 
 
 def test_an_error_of_a_signal_handler_ends_the_resolution_of_a_name(unresolved: None) -> None:

@@ -250,7 +250,7 @@ def test_gapless_needs_at_most_20_percent_more_requests(total: int) -> None:
 
 @pytest.mark.parametrize("gapless", [False, True], ids=["default", "gapless"])
 @pytest.mark.parametrize("page_size", [10, 100])
-def test_a_loop_that_deletes_each_row_reads_all_with_about_one_request_per_page(page_size: int, gapless: bool) -> None:
+def test_a_loop_that_deletes_each_row_needs_about_one_request_per_100_rows(page_size: int, gapless: bool) -> None:
     server = Server.of(3000)
     ids = read(
         Walk(1, page_size=page_size, gapless=gapless), server, visit=lambda row: server.delete(server.rows.index(row))
@@ -451,7 +451,7 @@ def test_a_server_that_ignores_the_page_size_is_read_page_by_page() -> None:
 
 
 def test_a_total_below_the_number_of_rows_does_not_end_a_walk() -> None:
-    class Page(Server):
+    class Miscounting(Server):
         def respond(self, request: PageRequest) -> PageData[Row]:
             data = super().respond(request)
             if len(self.requests) == 2:
@@ -459,7 +459,7 @@ def test_a_total_below_the_number_of_rows_does_not_end_a_walk() -> None:
                     self.insert_in_front()
             return PageData(data.rows, len(data.rows), data.page, data.page_size, has_more=data.has_more)
 
-    ids = read(Walk(1, page_size=100), Page.of(1000))
+    ids = read(Walk(1, page_size=100), Miscounting.of(1000))
     assert {f"row{number}" for number in range(1000)} <= set(ids)
 
 

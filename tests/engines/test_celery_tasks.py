@@ -90,7 +90,7 @@ def test_a_retried_import_does_not_repeat_completed_requests(box: Sandbox, clien
     assert delays == [30, 60]
 
 
-def test_an_import_that_is_delivered_twice_runs_once(box: Sandbox, client: Cstar) -> None:
+def test_an_import_that_is_delivered_twice_runs_once(box: Sandbox) -> None:
     records = [CustomerRecord(name="Ada", email="ada@engines.test")]
     results = []
     for _ in range(2):

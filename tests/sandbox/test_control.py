@@ -96,7 +96,7 @@ def test_an_unknown_path_is_a_404_that_lists_the_endpoints(control, cstar_sandbo
     assert not cstar_sandbox.requests
 
 
-def test_a_bug_in_the_sandbox_is_a_500_and_is_logged(control, cstar_sandbox, monkeypatch, caplog):
+def test_a_bug_in_the_sandbox_is_a_500_and_is_logged(control, monkeypatch, caplog):
     monkeypatch.setattr("cstar.sandbox._request_log.RequestLog.requests", lambda _: 1 / 0)
     response = control.get("/requests")
     assert (response.status_code, response.json()["error"]["message"]) == (

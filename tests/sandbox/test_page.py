@@ -89,7 +89,7 @@ def browser(box):
 
 @pytest.fixture
 def load_page(browser):
-    return lambda search=None: Page(browser.get("/", params=search and {"search": search}).text)
+    return lambda search=None: Page(browser.get("/", params={"search": search} if search else None).text)
 
 
 def render_page(**changes):

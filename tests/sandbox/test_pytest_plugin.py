@@ -42,7 +42,7 @@ def test_the_next_test_has_a_server_again(cstar_client):
     assert cstar_client.whoami()
 
 
-def test_the_server_is_started_only_once(cstar_sandbox):
+def test_the_tests_before_the_stop_had_the_same_server(cstar_sandbox):
     assert len(urls) == 1
 
 
