@@ -49,5 +49,5 @@ def test_a_sync_module_that_was_edited_fails_the_check_until_it_is_generated_aga
 @pytest.mark.parametrize("first_line", [0, 1], ids=["with its header", "without its header"])
 def test_a_sync_module_without_a_source_fails_the_check(resources, first_line):
     lines = (resources / "customers.py").read_bytes().splitlines(keepends=True)
-    (resources / "tickets.py").write_bytes(b"".join(lines[first_line:]))
-    assert unasync(resources, "--check") == (1, "tickets.py has no source\n")
+    (resources / "without_source.py").write_bytes(b"".join(lines[first_line:]))
+    assert unasync(resources, "--check") == (1, "without_source.py has no source\n")
