@@ -88,13 +88,13 @@ def main() -> None:
             span.set_attribute("retries", raw.attempts - 1)
         for finished in sorted(exporter.get_finished_spans(), key=lambda each: each.start_time or 0):
             print(describe(finished))
-        print(f"This call: {raw.attempts - 1} retries. All calls: {counter.retries}.")
+        print(f"Retries of this call: {raw.attempts - 1}, of all calls: {counter.retries}.")
 
         box.faults.add("status", status=503, times=2)
         try:
             client.with_options(max_retries=1).customers.list(box.team_id)
         except APIError as error:  # a failed call has its number of attempts in the error
-            print(f"This call: {error.attempts - 1} retries. All calls: {counter.retries}.")
+            print(f"Retries of this call: {error.attempts - 1}, of all calls: {counter.retries}.")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def test_the_program_shows_a_child_span_per_attempt_and_counts_retries(demo: Cal
         "  CLIENT POST: RemoteProtocolError",
         "  CLIENT POST: 503",
         "  CLIENT POST: 201",
-        "This call: 2 retries. All calls: 2.",
-        "This call: 1 retries. All calls: 3.",
+        "Retries of this call: 2, of all calls: 2.",
+        "Retries of this call: 1, of all calls: 3.",
     ]
     first, second, third = (json.loads(line) for line in done.stderr.splitlines())
     assert first["message"].startswith("POST /teams/")
