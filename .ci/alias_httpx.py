@@ -26,6 +26,6 @@ def pytest_report_header() -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     assert sys.modules["httpx"] is httpx2  # in each worker
-    left_out = [item for item in items if getattr(item, "originalname", "") in NOT_UNDER_HTTPX2]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    deselected = [item for item in items if getattr(item, "originalname", "") in NOT_UNDER_HTTPX2]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]

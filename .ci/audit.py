@@ -1,7 +1,8 @@
 """Fail if a version in constraints.txt has a known vulnerability.
 
-The data on vulnerabilities comes from PyPI. If PyPI cannot be reached, pip-audit would fail; this prints the reason and
-passes. A mirror of PyPI may have no such data, so this first looks up a version that is known to be vulnerable.
+The data on vulnerabilities comes from PyPI. pip-audit fails if PyPI cannot be reached. This script then prints the
+reason and passes. A mirror of PyPI may have no such data, so the script first looks up a version that is known to be
+vulnerable.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
-KNOWN_TO_BE_VULNERABLE = "https://pypi.org/pypi/urllib3/1.24/json"  # CVE-2019-11324, among others
+VULNERABLE_RELEASE_URL = "https://pypi.org/pypi/urllib3/1.24/json"  # CVE-2019-11324, among others
 
 
 def main() -> int:
@@ -29,11 +30,11 @@ def main() -> int:
 def unavailable_reason() -> str | None:
     """Return the reason why PyPI's data on vulnerabilities is unavailable; `None` if it is available."""
     try:
-        with urlopen(KNOWN_TO_BE_VULNERABLE, timeout=30) as response:
+        with urlopen(VULNERABLE_RELEASE_URL, timeout=30) as response:
             found = json.load(response)["vulnerabilities"]
     except (OSError, ValueError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
-    return None if found else f"{KNOWN_TO_BE_VULNERABLE} lists none"
+    return None if found else f"{VULNERABLE_RELEASE_URL} lists none"
 
 
 if __name__ == "__main__":

@@ -18,16 +18,16 @@ T = TypeVar("T")
 
 
 def take_turns(sides: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True) -> dict[str, list[T]]:
-    """Call each side once per round, and return the results. Each round begins with another side.
+    """Call each function once per round, and return the results. Each round begins with another function.
 
     Args:
-        sides: The sides by name.
+        sides: The functions by name, such as one for each library.
         rounds: The number of rounds.
-        warm_up: Whether to run a first round without results, which opens connections and writes bytecode.
+        warm_up: Whether to run one more round first, and discard its results. It opens connections and writes bytecode.
     """
     results: dict[str, list[T]] = {name: [] for name in sides}
     names = list(sides)
-    for number in range(-warm_up, rounds):
+    for number in range(-1 if warm_up else 0, rounds):
         for place in range(len(names)):
             name = names[(number + place) % len(names)]
             result = sides[name]()
@@ -37,7 +37,7 @@ def take_turns(sides: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bo
 
 
 def timed(action: Callable[[], object], count: int = 1) -> Callable[[], float]:
-    """Make a side that returns the seconds of an action, divided by `count`.
+    """Return a function that measures the seconds of an action, divided by `count`.
 
     The garbage collector runs before the action and not during it.
     """

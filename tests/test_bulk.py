@@ -569,7 +569,7 @@ def test_an_api_error_of_the_callers_iterable_keeps_its_idempotency_key(api_mock
     assert (raised.value.partial.succeeded, raised.value.idempotency_key) == (100, "create-7")
 
 
-def test_an_exception_that_accepts_no_note_is_passed_through(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_that_accepts_no_note_propagates_unchanged(api_mock: respx.Router, run: Runner) -> None:
     @dataclasses.dataclass(frozen=True)
     class FrozenError(Exception):
         number: int

@@ -117,7 +117,7 @@ def test_request_has_a_raw_response(api_mock: respx.Router, run: Runner) -> None
     assert json.loads(raw.content) == ok([1, 2])
 
 
-def test_a_raw_call_raises_the_error_of_a_status(api_mock: respx.Router, run: Runner) -> None:
+def test_a_raw_call_raises_an_error_for_an_error_status(api_mock: respx.Router, run: Runner) -> None:
     api_mock.get("/auth/whoami").respond(400)
     with pytest.raises(BadRequestError):
         run(lambda client: client.with_raw_response.whoami())
@@ -229,6 +229,7 @@ def test_a_request_equals_the_one_that_httpx_would_build(run: Runner, action: An
 
     # A cookie makes the client use httpx's build_request.
     request, expected = request_of(), request_of(cookies={"session": "s"})
+    # The second request was sent later, so its deadline is later.
     assert request.extensions.pop("deadline") < expected.extensions.pop("deadline")
     assert expected.headers.pop("Cookie") == "session=s"
     assert sorted(request.headers.multi_items()) == sorted(expected.headers.multi_items())
@@ -305,7 +306,7 @@ def test_a_custom_http_client_is_not_closed(api_mock: respx.Router, run: Runner)
     assert not http_client.is_closed
 
 
-def test_an_exception_of_a_hook_is_passed_through(api_mock: respx.Router, run: Runner) -> None:
+def test_an_exception_of_a_hook_propagates_unchanged(api_mock: respx.Router, run: Runner) -> None:
     def hook(request: httpx.Request) -> None:
         raise ZeroDivisionError
 

@@ -151,7 +151,9 @@ def test_pages_are_fetched_lazily(api_mock: respx.Router, run: Runner) -> None:
     assert counts == [1, 1, 1, 2, 2, 2, 3]
 
 
-def test_a_failing_page_is_retried_and_raises_after_the_rows_before_it(api_mock: respx.Router, run: Runner) -> None:
+def test_a_failing_page_is_retried_and_raises_after_earlier_rows_are_yielded(
+    api_mock: respx.Router, run: Runner
+) -> None:
     first = page_of(ROWS[:3], size=3, total=7, has_more=True)
     api_mock.get(CUSTOMERS, params={"page": "1"}).respond(json=first)
     failing = api_mock.get(CUSTOMERS, params={"page": "2"}).respond(500, json=error())
@@ -629,7 +631,7 @@ def test_any_list_can_be_paginated(api_mock: respx.Router, run: Runner, options:
     assert route.calls[0].request.url.params.multi_items() == [("page", "1"), ("pageSize", "3"), ("a", "1"), ("a", "2")]
 
 
-def test_times_with_and_without_a_zone_can_be_prefetched(api_mock: respx.Router, run: Runner) -> None:
+def test_prefetching_accepts_rows_with_aware_and_naive_datetimes(api_mock: respx.Router, run: Runner) -> None:
     zones = ("Z", "", "Z", "")
     rows = [{"id": number, "created_at": "2026-03-01T12:00:00" + zone} for number, zone in enumerate(zones)]
     api_mock.get("/rows").mock(side_effect=serve(rows, current))
@@ -655,7 +657,7 @@ def test_a_paginated_list_can_be_resumed(api_mock: respx.Router, run: Runner) ->
     assert [row.id for row in rows] == list(range(1, 7))
 
 
-def test_the_type_of_a_row_may_come_from_a_module_without_the_future_import(
+def test_the_type_of_a_row_may_come_from_a_module_without_postponed_annotations(
     api_mock: respx.Router, run: Runner
 ) -> None:
     source = "from dataclasses import dataclass\n@dataclass\nclass Row:\n    id: str"

@@ -356,7 +356,7 @@ def test_no_row_is_lost_if_anext_is_cancelled_during_clean_up() -> None:
         iterator = aiter(customers(prefetch=4)(client))
         timeout = 0.02
         while True:
-            timeout *= 1.05  # so that the test ends on a busy machine, too
+            timeout *= 1.05  # so that the test ends even on a busy machine
             with anyio.move_on_after(timeout):
                 try:
                     ids.append((await anext(iterator)).id)
@@ -487,11 +487,11 @@ def test_an_iterator_closed_by_another_thread_ends_after_the_pending_page() -> N
             reading = threads.submit(list, rows)
             while rows._pages._source._pending:
                 time.sleep(0.001)  # until the reader waits for page 2
-            closing_it = threads.submit(rows.close)
+            close_result = threads.submit(rows.close)
             while not rows._pages._is_closed:
                 time.sleep(0.001)
             may_continue.set()
-            closing_it.result()
+            close_result.result()
             ids += [row.id for row in reading.result()]
     assert ids == IDS[:20]
     assert server.requested == [1, 2]
@@ -583,7 +583,7 @@ def test_an_iterator_collected_in_a_fork_does_not_wait_for_locks_of_the_parent()
         iterators: list[Any] = [iter(customers(prefetch=2)(client))]
         next(iterators[0])
         child = fork.Process(target=iterators.clear)
-        # Fork while a lock is held, as by a thread: in the child, it is never released.
+        # Fork while a lock is held, as if by another thread. In the child, it is never released.
         with iterators[0]._pages._source._cancelled._cond:
             child.start()
         child.join(10)
@@ -630,7 +630,7 @@ def test_iterators_share_the_rate_limit_of_their_key() -> None:
         server.max_concurrent = 0
         for rows in threads.map(list, lists):
             assert [row.id for row in rows] == IDS
-    # The page that an iterator needs next is requested in any case.
+    # The limit allows 3. The page that an iterator needs next is requested in any case, so the other two add one each.
     assert server.max_concurrent <= 5
 
 
@@ -650,7 +650,7 @@ def test_with_no_requests_remaining_the_next_page_waits_for_the_reset(run: Runne
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])
-def test_a_reset_later_than_max_retry_wait_is_not_waited_for(run: Runner, prefetch: int) -> None:
+def test_the_client_does_not_wait_for_a_reset_beyond_max_retry_wait(run: Runner, prefetch: int) -> None:
     def respond(number: int) -> httpx.Response:
         if number == 1:
             return limited(lambda _: 0, 3000)(1)

@@ -388,7 +388,7 @@ def test_the_error_of_a_write_has_its_idempotency_key(api_mock: respx.Router, ru
     with pytest.raises(APITimeoutError) as raised:
         run(lambda client: client.customers.create(TEAM, name="J", email="j@x.io"), max_retries=1)
     assert raised.value.idempotency_key == route.calls.last.request.headers["Idempotency-Key"]
-    assert "It may have been carried out" in str(raised.value)
+    assert "The request may have been carried out" in str(raised.value)
 
 
 def test_the_error_of_an_unsent_write_does_not_say_that_it_may_be_done(api_mock: respx.Router, run: Runner) -> None:

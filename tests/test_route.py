@@ -181,7 +181,7 @@ def test_an_invalid_proxy_setting_is_rejected_by_the_constructor(
         build(KEY, base_url=REMOTE)
 
 
-def test_a_socks_proxy_requires_a_package_that_the_error_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_socks_proxy_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._route._is_installed", lambda package: False)
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match=r"^HTTPS_PROXY names a SOCKS proxy.*pip install 'httpx\[socks\]'$"):
@@ -398,7 +398,7 @@ def test_an_idle_tls_connection_that_the_server_closes_is_replaced_at_once(
         connection.sendall(response())
         if read_request(connection) is not None:
             with suppress(OSError):
-                connection.unwrap()  # sends the closing alert
+                connection.unwrap()  # sends close_notify
 
     with RawServer(handler, tls=tls) as server:
         run.in_order(whoami, whoami, base_url=server.url, max_retries=0)

@@ -24,19 +24,19 @@ from support import KEY, Runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Seconds. A call over loopback needs less than TIMEOUT, also on a busy machine. The slow servers take SERVER_DELAY.
+# Seconds. A call over loopback needs less than TIMEOUT, even on a busy machine. The slow servers take SERVER_DELAY.
 TIMEOUT = 0.5
 SERVER_DELAY = 20
 
 
 def send_slowly(start: bytes, rest: bytes) -> Callable[[socket.socket, int], None]:
-    """Return a handler that sends `start` at once, and then `rest` again and again, one byte every 10 ms."""
+    """Return a handler that sends `start` at once, and then `rest` repeatedly, one byte every 10 ms."""
 
     def handler(connection: socket.socket, number: int) -> None:
         if read_request(connection) is not None:
             connection.sendall(start)
-            for place in range(100 * SERVER_DELAY):
-                connection.sendall(rest[place % len(rest) :][:1])
+            for byte in itertools.islice(itertools.cycle(rest), 100 * SERVER_DELAY):
+                connection.sendall(bytes([byte]))
                 time.sleep(0.01)
 
     return handler
@@ -72,7 +72,7 @@ def test_a_timeout_bounds_an_attempt_however_slowly_bytes_arrive(run: Runner, sl
     assert error.was_sent
 
 
-# With a custom sync client, each wait for headers is bounded, but not their sum.
+# ("sync", "headers") is missing: a custom sync client limits each read of the headers, but not all reads together.
 @pytest.mark.parametrize(
     ("kind", "slow"),
     [("sync", "body"), ("asyncio", "body"), ("trio", "body"), ("asyncio", "headers"), ("trio", "headers")],
@@ -169,7 +169,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def unresolved(addresses: Any) -> Iterator[None]:
-    """Keep api.cstar.test from being resolved until the test ends."""
+    """Make the resolution of api.cstar.test block until the test ends."""
     test_has_ended = threading.Event()
 
     def resolve() -> list[int]:
@@ -313,14 +313,14 @@ def test_an_error_of_a_custom_socket_class_is_a_connection_error(monkeypatch: py
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait up to 20 seconds for a condition."""
+    """Wait up to 20 seconds for a condition, and return whether it became true."""
     end = time.monotonic() + 20
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     return condition()
 
 
-def test_of_two_simultaneous_connections_one_is_closed(addresses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_two_simultaneous_connections_is_closed(addresses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cstar._network.CONNECTION_ATTEMPT_DELAY", 0.01)
     connect, connections = AsyncStream.connect, 0
     both_are_open: Any = None
@@ -506,7 +506,7 @@ def test_a_retry_delay_that_outlasts_the_deadline_raises_the_last_error(
             base_url=server.url,
             deadline=10,
             timeout=200,
-            on_attempt=lambda attempt: advance_clock(100),
+            on_attempt=lambda attempt: advance_clock(100),  # after the retry delay was chosen
         )
     assert raised.value.attempts == 1
 

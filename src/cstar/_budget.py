@@ -192,12 +192,12 @@ def http_date(text: str) -> datetime | None:
         return None
 
 
-def _later(known: _Reading | None, received: _Reading) -> _Reading:
+def _later(known: _Reading | None, new: _Reading) -> _Reading:
     """Return the later of two readings."""
     # A request that was sent after the known response was received is the later one.
-    if known is None or received.sent >= known.received:
-        return received
+    if known is None or new.sent >= known.received:
+        return new
     # Concurrent requests: in the same window, the reading with fewer remaining requests is the later one.
-    if (known.limit.limit, known.limit.reset_at) == (received.limit.limit, received.limit.reset_at):
-        return min(known, received, key=lambda reading: reading.limit.remaining)
-    return max(known, received, key=lambda reading: reading.reset)
+    if (known.limit.limit, known.limit.reset_at) == (new.limit.limit, new.limit.reset_at):
+        return min(known, new, key=lambda reading: reading.limit.remaining)
+    return max(known, new, key=lambda reading: reading.reset)

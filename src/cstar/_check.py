@@ -189,7 +189,7 @@ def check_json(param: str, value: object, *, depth: int = 0) -> JsonValue:
 
 
 def check_query(param: str, value: object) -> list[tuple[str, str]]:
-    """Convert query parameters to pairs: a list repeats its name, `None` is omitted."""
+    """Convert query parameters to pairs: one for each item of a list, none for `None`."""
     pairs: list[tuple[str, str]] = []
     for name, item in _items(param, value):
         values = item if _is_list(item) else [] if item is None else [item]

@@ -91,9 +91,9 @@ def _paginate_listing(
 ) -> Listing[RowT]:
     path = check_path("path", path)
     names = {name for name, _ in check_query("params", {} if params is None else params)}
-    if repeated := sorted(names & {"page", "pageSize"}):
+    if reserved := sorted(names & {"page", "pageSize"}):
         raise InvalidParameterError(
-            f"params must not contain {' and '.join(map(repr, repeated))}: use the arguments page and page_size",
+            f"params must not contain {' and '.join(map(repr, reserved))}: use the arguments page and page_size",
             param="params",
         )
     if not _may_have_id(cast_to):
@@ -117,10 +117,10 @@ def _may_have_id(cast_to: Any) -> bool:  # noqa: ANN401 - any argument of the ca
     cls: Any = origin or cast_to
     if not isinstance(cls, type):
         return False
-    is_open = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
+    allows_extra = issubclass(cls, pydantic.BaseModel) and cls.model_config.get("extra") == "allow"
     has_hint = any("id" in _annotations_of(each) for each in cls.__mro__)
     # A TypedDict has annotations, but its instances are dicts without attributes.
-    return hasattr(cast("object", cls), "id") or is_open or (has_hint and not issubclass(cls, dict))
+    return hasattr(cast("object", cls), "id") or allows_extra or (has_hint and not issubclass(cls, dict))
 
 
 def _annotations_of(cls: type) -> Mapping[str, object]:
@@ -203,7 +203,7 @@ class _Client(Generic[TransportT]):
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The latest rate limit of the API key (API page "Rate limits"); `None` before the first response with one."""
+        """The latest rate limit of the API key (API page "Rate limits"); `None` until a response has it."""
         return self._transport.budget.rate_limit
 
     def with_options(
@@ -245,7 +245,7 @@ class _Client(Generic[TransportT]):
         return self._over(self._transport.with_options(options))
 
     def _over(self, transport: TransportT, **changes: object) -> Self:
-        """Create a copy of this client over another transport."""
+        """Create a copy of this client with a transport and changed attributes."""
         client = object.__new__(type(self))
         for name in _slots_of(self):
             object.__setattr__(client, name, getattr(self, name))
@@ -281,8 +281,8 @@ class Cstar(_Client[Transport], Resource):
             `https://www.cstar.help/api/v1`.
         timeout: Seconds for each attempt, from its start to the last byte of its response; or an `httpx.Timeout`, to
             limit connecting and each read and write separately. By default 30.
-        deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
-            not started. By default no limit.
+        deadline: Seconds for each call, including all attempts and retry delays. If a retry delay would exceed it, the
+            call raises at once. By default no limit.
         max_retries: Maximum number of retries of a call. A call is retried if there is no response, after 408, 429 or
             5xx, and after a 409 that follows a lost response. By default 3.
         max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
@@ -382,7 +382,8 @@ class Cstar(_Client[Transport], Resource):
         Args:
             method: `"GET"`, `"POST"`, `"PUT"`, `"PATCH"` or `"DELETE"`.
             path: The path below the base URL, such as `f"/teams/{team_id}/tickets"`.
-            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            params: Query parameters, by the API's names. A list is sent as one parameter per item;
+                `None` is omitted.
             json: The request body.
             cast_to: The type to validate the response's `data` as: a pydantic model, `list[Model]`, a dataclass, …
             idempotency_key: Identifies a write operation, as in `customers.create`. By default a new UUID.
@@ -423,7 +424,8 @@ class Cstar(_Client[Transport], Resource):
             path: The path of the list below the base URL, such as `f"/teams/{team_id}/tickets"`.
             cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, which
                 identifies the row.
-            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            params: Query parameters, by the API's names. A list is sent as one parameter per item;
+                `None` is omitted.
             page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
             prefetch: Number of pages to prefetch while iterating, 0 to 100.
@@ -497,7 +499,7 @@ class Cstar(_Client[Transport], Resource):
 
 
 class CstarWithRawResponse:
-    """`client.with_raw_response`: the methods of `Cstar`, returning a `RawResponse`."""
+    """`client.with_raw_response`: `request` and `whoami` of `Cstar`, returning a `RawResponse`."""
 
     def __init__(self, client: Cstar) -> None:
         self.resource = client
@@ -559,8 +561,8 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             `https://www.cstar.help/api/v1`.
         timeout: Seconds for each attempt, from its start to the last byte of its response; or an `httpx.Timeout`, to
             limit connecting and each read and write separately. By default 30.
-        deadline: Seconds for each call, including all attempts and retry delays. A retry delay that would exceed it is
-            not started. By default no limit.
+        deadline: Seconds for each call, including all attempts and retry delays. If a retry delay would exceed it, the
+            call raises at once. By default no limit.
         max_retries: Maximum number of retries of a call. A call is retried if there is no response, after 408, 429 or
             5xx, and after a 409 that follows a lost response. By default 3.
         max_retry_wait: Maximum retry delay in seconds. If the server requests a longer delay, the call raises at once,
@@ -661,7 +663,8 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
         Args:
             method: `"GET"`, `"POST"`, `"PUT"`, `"PATCH"` or `"DELETE"`.
             path: The path below the base URL, such as `f"/teams/{team_id}/tickets"`.
-            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            params: Query parameters, by the API's names. A list is sent as one parameter per item;
+                `None` is omitted.
             json: The request body.
             cast_to: The type to validate the response's `data` as: a pydantic model, `list[Model]`, a dataclass, …
             idempotency_key: Identifies a write operation, as in `customers.create`. By default a new UUID.
@@ -702,7 +705,8 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
             path: The path of the list below the base URL, such as `f"/teams/{team_id}/tickets"`.
             cast_to: The type of a row: a pydantic model, a dataclass, … It must have an attribute `id`, which
                 identifies the row.
-            params: Query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            params: Query parameters, by the API's names. A list is sent as one parameter per item;
+                `None` is omitted.
             page: The number of the first page. `ListOptions` describes this and the following parameters in detail.
             page_size: Rows per page, 1 to 100.
             prefetch: Number of pages to prefetch while iterating, 0 to 100.
@@ -787,7 +791,7 @@ class AsyncCstar(_Client[AsyncTransport], AsyncResource):
 
 
 class AsyncCstarWithRawResponse:
-    """`client.with_raw_response`: the methods of `AsyncCstar`, returning a `RawResponse`."""
+    """`client.with_raw_response`: `request` and `whoami` of `AsyncCstar`, returning a `RawResponse`."""
 
     def __init__(self, client: AsyncCstar) -> None:
         self.resource = client

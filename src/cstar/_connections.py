@@ -205,7 +205,7 @@ def _is_established(connection: _Connection | _AsyncConnection, route: Route) ->
 
 
 def _proxy_error(error: Exception, route: Route) -> httpx.ProxyError | None:
-    """Convert an error about a SOCKS proxy's reply. httpcore uses these replies unchecked, so any error can occur."""
+    """Convert an error about a SOCKS proxy's reply. httpcore raises errors of socksio, or an `AssertionError`."""
     is_about_socks = type(error).__module__.partition(".")[0] == "socksio" or isinstance(error, AssertionError)
     if is_about_socks and route.proxy is not None and route.proxy.url.scheme.startswith("socks"):
         return httpx.ProxyError(str(error) or "an unknown reply")
@@ -239,7 +239,7 @@ def _reject_early_response(connection: _Connection | _AsyncConnection) -> None:
 def _has_response(connection: _Connection | _AsyncConnection) -> bool:
     """Return whether the bytes received since the request begin with a status line."""
     head = connection.network.exchange.head
-    return head != b"" and b"HTTP/".startswith(head)
+    return head != b"" and b"HTTP/".startswith(head)  # at most five bytes
 
 
 class Connections(_BaseConnections[_Connection], httpx.BaseTransport):

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from cstar._memory import Memory, T
 
 # Every walk ends at these limits, whatever the server sends. The limit of consecutive slices without a new row grows by
-# one for every ten rows read, because rows inserted in front have to be skipped.
+# one for every ten rows read, up to 1,000 more, because rows inserted at the front have to be skipped.
 MAX_STALE_SLICES = 10
+MAX_EXTRA_STALE_SLICES = 1_000
 MAX_SLICES_PAST_TOTAL = 1_000
 
 
@@ -27,7 +28,7 @@ class Ending:
         self._reason = ""
 
     def is_reached(self, start: int, data: PageData[T], rows_read: int, *, has_new_rows: bool) -> bool:
-        """Return whether the walk ends with this slice.
+        """Record a slice, and return whether the walk ends with it.
 
         Args:
             start: The index of its first row.
@@ -46,8 +47,8 @@ class Ending:
             self._reason = f"{self._slices_past_total} pages past the total of {first_total}: hasMore is still true"
             return True
         self._reason = "the server repeats rows, and hasMore is still true"
-        is_past_end = start >= data.total >= rows_read  # a total below the rows read is wrong
-        max_stale = 1 if is_past_end else MAX_STALE_SLICES + min(rows_read // 10, MAX_SLICES_PAST_TOTAL)
+        is_past_end = start >= data.total >= rows_read  # a total of fewer rows than were read is wrong
+        max_stale = 1 if is_past_end else MAX_STALE_SLICES + min(rows_read // 10, MAX_EXTRA_STALE_SLICES)
         return self._stale_slices >= max_stale
 
     def on_empty_pages(self, total: int) -> None:
@@ -61,10 +62,12 @@ class Ending:
     def warn_if_incomplete(self, origin: int, memory: Memory, *, are_indexes_valid: bool) -> None:
         """Log a warning if rows are missing.
 
-        With valid indexes, the memory has counted the missing rows. Without, they are the total less the rows read.
+        If the indexes are valid, `memory.lost` is the number of missing rows. Otherwise it is the total minus the rows
+        read.
         """
         expected, rows_read = self._total - origin, memory.rows_read
+        found = expected - memory.lost if are_indexes_valid else rows_read
         if self._slices_past_total >= MAX_SLICES_PAST_TOTAL:
             logger.warning("iteration ended after %d rows, %s", rows_read, self._reason)
-        elif (found := expected - memory.lost if are_indexes_valid else rows_read) < expected:
+        elif found < expected:
             logger.warning("iteration ended after %d of %d rows: %s", found, expected, self._reason)

@@ -57,7 +57,7 @@ class _Meta(Model):
 
 
 class ListEnvelope(_Envelope, Generic[T]):
-    """`{"success": true, "data": […], "pagination": …}`, or with the paging in `meta`."""
+    """`{"success": true, "data": […], "pagination": …}`, or with `pagination` in `meta`."""
 
     data: list[T]
     pagination: Paging | None = None

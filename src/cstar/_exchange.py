@@ -31,14 +31,14 @@ class Exchange:
         self.begin(None, {})
 
     def begin(self, deadline: float | None, timeouts: Mapping[str, float | None]) -> None:
-        """Begin another exchange.
+        """Reset the state for the next request on the connection.
 
         Args:
             deadline: The end of the attempt, by `time.monotonic()`; `None` for no limit.
             timeouts: The timeouts in seconds, by httpx's names.
         """
         self.deadline = deadline
-        # With `read=None` or `write=None`, a wait without a timeout may be one that the caller does not limit.
+        # If `read` or `write` is `None`, httpcore passes no timeout for reads or writes that the caller does not limit.
         has_timeouts = timeouts.get("read") is not None and timeouts.get("write") is not None
         self.default_timeout = timeouts.get("connect") if has_timeouts else None
         self.reads = 0

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cstar._call_state import CallState
     from cstar._options import Options
 
-# OpenSSL's reasons for a permanent failure: the server does not support TLS, or only versions that are not accepted.
+# OpenSSL's reasons for a permanent failure: the server does not support TLS, or supports only versions that the client
+# rejects.
 _NO_COMMON_PROTOCOL = re.compile("WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|NO_PROTOCOLS|ALERT_PROTOCOL_VERSION")
 # The request was not sent if httpx raised one of these.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -77,7 +78,7 @@ def connection_error(
     reason = "".join(filter(str.isprintable, _reason(error))).replace(options.api_key, REDACTED).rstrip(".")
     sentence += f" ({name}: {reason})." if reason else f" ({name})."
     if call.idempotency_key is not None and state.was_sent:
-        sentence += " It may have been carried out: repeating it with this error's idempotency_key is safe."
+        sentence += " The request may have been carried out. It is safe to repeat it with this error's idempotency_key."
     return (APITimeoutError if is_timeout else APIConnectionError)(
         sentence, was_sent=state.was_sent, attempts=state.attempts, idempotency_key=call.idempotency_key
     )

@@ -24,7 +24,7 @@ Id: TypeAlias = str | UUID
 
 QueryScalar: TypeAlias = str | int | float | bool
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | list[str] | list[int] | tuple[QueryScalar, ...] | None
-"""A value in `extra_query` and `params`. A list repeats its name; `None` is omitted."""
+"""A value in `extra_query` and `params`. A list is sent as one parameter per item; `None` is omitted."""
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class ListOptions(TypedDict, total=False):
     """
 
     extra_query: Mapping[str, QueryValue] | None
-    """Additional query parameters, by the API's names. A list repeats its name; `None` is omitted."""
+    """Additional query parameters, by the API's names. A list is sent as one parameter per item; `None` is omitted."""
 
 
 Items: TypeAlias = Iterable[T]

@@ -40,7 +40,7 @@ def test_the_first_load_writes_every_customer_with_every_field(
         metadata={"crm_id": "7"},
     )
     assert load_all() == (251, 0)
-    # As text and as numbers: DuckDB's Python client needs pytz to read times, which is not installed.
+    # Times as numbers: to read them, DuckDB's Python client needs pytz, which is not installed.
     stored = database.sql(
         """SELECT id, name, email, sentiment, status, tags, notes, custom_fields->>'seats', ticket_count,
            metadata->>'crm_id', epoch_us(created_at), epoch_us(updated_at) FROM customers"""
@@ -96,12 +96,12 @@ def test_a_failed_load_does_not_change_the_table_and_can_be_continued(
         client.customers.update(box.team_id, customer.id, name="Grace")
     attempts = []
 
-    def fail_the_third(attempt: Attempt) -> None:
+    def fail_after_two(attempt: Attempt) -> None:
         attempts.append(attempt)
         if len(attempts) == 2:
             box.faults.add("status", status=403)
 
-    with Cstar(on_attempt=fail_the_third) as failing, pytest.raises(PermissionDeniedError):
+    with Cstar(on_attempt=fail_after_two) as failing, pytest.raises(PermissionDeniedError):
         load(database, failing, box.team_id)
     after = database.sql("SELECT * EXCLUDE (created_at, updated_at) FROM customers ORDER BY id").fetchall()
     assert after == before

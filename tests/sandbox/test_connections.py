@@ -1,4 +1,4 @@
-"""Idle, half-open and slow connections."""
+"""Idle connections, and incomplete and slow requests."""
 
 import socket
 import subprocess

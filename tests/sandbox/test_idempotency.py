@@ -95,7 +95,7 @@ def test_a_rejected_request_does_not_replace_the_recorded_response(api, create, 
 
 
 @pytest.mark.parametrize("keys", [[""], ["k" * 256], ["cl\u00e9".encode("latin-1")], [b"a\tb"], [b"\xa0"], ["a", "b"]])
-def test_a_write_has_one_key_of_1_to_255_printable_ascii_characters(api, keys):
+def test_a_key_is_sent_once_and_has_1_to_255_printable_ascii_characters(api, keys):
     response = api.post("/customers", json={}, headers=[("Idempotency-Key", key) for key in keys])
     assert error_of(response) == (400, "invalid_request_error", "parameter_invalid", "Idempotency-Key")
 
@@ -116,21 +116,21 @@ def test_a_key_expires_after_24_hours(key, monkeypatch):
     assert [response.headers.get("Idempotent-Replayed") for response in responses] == [None, "true", None]
 
 
-def send_at_once(api, requests):
+def send_concurrently(api, requests):
     with ThreadPoolExecutor(32) as threads:
         return list(threads.map(lambda request: api.post("/customers", **request), requests))
 
 
 def test_concurrent_creates_with_the_same_email_create_one_customer(api, new_email):
     email = new_email()
-    responses = send_at_once(api, [{"json": {"name": f"Thread {n}", "email": email}} for n in range(32)])
+    responses = send_concurrently(api, [{"json": {"name": f"Thread {n}", "email": email}} for n in range(32)])
     assert sorted(response.status_code for response in responses) == [201] + [409] * 31
     assert api.get("/customers", params={"search": email}).json()["pagination"]["total"] == 1
 
 
 def test_concurrent_creates_with_the_same_key_get_the_same_response(api, new_email, key):
     request = {"json": {"name": "Same", "email": new_email()}, "headers": key}
-    responses = send_at_once(api, itertools.repeat(request, 32))
+    responses = send_concurrently(api, itertools.repeat(request, 32))
     assert {response.content for response in responses} == {responses[0].content}
     assert [response.status_code for response in responses] == [201] * 32
     assert sum("Idempotent-Replayed" not in response.headers for response in responses) == 1

@@ -35,7 +35,7 @@ def test_no_module_of_the_sandbox_uses_httpx_or_tenacity(source):
 
 
 def test_importing_the_sandbox_does_not_import_httpx():
-    # With an empty package in the place of the client, which always imports httpx.
+    # Replace the client, which always imports httpx, with an empty package.
     program = """if True:
         import sys, types
         sys.modules["cstar"] = client = types.ModuleType("cstar")
@@ -50,7 +50,7 @@ def test_importing_the_sandbox_does_not_import_httpx():
     assert output.split() == ["False", "True"]
 
 
-def test_no_two_modules_of_the_sandbox_import_each_other():
+def test_the_modules_of_the_sandbox_have_no_import_cycle():
     imports = {source.stem: set() for source in SOURCES}
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):

@@ -97,12 +97,12 @@ def test_the_sandbox_starts_and_stops_well_within_a_second():
     assert min(start_and_stop() for _ in range(3)) < 1  # other load may slow one of them
 
 
-def test_the_sandbox_stops_quickly_despite_idle_and_half_open_connections():
+def test_the_sandbox_stops_quickly_despite_idle_connections_and_incomplete_requests():
     with Sandbox() as box, httpx.Client(headers={"Authorization": f"Bearer {box.api_key}"}) as idle:
         idle.get(f"{box.url}/auth/whoami")
         url = httpx.URL(box.url)
-        with socket.create_connection((url.host, url.port)) as half_open:
-            half_open.sendall(INCOMPLETE_REQUEST)
+        with socket.create_connection((url.host, url.port)) as connection:
+            connection.sendall(INCOMPLETE_REQUEST)
             idle.get(f"{box.url}/auth/whoami")  # after this response, the incomplete request has arrived
             began = time.monotonic()
             box.stop()
@@ -111,8 +111,8 @@ def test_the_sandbox_stops_quickly_despite_idle_and_half_open_connections():
 
 def test_an_aborted_request_does_not_affect_the_next_one(box, caplog):
     url = httpx.URL(box.url)
-    with socket.create_connection((url.host, url.port)) as half_open:
-        half_open.sendall(INCOMPLETE_REQUEST)
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall(INCOMPLETE_REQUEST)
     assert whoami(box).status_code == 200
     assert not caplog.records
 
@@ -204,7 +204,7 @@ def test_a_reset_keeps_only_the_port_the_keys_and_the_demo_customers():
         assert api.post("/customers", json=other, headers=key).status_code == 201
 
 
-def test_after_a_stop_requests_can_be_read_but_not_reset():
+def test_a_stopped_sandbox_keeps_its_request_log_and_cannot_be_reset():
     with Sandbox() as box:
         whoami(box)
     assert [request.status for request in box.requests] == [200]
@@ -240,7 +240,7 @@ def test_an_invalid_option_is_rejected_with_the_allowed_values(options, message)
         Sandbox(**options)
 
 
-def test_a_reset_happens_between_two_requests():
+def test_a_reset_never_happens_during_a_request():
     with Sandbox(customers=1) as box, ThreadPoolExecutor(4) as threads:
 
         def write(number):

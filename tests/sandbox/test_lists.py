@@ -69,7 +69,7 @@ def test_a_tag_matches_only_the_whole_tag(create, found):
     assert found(tag="gol_") == found(tag="%") == []
 
 
-def test_search_finds_part_of_a_name_or_email_ignoring_case_and_not_notes(create, found):
+def test_search_matches_parts_of_names_and_emails_in_any_case_but_not_notes(create, found):
     create(name="Quirin Zobel", email="q.zobel@search.example", notes="hidden-word")
     for text in ("quirin", "QUIRIN", "uiri", "Quirin Zobel", "q.zobel@search", "SEARCH.example"):
         assert found(search=text) == ["Quirin Zobel"]

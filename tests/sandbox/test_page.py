@@ -291,7 +291,7 @@ def test_the_search_field_has_a_label(api, load_page):
     ],
     ids=["email address", "tag", "query", "URL", "id", "markup", "key"],
 )
-def test_addresses_break_only_after_punctuation(address, lines):
+def test_lines_wrap_only_after_punctuation(address, lines):
     page = render(customers=[new_customer(email=address)])
     assert f"<span>{lines.replace('|', '<wbr>')}</span>" in page
 

@@ -30,7 +30,7 @@ def test_the_async_client_works_in_any_event_loop_without_a_warning(cstar_sandbo
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_the_async_client_works_with_a_plugin(async_cstar_client, cstar_sandbox, anyio_backend):
+async def test_the_async_client_works_with_the_anyio_plugin(async_cstar_client, cstar_sandbox, anyio_backend):
     assert (await async_cstar_client.customers.list(cstar_sandbox.team_id)).total == 0
 
 

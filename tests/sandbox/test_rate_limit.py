@@ -9,13 +9,13 @@ import pytest
 from cstar.sandbox import Sandbox
 from support import team_client
 
-SECOND = 1_000_000
-NOON = 1_800_000_000 * SECOND
+SECOND = 1_000_000  # in microseconds
+START = 1_800_000_000 * SECOND
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    clock = SimpleNamespace(at=NOON)
+    clock = SimpleNamespace(at=START)
     monkeypatch.setattr("cstar.sandbox._clock.now", lambda: clock.at)
     return clock
 
@@ -43,7 +43,7 @@ def test_the_headers_have_the_limit_remaining_reset_and_window(box, clock):
         headers = get(box).headers
         return [int(headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset", "Window")]
 
-    end = NOON // SECOND + 60
+    end = START // SECOND + 60
     assert rate_limit() == [3, 2, end, 60]
     clock.at += 10 * SECOND
     assert [rate_limit()[1] for _ in range(3)] == [1, 0, 0]
@@ -72,7 +72,7 @@ def test_requests_with_an_unknown_key_are_not_counted(box):
     assert get(box).headers["X-RateLimit-Remaining"] == "2"
 
 
-def test_a_rejected_write_does_not_use_its_idempotency_key(box, clock):
+def test_a_rejected_write_does_not_use_up_its_idempotency_key(box, clock):
     request = {"json": {"name": "Jane", "email": "jane@example.com"}, "headers": {"Idempotency-Key": "k"}}
     for _ in range(3):
         get(box)

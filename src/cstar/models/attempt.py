@@ -32,7 +32,7 @@ class Attempt:
     """The duration of the attempt in seconds."""
 
     retry_wait: float | None
-    """The delay before the next attempt in seconds; `None` after the last attempt."""
+    """The delay in seconds before the next attempt; `None` after the last attempt."""
 
     request_id: str | None
     """The server's id of the request, if the response has one."""

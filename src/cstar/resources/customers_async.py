@@ -170,7 +170,8 @@ class AsyncCustomers(AsyncResource):
             team_id: The team's id, a UUID.
             customer_id: The customer's id: `cus_…` or a UUID.
             expand: Any value except `"tickets"`, such as `"customer"`, omits the tickets.
-            extra_query: Additional query parameters, by the API's names. A list repeats its name; `None` is omitted.
+            extra_query: Additional query parameters, by the API's names. A list is sent as one parameter per item;
+                `None` is omitted.
 
         Returns:
             The customer. `recent_tickets` is `None` if the tickets were omitted.

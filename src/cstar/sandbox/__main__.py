@@ -100,8 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 def _rate(text: str) -> tuple[int, float]:
     requests, _, seconds = text.partition("/")
     with suppress(ValueError):
-        rate = int(requests), float(seconds)
-        if min(rate) > 0:
+        if min(rate := (int(requests), float(seconds))) > 0:
             return rate
     raise argparse.ArgumentTypeError("must be requests and seconds, such as 1000/3600")
 

@@ -83,8 +83,10 @@ class Api:
         self._limiter.clear()
 
     def _receive(self, request: ApiRequest) -> tuple[RequestContext, Usage]:
+        """Count a request against the rate limit of its key."""
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-        key, now = credentials.strip() if scheme.lower() == "bearer" else "", _clock.now()
+        key = credentials.strip() if scheme.lower() == "bearer" else ""
+        now = _clock.now()
         usage = self._limiter.count(key, now) if self._is_known(key) else self._limiter.unused(now)
         return RequestContext(self._store, request, key, now, f"req_{secrets.token_hex(12)}"), usage
 

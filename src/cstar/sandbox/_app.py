@@ -88,7 +88,7 @@ class _Endpoint:
         half = response.body[: len(response.body) // 2]
         await send({"type": "http.response.start", "status": response.status, "headers": whole.raw_headers})
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        transport.close()  # after the half has been sent
+        transport.close()  # sends the buffered half first
         await receive()  # as in _drop()
 
     async def _delay(self, seconds: float, transport: asyncio.Transport) -> bool:
@@ -132,8 +132,8 @@ class _Endpoint:
 class _HostCheck:
     """Middleware that rejects requests with an unknown `Host` header, to prevent DNS rebinding.
 
-    A web page can have its own host name resolve to this machine. The browser then treats the sandbox as the same
-    origin and lets the page read everything, but it sends the name of the page in the `Host` header.
+    The owner of a web page can make its host name resolve to this machine. The browser then treats the sandbox as the
+    same origin and lets the page read everything, but it sends the page's host name in the `Host` header.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
@@ -161,7 +161,7 @@ def build_app(services: Services, *, allow_hosts: Collection[str]) -> Starlette:
     """Build the ASGI application of a sandbox."""
 
     async def openapi(request: Request) -> Response:
-        # With the host that the caller used. In a container, it differs from the address to listen on.
+        # Use the host of the request: in a container, it differs from the address that the server listens on.
         url = str(request.base_url).rstrip("/") + BASE_PATH
         return JSONResponse(document(services.store.credentials.team_id, url=url))
 
@@ -193,7 +193,7 @@ def _failed(request: Request, failure: Exception) -> Response:
 async def _read_body(request: Request) -> tuple[bytes, bool]:
     """Return a request's body, and whether it was too large.
 
-    Read a body that is too large to its end but discard it: a client that is still sending would not read a response.
+    If the body is too large, read it to the end and discard it. A client that is still sending reads no response.
     """
     chunks, size = list[bytes](), 0
     async for chunk in request.stream():

@@ -27,7 +27,7 @@ ERROR_CODES: dict[str, tuple[int, str]] = {
 
 
 class ApiError(Exception):
-    """The reason to reject a request, from which the API creates the response."""
+    """Raised to reject a request. The API converts it to the response."""
 
     def __init__(
         self, code: str, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
@@ -37,15 +37,16 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.status, self.type = ERROR_CODES[code]
-        self.headers = {**(headers or {}), **({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})}
+        challenge = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        self.headers = {**(headers or {}), **challenge}
         self.doc_url = f"https://www.cstar.help/docs/api/errors#{code}"
 
 
 def injected_error(status: int, headers: Mapping[str, str]) -> ApiError:
     """Return the error for a fault with a status of 400 or more."""
-    general = "internal_error" if status >= 500 else "parameter_invalid"
-    code = next((code for code, (code_status, _) in ERROR_CODES.items() if code_status == status), general)
+    default = "internal_error" if status >= 500 else "parameter_invalid"
+    code = next((code for code, (code_status, _) in ERROR_CODES.items() if code_status == status), default)
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
-    error = ApiError(code, f"A fault of the sandbox set the status {status} {phrase}".rstrip() + ".", headers=headers)
+    error = ApiError(code, f"The sandbox injected this error: {status} {phrase}".rstrip() + ".", headers=headers)
     error.status = status
     return error

@@ -135,7 +135,7 @@ class Sandbox:
     def stop(self) -> None:
         """Close every connection, the port and the database; do nothing if it is not running.
 
-        It takes about 0.2 seconds, even with idle or half-open connections and delayed responses.
+        It takes about 0.2 seconds, even with idle connections, incomplete requests and delayed responses.
 
         Raises:
             RuntimeError: It was started by the process that forked this one.

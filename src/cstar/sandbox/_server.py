@@ -23,8 +23,8 @@ from cstar.sandbox import _clock
 # Seconds for a client to send its next request, to the last byte. Clients close idle connections earlier (httpx after
 # 5 s). If the server closed one first, a request that was just sent would be lost.
 REQUEST_TIMEOUT = 30.0
-# The most connections that have not sent a complete request yet; a further one closes the oldest. This is below the
-# usual limit of 1,024 open files per process.
+# The maximum number of connections that have not sent a complete request yet; another one closes the oldest. It is
+# below the usual limit of 1,024 open files per process.
 MAX_WAITING_CONNECTIONS = 700
 
 _THREAD_NAME = "cstar-sandbox"
