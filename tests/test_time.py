@@ -392,6 +392,15 @@ def test_an_error_of_a_signal_handler_propagates_unchanged(
             client.request("POST", "/any", json=body)
 
 
+def raise_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise TimeoutError("timed out")
+
+
+def raise_for_any(*arguments: object) -> None:
+    raise TimeoutError("timed out")
+
+
 class Alarm:
     """Handlers of a signal that are not functions."""
 
@@ -403,7 +412,9 @@ class Alarm:
 
 
 @pytest.mark.parametrize(
-    "alarm", [Alarm(), Alarm().method, partial(Alarm.method, Alarm())], ids=["object", "method", "partial"]
+    "alarm",
+    [Alarm(), Alarm().method, partial(Alarm.method, Alarm()), raise_once, raise_for_any],
+    ids=["object", "method", "partial", "uninstalls itself", "any arguments"],
 )
 def test_a_signal_handler_may_be_any_callable(alarm: Any) -> None:
     with RawServer(SLOW["nothing"]) as server, Cstar(KEY, base_url=server.url, max_retries=0) as client:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import threading
 import time
 from contextlib import suppress
+from itertools import pairwise
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast
 
 import anyio
 import httpcore
@@ -30,6 +30,7 @@ from cstar._tls import start_tls, start_tls_async
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from types import FrameType
 
     from cstar._tls import AsyncTLSStream, TLSStream
 
@@ -89,15 +90,18 @@ def shut_down(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> N
 
 def _is_from_signal_handler(error: OSError) -> bool:
     """Return whether a signal handler raised an error. Such an error must reach the caller unchanged."""
-    codes = [_code(signal.getsignal(number)) for number in signal.valid_signals()]
-    return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
+    # The arguments of a signal handler include the frame that it interrupts.
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return any(_refers_to(inner, outer) for outer, inner in pairwise(frames))
 
 
-def _code(handler: Any) -> object:  # noqa: ANN401 - any callable, a number or `None`
-    """Return the code object of a function, a method, or an object with `__call__`; `None` if it has none."""
-    function = getattr(handler, "func", handler)  # of a `functools.partial`
-    call = getattr(function, "__call__", None)  # noqa: B004 - not to test for a callable
-    return getattr(function, "__code__", None) or getattr(call, "__code__", None)
+def _refers_to(inner: FrameType, outer: FrameType) -> bool:
+    """Return whether a local variable of a frame is another frame, or a tuple that contains it (`*args`)."""
+    for value in inner.f_locals.values():
+        items = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+        if any(item is outer for item in items):
+            return True
+    return False
 
 
 # ── Sync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
