@@ -553,6 +553,29 @@ def test_an_iterator_closed_by_another_task_ends_after_the_pending_page() -> Non
     assert server.requested == [1, 2]
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_iterator_closed_by_another_task_requests_no_page_again(backend: str) -> None:
+    server = Server(backend, delay=0.05)
+
+    async def read_rest(rows: Any, ids: list[str]) -> None:
+        ids += [row.id async for row in rows]
+
+    async def read() -> list[str]:
+        async with AsyncCstar(KEY, base_url=URL, http_client=server.client()) as client:
+            rows: Any = aiter(customers(prefetch=2)(client))
+            ids = [(await anext(rows)).id for _ in range(10)]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read_rest, rows, ids)
+                while len(server.requested) < 2:  # noqa: ASYNC110 - there is no event to wait for
+                    await anyio.sleep(0.001)
+                await rows.aclose()
+            assert not rows._pages._source._pending
+            return ids
+
+    assert anyio.run(read, backend=backend) == IDS[:10]
+    assert len(server.requested) == len(set(server.requested)) <= 3
+
+
 def _read_rest(rows: Any, queue: Any) -> None:
     queue.put([row.id for row in rows])
 

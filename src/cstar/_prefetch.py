@@ -187,9 +187,14 @@ class AsyncPrefetcher(Generic[T]):
         self._window = _Window(listing.prefetch)
         self._pending: deque[tuple[PageRequest, _Job[PageData[T]]]] = deque()
         self._cancelled_jobs: list[_Job[PageData[T]]] = []
+        self._is_closed = False
 
     async def next_page(self, walk: Walk[T]) -> tuple[PageRequest, PageData[T]]:
-        """Return the next page of the walk, and its request."""
+        """Return the next page of the walk, and its request.
+
+        Raises:
+            StopAsyncIteration: Another task has closed the iterator meanwhile.
+        """
         while True:
             if not self._pending and walk.next_request is not None:
                 await self._join_cancelled()
@@ -207,6 +212,8 @@ class AsyncPrefetcher(Generic[T]):
                 # After an error, the iteration may be continued from this page.
                 self._discard()
                 raise
+            if self._is_closed:
+                raise StopAsyncIteration
             self._discard()  # the task was cancelled from outside, or its event loop has ended: request the page again
 
     def on_received(self, walk: Walk[T], *, was_useful: bool) -> None:
@@ -219,6 +226,7 @@ class AsyncPrefetcher(Generic[T]):
 
     async def close(self) -> None:
         """Discard the pending requests, and join their tasks."""
+        self._is_closed = True
         self._discard()
         await self._join_cancelled()
 
