@@ -354,6 +354,11 @@ def test_the_time_until_the_reset_is_the_retry_after_of_the_error(api_mock: resp
     assert "Retry after 1800 s." in str(raised.value)
 
 
+@pytest.mark.parametrize("value", ["0", "0, 0"])
+def test_a_retry_after_of_0_overrides_the_reset(api_mock: respx.Router, run: Runner, value: str) -> None:
+    assert delay_after(api_mock, run, rate_limited(1800, **{"Retry-After": value})) <= 0.625  # only the backoff
+
+
 def test_retry_after_overrides_the_reset(api_mock: respx.Router, run: Runner) -> None:
     assert 5 <= delay_after(api_mock, run, rate_limited(1800, **{"Retry-After": "5"})) <= 5.5
 

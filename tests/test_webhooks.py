@@ -1091,7 +1091,7 @@ def test_an_event_of_up_to_about_200_levels_is_accepted_and_can_be_stored() -> N
         (None, "a string, or a non-empty list of strings, not None (is its environment variable set?)"),
         (SECRET.encode(), "or a non-empty list of strings, not a value of type bytes"),
         (bytearray(SECRET.encode()), "or a non-empty list of strings, not a value of type bytearray"),
-        ([], "or a non-empty list of strings, not a value of type list"),
+        ([], "or a non-empty list of strings, not an empty list"),
         ([SECRET, ""], "must not be empty"),
         ([SECRET, None], "a string, not None"),
         ({SECRET}, "list of strings, not a value of type set"),

@@ -572,12 +572,14 @@ def _utf8(text: str) -> bytes | None:
 
 def _check_secrets(secret: object) -> Sequence[object]:
     shown = _shown(secret)
-    if not isinstance(secret, Sequence) or isinstance(secret, (bytes, bytearray)) or not secret:
-        allowed = "a string, or a non-empty list of strings"
-        raise InvalidParameterError(
-            f"secret must be {allowed}, not {shown} (is its environment variable set?)", param="secret"
-        )
-    return cast("Sequence[object]", secret)
+    if isinstance(secret, Sequence) and not isinstance(secret, (bytes, bytearray)):
+        if secret:
+            return cast("Sequence[object]", secret)
+        shown = "an empty list"
+    raise InvalidParameterError(
+        f"secret must be a string, or a non-empty list of strings, not {shown} (is its environment variable set?)",
+        param="secret",
+    )
 
 
 def _shown(secret: object) -> str:
