@@ -1,8 +1,9 @@
-"""Run the Python blocks of the README and the docs, page by page, against a sandbox."""
+"""Run the Python blocks of the README and the docs against a sandbox, and set the number of test processes."""
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,12 @@ from cstar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`, start one process more than there are cores, because many tests wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
